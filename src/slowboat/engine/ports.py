@@ -1,0 +1,263 @@
+"""What the engine asks of the world: one Protocol per edge, in the engine's words.
+
+Edges fulfil these without importing them (structural typing); the composition root puts the two together and
+mypy holds them against each other there. All of them raise `core.errors` only. Methods that wait are
+coroutines and can be cancelled at any await; a cancelled upload has let go of its socket when it returns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from slowboat.core.words import (
+        Digests,
+        Installed,
+        Item,
+        Limits,
+        ManagerReport,
+        Network,
+        Notice,
+        Phase,
+        RemoteObject,
+        SourceFile,
+    )
+
+
+class Reader(Protocol):
+    """A file on the drive, opened read-only and read forward, in whatever thread sends it."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most `size`; b"" at the end.
+
+        Raises:
+            SourceAbsent: the drive went away.
+            Refused: this file cannot be read or changed while it was read (never an OSError: an HTTP library
+                would take that for a network error and send the body again).
+        """
+
+
+class Source(Protocol):
+    """The folder on the drive. Opened read-only, never written to."""
+
+    async def listing(self) -> Sequence[SourceFile]:
+        """All regular files of the folder, in no order.
+
+        Raises:
+            SourceAbsent: the folder or its drive is not there, or another drive stands in its place.
+            NeedsUser: it is there but cannot be read.
+        """
+
+    def open(self, file: SourceFile, offset: int = 0) -> AbstractContextManager[Reader]:
+        """Opens `file` for reading from `offset`; the file must still have its size and mtime.
+
+        Raises:
+            SourceAbsent: the drive went away.
+            Refused: the file is gone, changed, or cannot be read.
+        """
+
+    async def read(self, file: SourceFile) -> bytes:
+        """The whole of a small file. Raises as `open` does."""
+
+    async def digest(
+        self, file: SourceFile, offset: int = 0, length: int | None = None, feed: Callable[[bytes], None] | None = None
+    ) -> Digests:
+        """Reads `length` bytes from `offset` (to the end where None) and hashes them; each block also goes to `feed`.
+
+        Raises as `open` does.
+        """
+
+
+class Cache(Protocol):
+    """duplicity's archive dirs on this machine: the source's cache is only read, the target's installed."""
+
+    async def find(self, metadata_keys: frozenset[str], url: str) -> Path | None:
+        """The cache whose metadata is that of the drive's newest chain; by content, `url`'s own md5 first.
+
+        Args:
+            metadata_keys: `names.metadata_key` of every metadata file of the drive's newest chain.
+            url: the URL duplicity knew the source by, or "".
+        """
+
+    async def manifests(self, directory: Path) -> Mapping[str, bytes]:
+        """The plain manifests in that cache: file name to content."""
+
+    async def hand_over(self, source: Path, names: Iterable[str], url: str) -> Installed:
+        """Installs `names` of `source` as the cache for `url`; atomic, under duplicity's lock, can be undone.
+
+        Raises:
+            NeedsUser: a cache stands there that is not the same, or holds something else.
+            Transient: duplicity is running (its lock is held).
+        """
+
+    async def undo(self, installed: Installed) -> None:
+        """Removes what `hand_over` installed.
+
+        Raises:
+            NeedsUser: duplicity has written to it since; it stays.
+        """
+
+
+class Store(Protocol):
+    """One container's prefix at a server, and the segments' container beside it.
+
+    `name` is always the object's full name in its container. `segments=True` addresses `<container>_segments`.
+    """
+
+    async def limits(self) -> Limits:
+        """What the server allows (its /info; OpenStack's defaults where it does not say)."""
+
+    async def listing(self, prefix: str, *, segments: bool = False) -> Sequence[RemoteObject]:
+        """All objects whose names begin with `prefix`, page by page to an empty page; () where no container is."""
+
+    async def head(self, name: str, *, segments: bool = False) -> RemoteObject | None:
+        """One object, or None where the server says that it is not there."""
+
+    async def put(
+        self,
+        name: str,
+        body: bytes | Reader,
+        size: int,
+        *,
+        etag: str = "",
+        segments: bool = False,
+        expires_after: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> RemoteObject:
+        """Stores `size` bytes; with `etag` the server refuses any other content. Makes the container on demand.
+
+        Success is 201 with an ETag, nothing else. The answer's md5 is the server's. `progress` is told bytes as
+        they are handed to the socket, from a worker thread. `expires_after` seconds, 0 for never.
+
+        Raises:
+            Transient, NeedsUser, Refused: by the table of statuses (edges/swift/statuses).
+            Stopped, asyncio.CancelledError: broken off; the server has stored nothing.
+            What `body` raised, untouched.
+        """
+
+    async def put_slo(self, name: str, parts: Sequence[RemoteObject], *, segments: bool = True) -> RemoteObject:
+        """Makes an SLO of segments (their names in the segments' container, sizes, md5s). It never expires."""
+
+    async def copy(self, source: str, name: str, *, etag: str) -> RemoteObject:
+        """Server-side: the SLO `source` in the segments' container becomes the plain object `name`.
+
+        The server checks `etag`, the MD5 of the whole, and stores nothing where it differs. The object carries
+        no expiry. The caller has made sure that nothing stands at `name`.
+
+        Raises:
+            Refused: the server's bytes have another MD5 (code "mismatch").
+        """
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Deletes objects of the segments' container; what is gone already is fine."""
+
+    async def renew(self, name: str, expires_after: int) -> None:
+        """Lets a segment expire `expires_after` seconds from now; 0: never."""
+
+    async def copies_concatenate(self) -> bool:
+        """Whether a COPY of an SLO makes one plain object; probed with a few bytes in the segments' container."""
+
+    def set_rate(self, rate: int | None) -> None:
+        """The most bytes per second over all uploads under way and to come; 0 stands still, None is without a cap."""
+
+    async def forget_connections(self) -> None:
+        """Drops idle connections and the token (after sleep or a change of network)."""
+
+    async def close(self) -> None:
+        """Breaks off whatever is under way and lets go of threads and sockets."""
+
+
+class Ledger(Protocol):
+    """slowboat's own memory. The engine is its only writer; every call is one transaction."""
+
+    def adopt(self, migration: str, items: Sequence[Item], manifests: Mapping[str, bytes], facts: Mapping[str, str]) -> None:
+        """Remembers the frozen list of files, the plain manifests, and what identifies the source and target."""
+
+    def items(self, migration: str) -> Sequence[Item]:
+        """The adopted objects by rank; () where nothing was adopted."""
+
+    def move(self, migration: str, name: str, phase: Phase, *, md5: str = "", error: str = "", attempt: bool = False) -> None:
+        """One object's new phase; `md5` and `error` replace what was known; `attempt` counts one more."""
+
+    def begun_segments(self, migration: str, name: str, segment: int) -> None:
+        """Fixes the size of that object's segments (bytes)."""
+
+    def sent(self, migration: str, name: str, count: int) -> None:
+        """Adds bytes that went over the line for an object, confirmed or not."""
+
+    def facts(self, migration: str) -> Mapping[str, str]:
+        """The migration's own facts: key to text."""
+
+    def set_fact(self, migration: str, key: str, value: str) -> None:
+        """Remembers one fact; "" forgets it. Migration "" is for the whole daemon."""
+
+    def manifest(self, migration: str, name: str) -> bytes | None:
+        """The copy of a plain manifest made at adoption."""
+
+    def forget(self, migration: str) -> None:
+        """Drops a migration's objects, manifests and facts (not its history)."""
+
+    def note(self, migration: str, kind: str, text: str) -> None:
+        """Adds a line to the history."""
+
+    def history(self, since: float = 0.0, limit: int = 100) -> Sequence[tuple[float, str, str, str]]:
+        """The newest lines of the history, oldest first: (when, migration, kind, text)."""
+
+
+class Bus(Protocol):
+    """Where the report is shown and notices are told."""
+
+    def publish(self, report: ManagerReport) -> None:
+        """Shows a report: state at once, counters at most once a second."""
+
+
+class Notifier(Protocol):
+    """Desktop notifications; waits for a notification service that is not there yet."""
+
+    def tell(self, notice: Notice) -> None:
+        """Shows a notice now or once somebody can show it; never raises."""
+
+
+class Watch(Protocol):
+    """Something that is looked at as a whole and wakes the engine when it may have changed."""
+
+    def network(self) -> Network:
+        """The newest settled reading."""
+
+
+class Commands(Protocol):
+    """What the bus may ask of the engine. Each raises a SlowboatError where it must say no."""
+
+    def pause(self, migration: str, until: float) -> None:
+        """Stops sending until a time (seconds since the epoch), 0.0: until told. Migration "": all of them."""
+
+    def resume(self, migration: str) -> None:
+        """Takes a pause back."""
+
+    def retry_now(self) -> None:
+        """Forgets every waiting time and refused state that a new try may cure."""
+
+    def rescan(self) -> None:
+        """Looks at drive and target again."""
+
+    async def reload(self) -> None:
+        """Reads the configuration again."""
+
+    def set_limit(self, limit: int) -> None:
+        """The cap in bytes per second; 0: none."""
+
+    async def hand_over(self, migration: str) -> None:
+        """Does the handover now, or raises NeedsUser or Transient with what stands in its way."""
+
+    async def undo_handover(self, migration: str) -> None:
+        """Takes the handover back."""
+
+    async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
+        """What would be sent, in order: name, role, set, bytes, phase, canary."""
+
+    def history(self, since: float, limit: int) -> Sequence[tuple[float, str, str, str]]:
+        """The newest lines of the history."""
