@@ -1,0 +1,77 @@
+"""Fixtures shared by all tests: the real parts, started on demand (tests/realparts has their classes)."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from realparts.presence import program
+from realparts.private_bus import PrivateBus, running_bus
+from realparts.swift_server import SwiftServer, running_swift
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "needs(program, ...): programs this test runs; a missing one skips it with a reason, or fails it where CI=true",
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            program(name)
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the real home, or talks to the real buses, by mistake."""
+    home = tmp_path_factory.getbasetemp() / "nobodys-home"
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS"):
+        monkeypatch.setenv(name, "unix:path=/nonexistent/bus")
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwiftServer]:
+    """One real Swift for the whole run; a test takes containers of its own (`swift.container()`)."""
+    with running_swift(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.fixture
+def start_swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., SwiftServer]]:
+    """Starts a Swift of this test's own: start_swift(max_file_size=..., token_life=..., expirer=...)."""
+    with ExitStack() as stack:
+
+        def start(**options: object) -> SwiftServer:
+            return stack.enter_context(running_swift(tmp_path_factory.mktemp("own-swift"), **options))
+
+        yield start
+
+
+@pytest.fixture
+def private_bus() -> Iterator[PrivateBus]:
+    """This test's own dbus-daemon, to be stopped and started under a program's feet."""
+    with running_bus() as bus:
+        yield bus
+
+
+@pytest.fixture
+def session_bus(private_bus: PrivateBus) -> str:
+    """The address of this test's own session bus; nobody is on it."""
+    return private_bus.address
+
+
+@pytest.fixture
+def system_bus() -> Iterator[str]:
+    """The address of a second private bus, to play the system bus; nobody is on it."""
+    with running_bus() as bus:
+        yield bus.address

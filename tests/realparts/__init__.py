@@ -1,0 +1,1 @@
+"""The real parts that tests run against: Swift, dbus-daemon, duplicity, drives, the daemon itself."""

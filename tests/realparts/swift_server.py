@@ -1,0 +1,127 @@
+"""A real Swift as contrib/swift starts it, with a client of its own to look inside."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import swiftclient
+
+from realparts.presence import ROOT, absent, with_us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_numbers = itertools.count(1)
+
+
+class SwiftServer:
+    """One Swift; `start` and `stop` may be repeated and keep data and port.
+
+    Attributes:
+        storage: its folder: data, configuration, swift.log.
+        auth_url: for v1 authentication, ending in /auth/v1.0.
+        user, key: an account that may write.
+    """
+
+    user = "test:tester"
+    key = "testing"
+
+    def __init__(self, storage: Path, options: Mapping[str, object]) -> None:
+        self.storage = storage
+        self.auth_url = ""
+        self._options = dict(options)
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        if not (ROOT / ".venv/bin/swift-object-server").exists():
+            absent("the swift package in .venv", "run contrib/setup")
+        if self.auth_url:
+            self._options["port"] = self.port
+        self.storage.mkdir(parents=True, exist_ok=True)
+        flags = [f"--{name.replace('_', '-')}={value}" for name, value in self._options.items()]
+        with (self.storage / "stderr").open("a") as stderr:
+            self._process = subprocess.Popen(
+                with_us(ROOT / "contrib/swift", "--dir", self.storage, *flags),
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line.startswith("READY "), (line, (self.storage / "stderr").read_text())
+        self.auth_url = line.split()[1]
+
+    def stop(self) -> None:
+        """Ends it at once, with whatever is under way."""
+        if self._process:
+            self._process.terminate()
+            self._process.communicate(timeout=20)
+            self._process = None
+
+    @property
+    def port(self) -> int:
+        return int(self.auth_url.split(":")[2].split("/")[0])
+
+    def environment(self) -> dict[str, str]:
+        """What duplicity's swift:// wants to find in its environment."""
+        return {"SWIFT_AUTHURL": self.auth_url, "SWIFT_USERNAME": self.user, "SWIFT_PASSWORD": self.key}
+
+    @contextmanager
+    def connection(self) -> Iterator[swiftclient.Connection]:
+        """A client of the tests' own."""
+        connection = swiftclient.Connection(self.auth_url, self.user, self.key, retries=1)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def container(self, stem: str = "c") -> str:
+        """A name that no container has had yet on this server; the container is not made."""
+        return f"{stem}-{next(_numbers)}-{time.time_ns():x}"
+
+    def listing(self, container: str, prefix: str = "") -> dict[str, tuple[int, str]]:
+        """Object name -> (bytes, MD5); {} where there is no such container."""
+        with self.connection() as connection:
+            try:
+                _, rows = connection.get_container(container, prefix=prefix or None, full_listing=True)
+            except swiftclient.ClientException as error:
+                if error.http_status == 404:
+                    return {}
+                raise
+        return {row["name"]: (row["bytes"], row["hash"]) for row in rows}
+
+    def read(self, container: str, name: str) -> bytes:
+        with self.connection() as connection:
+            return bytes(connection.get_object(container, name)[1])
+
+    def head(self, container: str, name: str) -> dict[str, str]:
+        """An object's headers, their names in lower case."""
+        with self.connection() as connection:
+            return dict(connection.head_object(container, name))
+
+    def put(self, container: str, name: str, body: bytes, **keywords: object) -> None:
+        """Stores an object, making the container if needed."""
+        with self.connection() as connection:
+            connection.put_container(container)
+            connection.put_object(container, name, body, **keywords)
+
+    def delete(self, container: str, names: Sequence[str]) -> None:
+        with self.connection() as connection:
+            for name in names:
+                connection.delete_object(container, name)
+
+
+@contextmanager
+def running_swift(storage: Path, **options: object) -> Iterator[SwiftServer]:
+    """A Swift that runs until the block ends; `options` are contrib/swift's, dashes as underscores."""
+    server = SwiftServer(storage, options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
