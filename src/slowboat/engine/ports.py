@@ -139,8 +139,14 @@ class Store(Protocol):
             What `body` raised, untouched.
         """
 
-    async def put_slo(self, name: str, parts: Sequence[RemoteObject], *, segments: bool = True) -> RemoteObject:
-        """Makes an SLO of segments (their names in the segments' container, sizes, md5s). It never expires."""
+    async def put_slo(
+        self, name: str, parts: Sequence[RemoteObject], *, segments: bool = True, expires_after: int = 0
+    ) -> RemoteObject:
+        """Makes an SLO of segments (their names in the segments' container, sizes, md5s).
+
+        With `segments` it stands in the segments' container, else in the container itself. It expires after
+        `expires_after` seconds, 0 for never; a COPY of it never inherits that.
+        """
 
     async def copy(self, source: str, name: str, *, etag: str) -> RemoteObject:
         """Server-side: the SLO `source` in the segments' container becomes the plain object `name`.

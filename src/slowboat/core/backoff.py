@@ -1,0 +1,32 @@
+"""How long to wait after a trouble that may pass.
+
+Full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/): many laptops that lost the
+same server do not come back in step. Knows nothing of why; the chance is passed in.
+"""
+
+from __future__ import annotations
+
+FIRST = 2.0
+"""Seconds, the upper end of the first wait: a lost Wi-Fi association is back in about that."""
+LONGEST = 900.0
+"""Seconds: a server that was down for a day is found again within a quarter of an hour."""
+FROM_SERVER = 6 * 3600.0
+"""Seconds: what a server may ask for at most. One misconfigured header must not stop a backup for a year."""
+
+
+def wait(attempt: int, chance: float, retry_after: float | None = None) -> float:
+    """Seconds to wait before try number `attempt` + 1.
+
+    Args:
+        attempt: how many tries in a row have failed, from 1.
+        chance: a random number in [0, 1).
+        retry_after: what the server asked for, in seconds; the wait is never shorter.
+    """
+    ceiling = min(LONGEST, FIRST * 2.0 ** min(max(attempt, 1) - 1, 20))
+    own = ceiling * (0.1 + 0.9 * chance)
+    return max(own, min(retry_after or 0.0, FROM_SERVER))
+
+
+def remaining(until: float, now: float) -> float:
+    """Seconds left to a remembered time; a clock that was set back does not prolong a wait beyond the longest."""
+    return min(max(0.0, until - now), FROM_SERVER)

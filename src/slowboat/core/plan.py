@@ -1,0 +1,337 @@
+"""Snapshot in, next actions out.
+
+Knows the order of a migration and its gates; must not know how any action is done. Level-triggered: nothing here
+depends on what happened before, only on what is so now. The rules, in the order in which they are asked:
+
+1. Nothing adopted yet: adopt, once the drive is there.
+2. No permit: break off what is under way, and wait.
+3. What the server has is not known (no listing since the start, or since what matters was confirmed): look.
+4. An object whose upload was broken off, or that stands at the target already: ask before paying twice.
+5. The newest chain's metadata, one after another in its order; nothing else before all of it is confirmed.
+6. Its canary volumes; then the handover.
+7. Then all the rest by rank. No volume while its chain's metadata is not whole at the target.
+8. Everything settled and seen in one listing: finish.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from slowboat.core.words import Activity, Event, HandoverState, Permit, Phase, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from slowboat.core.words import Item, RemoteObject
+
+TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = MappingProxyType(
+    {
+        (Phase.QUEUED, Event.STARTED): Phase.SENDING,
+        (Phase.QUEUED, Event.CONFIRMED): Phase.DONE,
+        (Phase.QUEUED, Event.ABSENT): Phase.QUEUED,
+        (Phase.QUEUED, Event.REJECTED): Phase.REFUSED,
+        (Phase.SENDING, Event.CONFIRMED): Phase.DONE,
+        (Phase.SENDING, Event.INTERRUPTED): Phase.UNCHECKED,
+        (Phase.SENDING, Event.REJECTED): Phase.REFUSED,
+        (Phase.UNCHECKED, Event.CONFIRMED): Phase.DONE,
+        (Phase.UNCHECKED, Event.ABSENT): Phase.QUEUED,
+        (Phase.UNCHECKED, Event.REJECTED): Phase.REFUSED,
+        (Phase.DONE, Event.CONFIRMED): Phase.DONE,
+        (Phase.DONE, Event.VANISHED): Phase.QUEUED,
+        (Phase.REFUSED, Event.RETRIED): Phase.QUEUED,
+    }
+)
+"""The life of an object. A pair that is not here is a mistake in the program, not in the world."""
+
+SETTLED = frozenset({Phase.DONE, Phase.REFUSED})
+
+LOOK_EVERY = 6 * 3600.0
+"""Seconds between listings while volumes trickle: a listing costs some kilobytes, and finds what others removed."""
+
+
+def advance(phase: Phase, event: Event) -> Phase:
+    """The phase after `event`.
+
+    Raises:
+        KeyError: the pair is not in `TRANSITIONS`; a mistake in the program.
+    """
+    return TRANSITIONS[phase, event]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the target held under our prefix when it was last looked at.
+
+    Attributes:
+        objects: file name (prefix taken off) to what stands there.
+        taken_at: when the listing was begun, seconds since the epoch.
+    """
+
+    objects: Mapping[str, RemoteObject]
+    taken_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a decision about one migration needs.
+
+    Attributes:
+        now: seconds since the epoch.
+        items: everything adopted, by rank; () before the adoption.
+        permit: may anything be sent, and why not.
+        drive_present: whether the source folder is there and is the right one.
+        drive_changed: whether it holds sets that are not adopted and may still be (before the handover).
+        sight: the newest listing of this run, None before the first.
+        confirmed_at: when an object was last confirmed; a sight older than that proves nothing of it.
+        handover: PENDING, or what has come of it.
+        handover_at: not before this time is a blocked handover tried again.
+        wait: the server asked to wait, or a trouble lets us back off: until when and why; None: go on.
+        object_waits: name to the time before which that one object is not tried again.
+        busy: names of the objects with an action under way.
+        lanes: how many objects may be under way at once.
+        finished: the end has been seen and told.
+    """
+
+    now: float
+    items: tuple[Item, ...]
+    permit: Permit
+    drive_present: bool = True
+    drive_changed: bool = False
+    sight: Sight | None = None
+    confirmed_at: float = 0.0
+    handover: HandoverState = HandoverState.PENDING
+    handover_at: float = 0.0
+    wait: Reason | None = None
+    object_waits: Mapping[str, float] = field(default_factory=dict)
+    busy: frozenset[str] = frozenset()
+    lanes: int = 1
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Read the drive's folder and freeze the list of files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Read the target's listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Ask what stands at one object's name, and hold it against the drive."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Bring one object to the target."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Install duplicity's cache for the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Everything is settled and seen: tell the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakOff:
+    """Abort what is under way."""
+
+
+Action = Adopt | Look | Check | Send | HandOver | Finish | BreakOff
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to start now, what to show, and when to look again by the clock alone (None: only when woken)."""
+
+    actions: tuple[Action, ...]
+    activity: Activity
+    reasons: tuple[Reason, ...] = ()
+    wake_at: float | None = None
+
+
+def source_absent(where: str = "") -> Reason:
+    """The reason while the drive is away. `where` names the folder."""
+    return Reason(
+        "source-absent",
+        f"the drive with {where} is not there" if where else "the drive with the backup is not there",
+        cure="connect the drive; slowboat goes on by itself",
+    )
+
+
+def plan(s: Snapshot) -> Decision:
+    """The next actions for one migration. Total: every snapshot has an answer."""
+    if not s.items or s.drive_changed:
+        return _adopt(s)
+    if not s.permit.open:
+        return _stand_still(s)
+    if s.wait is not None:
+        return Decision((), Activity.WAITING, (*s.permit.reasons, s.wait), s.wait.until)
+    if _must_look(s):
+        looking = () if s.busy else (Look(),)
+        return Decision(looking, Activity.CHECKING, s.permit.reasons)
+    return _go_on(s)
+
+
+def _adopt(s: Snapshot) -> Decision:
+    if s.busy:
+        return Decision((BreakOff(),), Activity.CHECKING, s.permit.reasons)
+    if not s.drive_present:
+        return Decision((), Activity.WAITING, (source_absent(), *s.permit.reasons))
+    return Decision((Adopt(),), Activity.CHECKING, s.permit.reasons)
+
+
+def _stand_still(s: Snapshot) -> Decision:
+    stop = (BreakOff(),) if s.busy else ()
+    if s.finished:
+        return Decision(stop, Activity.DONE)
+    paused = any(reason.code == "paused" for reason in s.permit.reasons)
+    activity = Activity.PAUSED if paused else Activity.WAITING
+    absent = () if s.drive_present or not _wants_drive(s) else (source_absent(),)
+    return Decision(stop, activity, (*s.permit.reasons, *absent))
+
+
+def _must_look(s: Snapshot) -> bool:
+    if s.sight is None:
+        return True
+    if s.finished:
+        return False
+    stale = s.sight.taken_at <= s.confirmed_at
+    if stale and s.handover is HandoverState.PENDING and ready_for_handover(s.items):
+        return True
+    if stale and all(item.phase in SETTLED for item in s.items):
+        return True
+    return not s.busy and s.now - s.sight.taken_at >= LOOK_EVERY
+
+
+def _go_on(s: Snapshot) -> Decision:
+    if s.finished:
+        return Decision((), Activity.DONE, _refusals(s.items))
+    if all(item.phase in SETTLED for item in s.items) and not s.busy and _handover_settled(s):
+        return Decision((Finish(),), Activity.DONE, _refusals(s.items))
+    actions: list[Action] = []
+    if _hand_over_now(s):
+        actions.append(HandOver())
+    wanted = list(_wanted(s))
+    if s.drive_present:
+        waiting = [item for item in wanted if s.object_waits.get(item.name, 0.0) > s.now]
+        free = max(0, s.lanes - len(s.busy))
+        ready = [item for item in wanted if s.object_waits.get(item.name, 0.0) <= s.now]
+        actions += [_act(item, s.sight) for item in ready[:free]]
+        wakes = [s.object_waits[item.name] for item in waiting]
+    else:
+        wakes = []
+    return _shown(s, tuple(actions), wanted, wakes)
+
+
+def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: list[float]) -> Decision:
+    reasons = s.permit.reasons
+    if not s.drive_present and (wanted or s.busy):
+        return Decision(
+            (*actions, BreakOff()) if s.busy else actions, Activity.WAITING, (source_absent(), *reasons)
+        )
+    if s.sight is not None:
+        wakes.append(s.sight.taken_at + LOOK_EVERY)
+    if s.handover is HandoverState.BLOCKED and s.handover_at > s.now:
+        wakes.append(s.handover_at)
+    wake_at = min(wakes, default=None)
+    if s.busy or actions:
+        return Decision(actions, Activity.SENDING, reasons, wake_at)
+    return Decision(actions, Activity.WAITING, (*reasons, *_refusals(s.items)), wake_at)
+
+
+def _act(item: Item, sight: Sight | None) -> Action:
+    stands = sight is not None and item.name in sight.objects
+    return Check(item.name) if item.phase is Phase.UNCHECKED or stands else Send(item.name)
+
+
+def _wanted(s: Snapshot) -> Iterator[Item]:
+    """The objects that may be acted on now, by rank: the gates of rules 5 to 7."""
+    whole = {chain: chain_is_whole(s.items, chain) for chain in {item.chain for item in s.items}}
+    gate_open = _handover_settled(s)
+    led: set[int] = set()  # chains whose next metadata file has been named: the order within is kept
+    for item in s.items:
+        if item.role.is_metadata:
+            if item.phase in SETTLED or item.chain in led:
+                continue
+            led.add(item.chain)
+            may = gate_open or item.chain == 0
+        else:
+            may = whole[item.chain] and (gate_open or (item.canary and item.chain == 0))
+        if may and item.phase not in SETTLED and item.name not in s.busy:
+            yield item
+
+
+def chain_is_whole(items: Iterable[Item], chain: int) -> bool:
+    """Whether every metadata file of a chain is confirmed at the target."""
+    return all(item.phase is Phase.DONE for item in items if item.chain == chain and item.role.is_metadata)
+
+
+def ready_for_handover(items: Iterable[Item]) -> bool:
+    """Whether the newest chain's metadata is whole and each canary volume settled (one that is rotten stays behind)."""
+    items = tuple(items)
+    canaries = (item for item in items if item.canary and item.chain == 0)
+    return chain_is_whole(items, 0) and all(item.phase in SETTLED for item in canaries)
+
+
+def unseen(items: Iterable[Item], sight: Sight) -> tuple[str, ...]:
+    """The DONE objects that the listing does not show as we know them (name, size, MD5)."""
+    return tuple(i.name for i in items if i.phase is Phase.DONE and not matches(i, sight.objects.get(i.name)))
+
+
+def matches(item: Item, stands: RemoteObject | None) -> bool:
+    """Whether what stands at the target is this very file: its size, and its MD5 where it is a plain object."""
+    if stands is None or stands.size != item.file.size:
+        return False
+    return stands.slo or (item.md5 != "" and stands.md5 == item.md5)
+
+
+def _handover_settled(s: Snapshot) -> bool:
+    """The volumes wait for the handover, but not for one that is blocked or that can never become ready."""
+    if s.handover in (HandoverState.DONE, HandoverState.BLOCKED):
+        return True
+    return any(i.phase is Phase.REFUSED and i.chain == 0 and i.role.is_metadata for i in s.items)
+
+
+def _hand_over_now(s: Snapshot) -> bool:
+    if s.handover is HandoverState.DONE or HAND_OVER in s.busy or not ready_for_handover(s.items):
+        return False
+    if s.handover is HandoverState.BLOCKED and s.handover_at > s.now:
+        return False
+    newest = (item for item in s.items if item.chain == 0 and item.role.is_metadata)
+    return s.sight is not None and all(matches(item, s.sight.objects.get(item.name)) for item in newest)
+
+
+HAND_OVER = "handover"
+"""The name under which the handover stands among the busy; no file of duplicity's is called that."""
+
+
+def _refusals(items: Iterable[Item]) -> tuple[Reason, ...]:
+    refused = [item for item in items if item.phase is Phase.REFUSED]
+    if not refused:
+        return ()
+    first = refused[0]
+    more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+    return (
+        Reason(
+            "refused",
+            f"{first.name}{more} cannot go up: {first.error}",
+            cure="see `slowboat plan` for the list; mend it and say `slowboat resume --retry`",
+        ),
+    )
+
+
+def _wants_drive(s: Snapshot) -> bool:
+    return any(item.phase not in SETTLED for item in s.items)
