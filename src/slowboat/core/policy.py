@@ -1,0 +1,433 @@
+"""May I send now, how fast, and if not, why: one pure function from conditions, rules and the time.
+
+Knows the user's rules and what they mean; must not know who reads the network, the battery or the clock, nor
+what there is to send. The policy in the user's words is the docstring of `permit` (docs/permit.md tells the
+same at length).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Literal
+
+from slowboat.core.schedule import (
+    ALWAYS,
+    Schedule,
+    Send,
+    allowed,
+    cap_of,
+    day_end,
+    month_end,
+    next_edge,
+    next_opening,
+    strictest,
+)
+from slowboat.core.words import Connectivity, Network, Permit, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+Choice = Literal["never", "slow", "go"]
+"""What to do on a metered network or through a VPN."""
+
+PowerChoice = Literal["pause", "slow", "go"]
+"""What to do on battery, in power saver, or while a game runs."""
+
+UNKNOWN_NETWORK = Network(Connectivity.UNKNOWN, known=False)
+_LINKS = ("wifi", "ethernet", "mobile")  # what a tunnel or a bridge can lie on
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What is known of the power; None is "not known", and is taken for the worse.
+
+    A machine that certainly has no battery, or no power profiles, says False.
+
+    Attributes:
+        on_battery: whether the machine runs on its battery.
+        level: how full that is, percent.
+        power_saver: whether the power-saver profile is on.
+    """
+
+    on_battery: bool | None = None
+    level: float | None = None
+    power_saver: bool | None = None
+
+
+MAINS = Power(on_battery=False, power_saver=False)
+"""A machine on the mains that does not save power."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Somebody asked slowboat to keep still: who (an application's name) and why, both as they said it."""
+
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes sent over one network today and this month (local time), failed attempts included."""
+
+    day: int = 0
+    month: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Everything outside the rules that the permit depends on. What is left out is unknown, the safe side.
+
+    Attributes:
+        network: as the watch of the network read it.
+        power: as the watch of the power read it.
+        paused_until: None: not paused; 0.0: until told; else seconds since the epoch.
+        holds: who else wants slowboat to keep still.
+        limit: what the user set for now, bytes per second; 0: nothing set.
+        limit_until: when `limit` ends by itself, seconds since the epoch; None: when told.
+        usage: by the network's name, for the budgets; "" where the network has no name. Missing is nothing
+            sent yet.
+        sleeping: the machine is about to sleep.
+        gaming: a game asked for the machine (GameMode); None: not known.
+        zone: the local time zone, for schedule and budgets.
+    """
+
+    network: Network = UNKNOWN_NETWORK
+    power: Power = Power()
+    paused_until: float | None = None
+    holds: tuple[Hold, ...] = ()
+    limit: int = 0
+    limit_until: float | None = None
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    sleeping: bool = False
+    gaming: bool | None = None
+    zone: tzinfo = UTC
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRule:
+    """The rule for one network, or for one type of network.
+
+    Attributes:
+        send: a cap in bytes per second, "go", "spare" or "never".
+        metered: what to do here where it is metered; None: as everywhere.
+        day_budget: the most bytes a local day; None: any.
+        month_budget: the most bytes a local month; None: any.
+    """
+
+    send: Send = "go"
+    metered: Choice | None = None
+    day_budget: int | None = None
+    month_budget: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the user wants.
+
+    Attributes:
+        cap: the most bytes per second, always; None: none.
+        slow_rate: what "slow" means, bytes per second.
+        require: the connectivity that is enough: "full", or "limited" where the check of the internet is
+            known to be wrong.
+        metered: on a metered network.
+        vpn: while a VPN is up.
+        networks: rules by the connection's name; they come before those by type.
+        types: rules by type: "wifi", "ethernet", "mobile", "vpn", "other".
+        default: the rule for every other network.
+        schedule: hours and their caps.
+        battery: on battery.
+        battery_min: on battery below this percentage nothing is sent, whatever `battery` says; 0: no such
+            level.
+        power_saver: while the power-saver profile is on.
+        game: while GameMode says that a game runs.
+    """
+
+    cap: int | None = None
+    slow_rate: int = 64_000  # leaves most of a 1 Mbit/s uplink alone
+    require: Literal["full", "limited"] = "full"
+    metered: Choice = "never"
+    vpn: Choice = "go"
+    networks: Mapping[str, NetworkRule] = field(default_factory=dict)
+    types: Mapping[str, NetworkRule] = field(default_factory=dict)
+    default: NetworkRule = NetworkRule()
+    schedule: Schedule = ALWAYS
+    battery: PowerChoice = "pause"
+    battery_min: float = 0.0
+    power_saver: PowerChoice = "pause"
+    game: PowerChoice = "pause"
+
+
+_Verdict = tuple[int | None, Reason]  # the most bytes per second that the reason leaves, None: all of it
+
+
+def permit(conditions: Conditions, rules: Rules, now: float) -> Permit:
+    """May slowboat send now, how fast, and if not, why?
+
+    Nothing is sent
+
+    - while you paused it, until the time you named or until you resume it;
+    - while the machine is about to sleep, and while an application asked slowboat to keep still;
+    - while there is no network, while a network wants you to log in first, and while the internet cannot be
+      reached (unless you said that a limited network is enough);
+    - while it cannot be known what the network is, because whoever should know is gone or does not answer;
+    - on a metered network, unless you allowed it, at full speed or slowly. A network is metered when any
+      network in use is, also one that hides beneath a VPN. Where nobody can tell, it counts as not metered;
+    - while a VPN is up, if you forbade that;
+    - on a network that you forbade, by its name or its type. A name's rule comes before a type's, a type's
+      before the default. Through a VPN, the rules of the VPN and of what it may lie on hold together;
+    - when a network's budget for the day or the month is used up, until midnight, or the first of the next
+      month;
+    - outside the hours of your schedule, if you made one;
+    - on battery, unless you allowed it, and never below the level you set;
+    - in power saver, and while a game runs, unless you allowed it. Where the battery's, the power saver's or
+      the game's state cannot be read, it is taken for the worse.
+
+    Otherwise it sends, never faster than the lowest of all that apply: your cap, the limit you set for now,
+    the network's cap, the schedule's cap, and the slow rate where you said "slow". "spare" sets no cap of its
+    own: it moves below the others.
+
+    All reasons are told, not only the first; those that forbid come before those that only slow down.
+
+    Args:
+        conditions: the world as last read.
+        rules: the user's settings.
+        now: seconds since the epoch.
+
+    Returns:
+        A rate, and every reason that applies. Never raises.
+    """
+    verdicts = [
+        *_asked(conditions, now),
+        *_reached(conditions.network, rules),
+        *_metered(conditions.network, rules),
+        *_networks(conditions, rules, now),
+        *_scheduled(conditions, rules, now),
+        *_powered(conditions, rules),
+        *_capped(conditions, rules, now),
+    ]
+    rates = [rate for rate, _ in verdicts if rate is not None]
+    first = [reason for rate, reason in verdicts if rate == 0]
+    then = [reason for rate, reason in verdicts if rate != 0]
+    return Permit(min(rates, default=None), (*first, *then))
+
+
+def with_reasons(granted: Permit, reasons: Sequence[Reason]) -> Permit:
+    """The permit, closed where there are more reasons (server, drive, credentials, ...); those come first."""
+    return Permit(0, (*reasons, *granted.reasons)) if reasons else granted
+
+
+def next_change(conditions: Conditions, rules: Rules, now: float) -> float | None:
+    """When the clock alone may change the permit: a pause or limit ends, an hour of the schedule, a new budget.
+
+    Returns:
+        Seconds since the epoch, after `now`; None where the clock changes nothing.
+    """
+    zone = conditions.zone
+    moments = [conditions.paused_until, next_edge(rules.schedule, now, zone)]
+    if conditions.limit > 0:
+        moments.append(conditions.limit_until)
+    in_force = [rule for _, rule in _rules_in_force(conditions.network, rules)]
+    if any(rule.day_budget is not None for rule in in_force):
+        moments.append(day_end(now, zone))
+    if any(rule.month_budget is not None for rule in in_force):
+        moments.append(month_end(now, zone))
+    return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+
+def budget_left(conditions: Conditions, rules: Rules) -> int | None:
+    """How many bytes the budgets in force still leave, so that no request goes over; None: any number."""
+    left = [
+        allowance - used
+        for name, rule in _rules_in_force(conditions.network, rules)
+        for allowance, used, _ in _budgets(rule, conditions.usage.get(name, Usage()))
+    ]
+    return max(0, min(left)) if left else None
+
+
+def charged(network: Network) -> tuple[str, ...]:
+    """The names of the networks that bytes sent now count for: the carrier, and what it may lie on."""
+    return tuple(dict.fromkeys(name for name, _ in _carriers(network)))
+
+
+def _asked(conditions: Conditions, now: float) -> Iterator[_Verdict]:
+    """What people and programs asked for."""
+    until = conditions.paused_until
+    if until is not None and (until == 0.0 or until > now):
+        yield 0, Reason("paused", "You paused it", "slowboat resume", until or None)
+    if conditions.sleeping:
+        yield 0, Reason("sleep", "The machine is about to sleep")
+    for hold in conditions.holds:
+        why = f": {_shown(hold.why)}" if hold.why else ""
+        yield 0, Reason("held", f"{_shown(hold.who) or 'An application'} asked slowboat to keep still{why}")
+
+
+def _reached(network: Network, rules: Rules) -> Iterator[_Verdict]:
+    """Whether there is a way out to the internet."""
+    state = network.connectivity
+    if not network.known or state is Connectivity.UNKNOWN:
+        who = "Nobody can" if network.witness == "nobody" else f"{network.witness} cannot"
+        text = f"{who} tell now what the network is, and nothing is sent on a guess"
+        yield 0, Reason("network-unknown", text)
+    elif state is Connectivity.NONE:
+        yield 0, Reason("offline", "There is no network", "Connect to a network")
+    elif state is Connectivity.PORTAL:
+        yield 0, Reason("portal", f"{_called(network)} wants you to log in first", "Log in with a browser")
+    elif state is Connectivity.LIMITED and rules.require == "full":
+        cure = 'Where the check is wrong, set require = "limited"'
+        yield 0, Reason("limited", f"{_called(network)} does not reach the internet", cure)
+
+
+def _metered(network: Network, rules: Rules) -> Iterator[_Verdict]:
+    """Metered networks, and VPNs."""
+    if network.metered:
+        choices = [rule.metered or rules.metered for _, rule in _rules_in_force(network, rules)]
+        cure = "Use a network that is not metered, or allow metered ones in the settings"
+        yield from _chosen(choices, rules, Reason("metered", f"{_called(network)} is metered", cure))
+    if "vpn" in network.types:
+        reason = Reason("vpn", "A VPN is up", "Leave the VPN, or allow it in the settings")
+        yield from _chosen([rules.vpn], rules, reason)
+
+
+def _networks(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Verdict]:
+    """The rules of the networks in use, and their budgets."""
+    for name, rule in _rules_in_force(conditions.network, rules):
+        called = f'"{_shown(name)}"' if name else "this network"
+        rate = cap_of(rule.send)
+        if rate == 0:
+            cure = "Use another network, or allow this one in the settings"
+            yield 0, Reason("network", f"Your settings forbid sending over {called}", cure)
+        elif rate is not None:
+            yield rate, Reason("network", f"Your settings allow {called} at most {_in_words(rate)}")
+        for allowance, used, period in _budgets(rule, conditions.usage.get(name, Usage())):
+            if used >= allowance:
+                until = (day_end if period == "day" else month_end)(now, conditions.zone)
+                text = f"The budget of {called} for this {period} is used up"
+                yield 0, Reason("budget", text, "Use another network, or raise the budget", until)
+
+
+def _scheduled(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Verdict]:
+    """The hours."""
+    rate = cap_of(allowed(rules.schedule, now, conditions.zone))
+    if rate == 0:
+        until = next_opening(rules.schedule, now, conditions.zone)
+        yield 0, Reason("schedule", "Your schedule does not allow sending at this hour", until=until)
+    elif rate is not None:
+        until = next_edge(rules.schedule, now, conditions.zone)
+        yield rate, Reason("schedule", f"Your schedule allows {_in_words(rate)} at this hour", until=until)
+
+
+def _powered(conditions: Conditions, rules: Rules) -> Iterator[_Verdict]:
+    """Battery, power saver, games."""
+    power = conditions.power
+    if power.on_battery is not False:
+        text = _known("the machine runs on battery", power.on_battery)
+        yield from _chosen([rules.battery], rules, Reason("battery", text, "Plug it in"))
+        if rules.battery_min > 0 and not (power.level is not None and power.level >= rules.battery_min):
+            level = "at an unknown level" if power.level is None else f"at {power.level:.0f} %"
+            text = f"The battery is {level}, and you want {rules.battery_min:.0f} % at least"
+            yield 0, Reason("battery-low", text, "Plug it in")
+    if power.power_saver is not False:
+        text = _known("power saver is on", power.power_saver)
+        yield from _chosen([rules.power_saver], rules, Reason("power-saver", text, "Turn power saver off"))
+    if conditions.gaming is not False:
+        text = _known("a game is running", conditions.gaming)
+        yield from _chosen([rules.game], rules, Reason("game", text, "End the game"))
+
+
+def _known(fact: str, truth: bool | None) -> str:  # noqa: FBT001  # a fact's truth, or None for not known
+    """A fact as a sentence, or the sentence that it cannot be known."""
+    return f"{fact[0].upper()}{fact[1:]}" if truth else f"It cannot be told whether {fact}"
+
+
+def _capped(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Verdict]:
+    """The limit set for now, and the standing cap."""
+    until = conditions.limit_until
+    if conditions.limit > 0 and (until is None or until > now):
+        text = f"You limited it to {_in_words(conditions.limit)}"
+        yield conditions.limit, Reason("limit", text, "slowboat limit off", until)
+    if rules.cap is not None:
+        rate = max(0, rules.cap)
+        text = f"Your settings cap it at {_in_words(rate)}"
+        yield rate, Reason("cap", text, "Raise the cap in the settings")
+
+
+def _chosen(choices: Sequence[Choice | PowerChoice], rules: Rules, reason: Reason) -> Iterator[_Verdict]:
+    """The strictest of some choices, as a verdict."""
+    if any(choice in ("never", "pause") for choice in choices):
+        yield 0, reason
+    elif "slow" in choices:
+        rate = max(0, rules.slow_rate)
+        text = f"{reason.text}, so at most {_in_words(rate)}"
+        yield rate, Reason(reason.code, text, reason.cure, reason.until)
+
+
+def _carriers(network: Network) -> list[tuple[str, str]]:
+    """(name, type) of the network that carries our bytes, and of those that it may lie on.
+
+    The first carries the default route. A tunnel or a bridge says nothing of the link beneath it, so then
+    every link counts. Where nobody tells names, one network without a name does.
+    """
+    pairs = list(zip_longest(network.names, network.types[: len(network.names)], fillvalue="other"))
+    if not pairs:
+        return [("", network.types[0] if network.types else "other")]
+    beneath = [] if pairs[0][1] in _LINKS else [pair for pair in pairs[1:] if pair[1] in _LINKS]
+    return [pairs[0], *beneath]
+
+
+def _rules_in_force(network: Network, rules: Rules) -> list[tuple[str, NetworkRule]]:
+    """The rule of each network that carries our bytes, with its name; never empty."""
+    return [
+        (name, rules.networks.get(name) or rules.types.get(kind) or rules.default)
+        for name, kind in _carriers(network)
+    ]
+
+
+def _budgets(rule: NetworkRule, used: Usage) -> Iterator[tuple[int, int, Literal["day", "month"]]]:
+    """(allowance, used, period) of each budget of a rule."""
+    if rule.day_budget is not None:
+        yield rule.day_budget, used.day, "day"
+    if rule.month_budget is not None:
+        yield rule.month_budget, used.month, "month"
+
+
+def _called(network: Network) -> str:
+    """The network as the user knows it."""
+    name = _shown(network.names[0]) if network.names else ""
+    return f'The network "{name}"' if name else "The network"
+
+
+def _shown(foreign: str) -> str:
+    """A name that somebody else chose, harmless on a terminal: a Wi-Fi's name may hold anything."""
+    return "".join(sign if sign.isprintable() else "?" for sign in foreign[:80])
+
+
+def _in_words(rate: int) -> str:
+    """A rate for people, in decimal units as uplinks are sold."""
+    for size, unit in ((1_000_000, "MB/s"), (1_000, "kB/s")):
+        if rate >= size:
+            return f"{rate / size:.3g} {unit}"
+    return f"{rate} B/s"
+
+
+__all__ = [
+    "MAINS",
+    "UNKNOWN_NETWORK",
+    "Choice",
+    "Conditions",
+    "Hold",
+    "NetworkRule",
+    "Power",
+    "PowerChoice",
+    "Rules",
+    "Send",
+    "Usage",
+    "budget_left",
+    "charged",
+    "next_change",
+    "permit",
+    "strictest",
+    "with_reasons",
+]
