@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "needs(program, ...): programs this test runs; a missing one skips it with a reason, or fails it where CI=true",
+        "needs(program, ...): programs it runs; a missing one skips it loudly, or fails it where CI=true",
     )
 
 

@@ -202,7 +202,7 @@ def serve(server: str, conf: Path, listener: socket.socket) -> None:
 
 
 def expire(conf: Path, every: float) -> None:
-    """Runs the expirer, and before it the updater that tells the account of the expirer's hidden container."""
+    """Runs the expirer, and before it the updater that tells the account of its hidden container."""
     import eventlet
     from swift.common.utils import readconf
     from swift.container.updater import ContainerUpdater

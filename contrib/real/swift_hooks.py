@@ -1,4 +1,4 @@
-"""What the one-process Swift puts in place of memcached and syslog: Swift's configuration names these by path.
+"""What stands in for memcached and syslog in the one-process Swift; its configuration names these by path.
 
 Knows Swift's cache interface (swift.common.memcached.MemcacheRing) and its log_custom_handlers hook; must not
 know how the servers are started.
