@@ -1,0 +1,367 @@
+"""The ledger on real files: round trips, kills, damage, upgrades, two at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import string
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slowboat.core.errors import NeedsUser, Transient
+from slowboat.core.words import Item, Phase, Role, SetId, SourceFile
+from slowboat.edges.ledger import HISTORY_LINES, STEPS, Ledger, upgrade
+
+
+def item(name: str = "a", rank: int = 0, **more: object) -> Item:
+    return Item(SourceFile(name, 1000, 5), Role.VOLUME, 0, SetId(1, 1), rank, **more)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "slowboat" / "ledger.sqlite"
+
+
+NAMES = st.binary(min_size=1, max_size=40).filter(lambda b: b"\0" not in b and b"/" not in b).map(os.fsdecode)
+BIG = st.integers(0, 2**63 - 1)
+ITEMS = st.lists(
+    st.builds(
+        Item,
+        st.builds(SourceFile, NAMES, BIG, st.integers(-(2**63), 2**63 - 1)),
+        st.sampled_from(Role),
+        st.integers(0, 9),
+        st.builds(SetId, BIG, BIG),
+        BIG,
+        st.sampled_from(Phase),
+        st.booleans(),
+        st.text(string.hexdigits, max_size=40),
+        st.text(string.hexdigits, max_size=32),
+        BIG,
+        BIG,
+        BIG,
+        NAMES,
+    ),
+    max_size=6,
+    unique_by=(lambda i: i.name, lambda i: i.rank),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ITEMS, st.dictionaries(NAMES, st.binary(max_size=200), max_size=3))
+def test_what_is_adopted_is_what_comes_back(items: list[Item], manifests: dict[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "l"
+        with Ledger(path) as ledger:
+            ledger.adopt("home", items, manifests, {"identity": "x"})
+        with Ledger(path) as ledger:
+            assert ledger.items("home") == tuple(sorted(items, key=lambda i: i.rank))
+            assert {name: ledger.manifest("home", name) for name in manifests} == manifests
+
+
+def test_a_second_adoption_replaces_the_list_and_keeps_manifests_and_facts(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item("a"), item("b", 1)], {"m": b"1"}, {"one": "1"})
+        ledger.adopt("home", [item("c"), item("a", 1, phase=Phase.DONE)], {"n": b"2"}, {"two": "2"})
+        assert ledger.items("home") == (item("c"), item("a", 1, phase=Phase.DONE))
+        assert (ledger.manifest("home", "m"), ledger.manifest("home", "n")) == (b"1", b"2")
+        assert ledger.facts("home") == {"one": "1", "two": "2"}
+
+
+def test_an_adoption_that_cannot_be_right_changes_nothing(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item("a")], {}, {})
+        with pytest.raises(sqlite3.IntegrityError):
+            ledger.adopt("home", [item("b", 7), item("c", 7)], {}, {"x": "1"})
+        assert ledger.items("home") == (item("a"),)
+        assert ledger.facts("home") == {}
+
+
+def test_moves_counts_and_segments(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item("a"), item("b", 1)], {}, {})
+        ledger.move("home", "a", Phase.SENDING, md5="d" * 32, attempt=True)
+        ledger.begun_segments("home", "a", 1 << 20)
+        ledger.sent("home", "a", 700)
+        ledger.sent("home", "a", 5)
+        ledger.move("home", "b", Phase.REFUSED, error="rotten \udcff")
+    with Ledger(path) as ledger:
+        a, b = ledger.items("home")
+        assert a == item("a", phase=Phase.SENDING, md5="d" * 32, attempts=1, segment=1 << 20, bytes_sent=705)
+        assert b == item("b", 1, phase=Phase.REFUSED, error="rotten \udcff")
+        ledger.move("home", "b", Phase.QUEUED)
+        ledger.move("home", "a", Phase.DONE)
+        a, b = ledger.items("home")
+        assert (a.phase, a.md5, a.attempts) == (Phase.DONE, "d" * 32, 1)
+        assert b.error == ""
+
+
+def test_moving_what_was_never_adopted_is_a_mistake(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item("a")], {}, {})
+        with pytest.raises(KeyError):
+            ledger.move("other", "a", Phase.DONE)
+        ledger.sent("other", "a", 5)  # a late count of a forgotten migration is nobody's loss
+        assert ledger.items("home") == (item("a"),)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["move", "sent", "segment", "adopt", "forget"]),
+            st.sampled_from("abc"),
+            st.sampled_from(Phase),
+        ),
+        max_size=12,
+    )
+)
+def test_what_is_kept_in_memory_is_what_is_on_disk(steps: list[tuple[str, str, Phase]]) -> None:
+    first = [item("a"), item("b", 1), item("c", 2)]
+    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l") as ledger:
+        ledger.adopt("home", first, {}, {})
+        for what, name, phase in steps:
+            before = ledger.items("home")
+            if what == "adopt":
+                ledger.adopt("home", [item(name, 4)], {}, {})
+            elif what == "forget":
+                ledger.forget("home")
+            elif what == "sent":
+                ledger.sent("home", name, 3)
+            elif what == "segment":
+                ledger.begun_segments("home", name, 9)
+            elif any(i.name == name for i in before):
+                ledger.move("home", name, phase, md5=name, error=what, attempt=True)
+            shown = ledger.items("home")
+            ledger._read.clear()
+            assert ledger.items("home") == shown
+
+
+def test_facts_and_forgetting(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.set_fact("", "paused-until", "5.0")
+        ledger.set_fact("home", "k", "ä \udc80")
+        ledger.set_fact("home", "gone", "1")
+        ledger.set_fact("home", "gone", "")
+        ledger.adopt("home", [item("a")], {"m": b"x"}, {})
+        assert ledger.facts("home") == {"k": "ä \udc80"}
+        ledger.note("home", "adopted", "one file")
+        ledger.forget("home")
+        assert ledger.items("home") == ()
+        assert ledger.manifest("home", "m") is None
+        assert ledger.facts("home") == {}
+        assert ledger.facts("") == {"paused-until": "5.0"}
+        assert [line[1:] for line in ledger.history()] == [("home", "adopted", "one file")]
+
+
+def test_history_is_the_newest_lines_oldest_first(path: Path) -> None:
+    now = iter(range(100))
+    with Ledger(path, clock=lambda: float(next(now))) as ledger:
+        for number in range(10):
+            ledger.note("home", "k", str(number))
+        assert [line[3] for line in ledger.history(limit=3)] == ["7", "8", "9"]
+        assert [line[0] for line in ledger.history(since=8.0)] == [8.0, 9.0]
+        assert ledger.history(since=50.0) == ()
+
+
+def test_history_does_not_grow_for_ever(path: Path) -> None:
+    Ledger(path).close()
+    with sqlite3.connect(path) as db:
+        db.executemany(
+            "INSERT INTO history (at, migration, kind, text) VALUES (?, 'm', 'k', 't')",
+            ((float(n),) for n in range(HISTORY_LINES + 50)),
+        )
+    db.close()
+    with Ledger(path) as ledger:
+        lines = ledger.history(limit=HISTORY_LINES * 2)
+        assert (len(lines), lines[0][0]) == (HISTORY_LINES, 50.0)
+
+
+def test_files_are_private(path: Path) -> None:
+    old = os.umask(0)
+    try:
+        with Ledger(path) as ledger:
+            ledger.note("", "k", "t")
+            modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()}
+    finally:
+        os.umask(old)
+    assert set(modes) >= {"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite.lock"}
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+OPENS = """
+import sys
+from pathlib import Path
+from slowboat.core.errors import NeedsUser
+from slowboat.edges.ledger import Ledger
+try:
+    Ledger(Path(sys.argv[1]))
+except NeedsUser as error:
+    print(error.code)
+"""
+
+
+def test_two_at_once(path: Path) -> None:
+    with Ledger(path):
+        with pytest.raises(NeedsUser) as inside:
+            Ledger(path)
+        assert inside.value.code == "already-running"
+        other = subprocess.run(
+            [sys.executable, "-c", OPENS, path], capture_output=True, text=True, check=True
+        )
+        assert other.stdout == "already-running\n"
+    Ledger(path).close()
+
+
+@pytest.mark.parametrize("damage", ["garbage", "middle", "foreign", "truncated"])
+def test_a_damaged_ledger_is_set_aside_and_told(path: Path, damage: str) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item(f"n{n}", n) for n in range(2000)], {}, {})
+    whole = path.read_bytes()
+    if damage == "garbage":
+        path.write_bytes(b"no database at all" * 500)
+    elif damage == "middle":
+        path.write_bytes(whole[:4096] + os.urandom(len(whole) - 4096))
+    elif damage == "truncated":
+        path.write_bytes(whole[: len(whole) // 2])
+    else:
+        path.unlink()
+        db = sqlite3.connect(path)
+        db.execute("CREATE TABLE someone_elses (x)")
+        db.close()
+    broken = path.read_bytes()
+    with Ledger(path, clock=lambda: 0.0) as ledger:
+        assert ledger.set_aside == path.with_name("ledger.sqlite.broken-19700101T000000Z")
+        assert ledger.set_aside.read_bytes() == broken
+        assert ledger.items("home") == ()
+        assert str(ledger.set_aside) in ledger.history()[-1][3]
+        ledger.adopt("home", [item("a")], {}, {})
+    path.write_bytes(b"again")
+    with Ledger(path, clock=lambda: 0.0) as ledger:  # the first one set aside is not overwritten
+        assert ledger.set_aside == path.with_name("ledger.sqlite.broken-19700101T000000Z.2")
+    with Ledger(path) as ledger:
+        assert ledger.set_aside is None
+
+
+def test_damage_found_later_says_what_to_do(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item(f"n{n}", n) for n in range(20000)], {}, {})
+        ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.seek(8192)
+            file.write(os.urandom(path.stat().st_size - 8192))
+        ledger._db.execute("PRAGMA shrink_memory")
+        with pytest.raises(NeedsUser, match="damaged"):
+            ledger.items("home")
+
+
+def test_an_empty_file_is_a_new_ledger(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with Ledger(path) as ledger:
+        assert ledger.set_aside is None
+        assert ledger.items("home") == ()
+
+
+def test_a_newer_ledger_is_left_alone(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item("a")], {}, {})
+        ledger._db.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
+    before = path.read_bytes()
+    with pytest.raises(NeedsUser) as refused:
+        Ledger(path)
+    assert refused.value.code == "ledger-newer"
+    assert path.read_bytes() == before
+    assert list(path.parent.glob("*broken*")) == []
+
+
+def test_an_upgrade_goes_step_by_step_and_a_failing_step_leaves_no_trace(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item("a")], {}, {})
+    db = sqlite3.connect(path, isolation_level=None)
+    good = ("ALTER TABLE objects ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'",)
+    bad = ("CREATE TABLE extra (x)", "CREATE TABLE extra (y)")
+    with pytest.raises(sqlite3.OperationalError):
+        upgrade(db, [*STEPS, good, bad])
+    assert db.execute("PRAGMA user_version").fetchone() == (len(STEPS) + 1,)
+    assert db.execute("SELECT colour FROM objects").fetchall() == [("blue",)]
+    assert db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'extra'").fetchone() == (0,)
+    upgrade(db, [*STEPS, good, bad[:1]])
+    assert db.execute("PRAGMA user_version").fetchone() == (len(STEPS) + 2,)
+    db.close()
+
+
+def test_a_full_disk_is_said_and_loses_nothing(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item("a")], {}, {})
+        pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+        ledger._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(Transient) as full:
+            ledger.adopt("home", [item(f"n{n}", n) for n in range(5000)], {}, {})
+        assert full.value.code == "no-space"
+        assert ledger.items("home") == (item("a"),)
+        ledger._db.execute(f"PRAGMA max_page_count = {pages * 1000}")
+        ledger.move("home", "a", Phase.DONE)
+
+
+def test_a_place_where_no_ledger_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for place in (tmp_path / "file" / "ledger.sqlite", tmp_path / "folder"):
+        with pytest.raises(NeedsUser) as refused:
+            Ledger(place)
+        assert refused.value.code == "ledger"
+        assert str(place) in refused.value.what
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from slowboat.core.words import Item, Phase, Role, SetId, SourceFile
+from slowboat.edges.ledger import Ledger
+ledger = Ledger(Path(sys.argv[1]))
+items = [Item(SourceFile(f"n{n}", 1, 1), Role.VOLUME, 0, SetId(1, 1), n) for n in range(3)]
+ledger.adopt("home", items, {}, {})
+for n in range(1, 10**9):
+    ledger.sent("home", "n0", 1)
+    ledger.set_fact("home", "n", str(n))
+    print(n, flush=True)
+"""
+
+
+def test_what_was_told_survives_kill_9(path: Path) -> None:
+    for until in (1, 7, 40):
+        process = subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= until:
+                break
+        process.send_signal(signal.SIGKILL)
+        told = max([until, *(int(rest) for rest in process.stdout.read().split("\n")[:-1])])
+        process.stdout.close()
+        process.wait()
+        with Ledger(path) as ledger:
+            assert ledger.set_aside is None
+            count = int(ledger.facts("home")["n"])
+            assert count - told in (0, 1)
+            assert ledger.items("home")[0].bytes_sent - count in (0, 1)
+            ledger.forget("home")
+
+
+def test_a_hundred_thousand_objects(path: Path) -> None:
+    many = [item(f"duplicity-full.20260101T000000Z.vol{n}.difftar.gpg", n) for n in range(100_000)]
+    with Ledger(path) as ledger:
+        ledger.adopt("home", many, {}, {})
+        ledger.move("home", many[-1].name, Phase.DONE)
+        found = ledger.items("home")
+    assert len(found) == 100_000
+    assert found[-1] == replace(many[-1], phase=Phase.DONE)
