@@ -1,0 +1,275 @@
+"""duplicity's manifest: which volumes a backup set has, what paths each holds, and each one's SHA-1.
+
+Knows the grammar (docs/duplicity.md, "Manifests"). Must not know where a manifest comes from, nor which
+volumes are really there. Reads line by line and keeps nothing but the volumes: the list of changed files that
+newer versions append can be hundreds of megabytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from slowboat.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Index = tuple[bytes, ...]
+"""A path as duplicity sorts it: its parts, relative to the backup's root, which itself is ()."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeInfo:
+    """What the manifest says of one volume.
+
+    Attributes:
+        number: from 1.
+        start: the first path in the volume.
+        end: the last path in the volume.
+        sha1: of the volume's file as it is stored, lower-case hex; "" where the manifest has none.
+    """
+
+    number: int
+    start: Index
+    end: Index
+    sha1: str = ""
+
+    def contains(self, path: Index) -> bool:
+        """Whether the volume may hold `path` or anything below it; duplicity's own test when it restores."""
+        return self.start[: len(path)] <= path <= self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A backup set's manifest.
+
+    Attributes:
+        hostname: of the machine that made the backup; "" where the manifest does not say.
+        localdir: the directory that was backed up, as it was typed; b"" where the manifest does not say.
+        volumes: by number, each number once.
+    """
+
+    hostname: str
+    localdir: bytes
+    volumes: tuple[VolumeInfo, ...]
+
+    def index_of(self, path: bytes) -> Index | None:
+        """An absolute path as this backup records it; None where it lies outside of what was backed up.
+
+        A backup whose directory was typed as a relative path tells nothing of absolute ones: None too.
+        """
+        if not (path.startswith(b"/") and self.localdir.startswith(b"/")):
+            return None
+        root, parts = _parts(self.localdir), _parts(path)
+        return parts[len(root) :] if parts[: len(root)] == root else None
+
+    def volumes_with(self, path: bytes) -> tuple[int, ...]:
+        """The numbers of the volumes that may hold an absolute path or anything below it."""
+        index = self.index_of(path)
+        if index is None:
+            return ()
+        return tuple(volume.number for volume in self.volumes if volume.contains(index))
+
+
+def _parts(path: bytes) -> Index:
+    return tuple(part for part in path.split(b"/") if part not in {b"", b"."})
+
+
+_SPECIAL: Final = re.compile(rb"[\s\\\"']")
+_ESCAPED: Final = re.compile(rb"\\x([0-9a-fA-F]{2})")
+_BARE_BACKSLASH: Final = re.compile(rb"\\(?!x[0-9a-fA-F]{2})")
+
+
+def quote(raw: bytes) -> bytes:
+    r"""Writes a path as manifests do: as it is, or quoted with `\xNN` for white space, quotes and backslashes."""
+    if not _SPECIAL.search(raw):
+        return raw
+    return b'"' + _SPECIAL.sub(lambda match: b"\\x%02x" % match[0][0], raw) + b'"'
+
+
+def unquote(written: bytes) -> bytes:
+    """The path that `quote` wrote.
+
+    Raises:
+        ValueError: the quotes do not match, or an escape is none.
+    """
+    if not written.startswith(b'"'):
+        return written
+    inner = written[1:-1]
+    if len(written) < 2 or not written.endswith(b'"') or _BARE_BACKSLASH.search(inner):
+        raise ValueError(f"a path is quoted wrongly: {_show(written)}")
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), inner)
+
+
+def _show(raw: bytes, most: int = 60) -> str:
+    """Something of a damaged file for a message: short, printable, never trusted."""
+    return ascii(raw[:most].decode("utf-8", "replace")) + ("..." if len(raw) > most else "")
+
+
+_VOLUME: Final = re.compile(rb"volume\s+([0-9]{1,9}):", re.IGNORECASE)
+_SHA1: Final = re.compile(rb"[0-9a-fA-F]{40}")
+
+
+class Reader:
+    """Takes a manifest in line by line.
+
+    Attributes:
+        announced: how many changed files the manifest announces ("Filelist N"); 0 where it does not say.
+        listed: how many lines of that list were read.
+    """
+
+    def __init__(self) -> None:
+        self.announced = 0
+        self.listed = 0
+        self._number = 0
+        self._hostname: bytes | None = None
+        self._localdir: bytes | None = None
+        self._volumes: dict[int, VolumeInfo] = {}
+        self._draft: _Draft | None = None
+        self._in_filelist = False
+        self._last = 0
+
+    def feed(self, line: bytes) -> None:
+        """Takes one line, with or without its newline.
+
+        Raises:
+            ValueError: it is no line of a manifest; the message says which line and why.
+        """
+        self._number += 1
+        line = line.rstrip(b"\r\n")
+        try:
+            self._take(line)
+        except ValueError as error:
+            raise ValueError(f"line {self._number}: {error}") from None
+
+    def _take(self, line: bytes) -> None:
+        if line[:1].isspace() or not line:
+            self._take_indented(line)
+            return
+        word, _, rest = line.partition(b" ")
+        match word.lower():
+            case b"volume":
+                self._close()
+                self._begin(line)
+            case b"hostname":
+                self._hostname = unquote(rest) if self._hostname is None else self._hostname
+            case b"localdir":
+                self._localdir = unquote(rest) if self._localdir is None else self._localdir
+            case b"filelist":
+                self._in_filelist = True
+                self.announced += int(rest) if rest.strip().isdigit() else 0
+            case _ if self._draft is None and not self._in_filelist:
+                raise ValueError(f"no line of a manifest: {_show(line)}")
+            case _:
+                self._take_indented(line)  # indentation is a custom: duplicity does not ask for it
+
+    def _begin(self, line: bytes) -> None:
+        match = _VOLUME.match(line)
+        if match is None:
+            raise ValueError(f"a volume without a number: {_show(line)}")
+        self._in_filelist = False
+        self._draft = _Draft(int(match[1]))
+
+    def _take_indented(self, line: bytes) -> None:
+        if self._in_filelist:
+            self.listed += 1 if line else 0
+        elif self._draft is not None and (words := line.split()):
+            self._draft.take(words)
+
+    def _close(self) -> None:
+        if self._draft is not None:
+            volume = self._draft.finished()
+            self._volumes[volume.number] = volume  # of a repeated volume the last entry is true
+            self._last = volume.number
+            self._draft = None
+
+    def finish(self) -> Manifest:
+        """The manifest, once all lines were fed.
+
+        Raises:
+            ValueError: the last volume is cut short, or there is none.
+        """
+        self._close()
+        # A backup that was restarted lists "1, 2, 3, 2": it went on after 2, and its old 3 is no more.
+        kept = (volume for number, volume in sorted(self._volumes.items()) if number <= self._last)
+        volumes = tuple(kept)
+        if not volumes:
+            raise ValueError("it lists no volumes")
+        hostname = (self._hostname or b"").decode("utf-8", "surrogateescape")
+        return Manifest(hostname, self._localdir or b"", volumes)
+
+
+class _Draft:
+    """A volume whose lines are still being read."""
+
+    def __init__(self, number: int) -> None:
+        if number < 1:
+            raise ValueError("volumes are numbered from 1")
+        self._number = number
+        self._start: Index | None = None
+        self._end: Index | None = None
+        self._sha1 = ""
+
+    def take(self, words: list[bytes]) -> None:
+        match [words[0].lower(), *words[1:]]:
+            case [b"startingpath", path, *_]:
+                self._start = _index(path)
+            case [b"endingpath", path, *_]:
+                self._end = _index(path)
+            case [b"hash", kind, value, *_]:
+                self._take_hash(kind, value)
+            case [b"startingpath" | b"endingpath" | b"hash", *_]:
+                raise ValueError(f"volume {self._number} has an empty {_show(words[0])}")
+            case _:
+                pass  # duplicity passes over what it does not know
+
+    def _take_hash(self, kind: bytes, value: bytes) -> None:
+        if kind.upper() != b"SHA1":
+            return
+        if not _SHA1.fullmatch(value):
+            raise ValueError(f"volume {self._number} has a SHA-1 that is none: {_show(value)}")
+        self._sha1 = value.decode("ascii").lower()
+
+    def finished(self) -> VolumeInfo:
+        if self._start is None or self._end is None:
+            raise ValueError(
+                f"volume {self._number} has no {'EndingPath' if self._start else 'StartingPath'}"
+            )
+        return VolumeInfo(self._number, self._start, self._end, self._sha1)
+
+
+def _index(written: bytes) -> Index:
+    path = unquote(written)
+    return () if path == b"." else tuple(path.split(b"/"))
+
+
+def parse(lines: Iterable[bytes], name: str = "a manifest") -> Manifest:
+    """Reads a manifest line by line; memory grows with its volumes alone.
+
+    Args:
+        lines: each with or without its newline; a file opened for reading bytes will do.
+        name: the file's name, for the message.
+
+    Raises:
+        Refused: it is damaged or no manifest (code "manifest").
+    """
+    reader = Reader()
+    try:
+        for line in lines:
+            reader.feed(line)
+        return reader.finish()
+    except ValueError as error:
+        raise Refused(
+            f"{name} is damaged or no manifest of duplicity's: {error}",
+            hint="If this is the copy in duplicity's cache, move it away: duplicity then takes a new one from the"
+            " drive when it next lists the files there (duplicity list-current-files)",
+            code="manifest",
+        ) from None
+
+
+def parse_bytes(content: bytes, name: str = "a manifest") -> Manifest:
+    """Reads a manifest that is in memory; as `parse`."""
+    return parse(io.BytesIO(content), name)
