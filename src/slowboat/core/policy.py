@@ -7,159 +7,45 @@ same at length).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal
 
+from slowboat.core.conditions import (
+    MAINS,
+    UNKNOWN_NETWORK,
+    Choice,
+    Conditions,
+    Hold,
+    NetworkRule,
+    Power,
+    PowerChoice,
+    Rules,
+    Usage,
+)
 from slowboat.core.schedule import (
     ALWAYS,
     Schedule,
     Send,
+    Window,
     allowed,
     cap_of,
     day_end,
     month_end,
     next_edge,
     next_opening,
-    strictest,
 )
 from slowboat.core.words import Connectivity, Network, Permit, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-Choice = Literal["never", "slow", "go"]
-"""What to do on a metered network or through a VPN."""
+__all__ = [
+    "ALWAYS", "MAINS", "UNKNOWN_NETWORK", "Choice", "Conditions", "Hold", "NetworkRule", "Power", "PowerChoice",
+    "Rules", "Schedule", "Send", "Usage", "Window", "budget_left", "charged", "next_change", "permit",
+    "with_reasons",
+]  # fmt: skip
 
-PowerChoice = Literal["pause", "slow", "go"]
-"""What to do on battery, in power saver, or while a game runs."""
-
-UNKNOWN_NETWORK = Network(Connectivity.UNKNOWN, known=False)
 _LINKS = ("wifi", "ethernet", "mobile")  # what a tunnel or a bridge can lie on
-
-
-@dataclass(frozen=True, slots=True)
-class Power:
-    """What is known of the power; None is "not known", and is taken for the worse.
-
-    A machine that certainly has no battery, or no power profiles, says False.
-
-    Attributes:
-        on_battery: whether the machine runs on its battery.
-        level: how full that is, percent.
-        power_saver: whether the power-saver profile is on.
-    """
-
-    on_battery: bool | None = None
-    level: float | None = None
-    power_saver: bool | None = None
-
-
-MAINS = Power(on_battery=False, power_saver=False)
-"""A machine on the mains that does not save power."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Somebody asked slowboat to keep still: who (an application's name) and why, both as they said it."""
-
-    who: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Bytes sent over one network today and this month (local time), failed attempts included."""
-
-    day: int = 0
-    month: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """Everything outside the rules that the permit depends on. What is left out is unknown, the safe side.
-
-    Attributes:
-        network: as the watch of the network read it.
-        power: as the watch of the power read it.
-        paused_until: None: not paused; 0.0: until told; else seconds since the epoch.
-        holds: who else wants slowboat to keep still.
-        limit: what the user set for now, bytes per second; 0: nothing set.
-        limit_until: when `limit` ends by itself, seconds since the epoch; None: when told.
-        usage: by the network's name, for the budgets; "" where the network has no name. Missing is nothing
-            sent yet.
-        sleeping: the machine is about to sleep.
-        gaming: a game asked for the machine (GameMode); None: not known.
-        zone: the local time zone, for schedule and budgets.
-    """
-
-    network: Network = UNKNOWN_NETWORK
-    power: Power = Power()
-    paused_until: float | None = None
-    holds: tuple[Hold, ...] = ()
-    limit: int = 0
-    limit_until: float | None = None
-    usage: Mapping[str, Usage] = field(default_factory=dict)
-    sleeping: bool = False
-    gaming: bool | None = None
-    zone: tzinfo = UTC
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkRule:
-    """The rule for one network, or for one type of network.
-
-    Attributes:
-        send: a cap in bytes per second, "go", "spare" or "never".
-        metered: what to do here where it is metered; None: as everywhere.
-        day_budget: the most bytes a local day; None: any.
-        month_budget: the most bytes a local month; None: any.
-    """
-
-    send: Send = "go"
-    metered: Choice | None = None
-    day_budget: int | None = None
-    month_budget: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the user wants.
-
-    Attributes:
-        cap: the most bytes per second, always; None: none.
-        slow_rate: what "slow" means, bytes per second.
-        require: the connectivity that is enough: "full", or "limited" where the check of the internet is
-            known to be wrong.
-        metered: on a metered network.
-        vpn: while a VPN is up.
-        networks: rules by the connection's name; they come before those by type.
-        types: rules by type: "wifi", "ethernet", "mobile", "vpn", "other".
-        default: the rule for every other network.
-        schedule: hours and their caps.
-        battery: on battery.
-        battery_min: on battery below this percentage nothing is sent, whatever `battery` says; 0: no such
-            level.
-        power_saver: while the power-saver profile is on.
-        game: while GameMode says that a game runs.
-    """
-
-    cap: int | None = None
-    slow_rate: int = 64_000  # leaves most of a 1 Mbit/s uplink alone
-    require: Literal["full", "limited"] = "full"
-    metered: Choice = "never"
-    vpn: Choice = "go"
-    networks: Mapping[str, NetworkRule] = field(default_factory=dict)
-    types: Mapping[str, NetworkRule] = field(default_factory=dict)
-    default: NetworkRule = NetworkRule()
-    schedule: Schedule = ALWAYS
-    battery: PowerChoice = "pause"
-    battery_min: float = 0.0
-    power_saver: PowerChoice = "pause"
-    game: PowerChoice = "pause"
-
-
 _Verdict = tuple[int | None, Reason]  # the most bytes per second that the reason leaves, None: all of it
 
 
@@ -220,7 +106,7 @@ def with_reasons(granted: Permit, reasons: Sequence[Reason]) -> Permit:
 
 
 def next_change(conditions: Conditions, rules: Rules, now: float) -> float | None:
-    """When the clock alone may change the permit: a pause or limit ends, an hour of the schedule, a new budget.
+    """When the clock alone may change the permit: the end of a pause or limit, an hour, a new budget.
 
     Returns:
         Seconds since the epoch, after `now`; None where the clock changes nothing.
@@ -410,24 +296,3 @@ def _in_words(rate: int) -> str:
         if rate >= size:
             return f"{rate / size:.3g} {unit}"
     return f"{rate} B/s"
-
-
-__all__ = [
-    "MAINS",
-    "UNKNOWN_NETWORK",
-    "Choice",
-    "Conditions",
-    "Hold",
-    "NetworkRule",
-    "Power",
-    "PowerChoice",
-    "Rules",
-    "Send",
-    "Usage",
-    "budget_left",
-    "charged",
-    "next_change",
-    "permit",
-    "strictest",
-    "with_reasons",
-]

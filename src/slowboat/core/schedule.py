@@ -83,7 +83,7 @@ def strictest(sends: tuple[Send, ...]) -> Send:
 
 
 def at_wall(now: float, zone: tzinfo) -> datetime:
-    """The local time at `now` (seconds since the epoch); what no calendar has becomes the nearest that one has."""
+    """The local time at `now` (seconds since the epoch); beyond the calendar's ends, the nearest it has."""
     tame = min(max(now, 86400.0), _LATEST) if math.isfinite(now) else 86400.0
     return datetime.fromtimestamp(tame, zone)
 
