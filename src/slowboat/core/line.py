@@ -8,8 +8,10 @@ usually holds. docs/swift.md tells why segments exist at all.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from slowboat.core.words import Limits
+if TYPE_CHECKING:
+    from slowboat.core.words import Limits
 
 MIB = 1 << 20
 SMALLEST = MIB
@@ -87,7 +89,7 @@ def segment_size(size: int, line: Line, limits: Limits) -> int:
 
 
 def fits_one_put(size: int, line: Line, limits: Limits) -> bool:
-    """Whether the object goes up as one PUT: two segments' worth, about half a minute, and small enough to hold in memory."""
+    """Whether the object goes up as one PUT: two segments' worth, half a minute, small enough to hold in memory."""
     return size <= min(2 * segment_size(0, line, limits), LARGEST // 2, limits.max_object)
 
 

@@ -389,3 +389,12 @@ def parse_segment(name: str) -> SegmentName | None:
         return None
     index = int(match["index"]) if match["index"] is not None else None
     return SegmentName(match["object"], int(match["size"]), int(match["segment"]), index)
+
+
+def cache_name(name: str) -> str:
+    """What a metadata file is called in duplicity's cache: manifests plain, signatures gzipped again.
+
+    docs/duplicity.md, "Cache". The same for encrypted and unencrypted targets.
+    """
+    key = metadata_key(name)
+    return f"{key}.gz" if key.endswith(".sigtar") else f"{key}.z" if key.endswith(".st") else key

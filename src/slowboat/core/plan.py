@@ -3,6 +3,7 @@
 Knows the order of a migration and its gates; must not know how any action is done. Level-triggered: nothing here
 depends on what happened before, only on what is so now. The rules, in the order in which they are asked:
 
+0. Something only a person can mend: nothing, until it is mended.
 1. Nothing adopted yet: adopt, once the drive is there.
 2. No permit: break off what is under way, and wait.
 3. What the server has is not known (no listing since the start, or since what matters was confirmed): look.
@@ -60,6 +61,10 @@ def advance(phase: Phase, event: Event) -> Phase:
     return TRANSITIONS[phase, event]
 
 
+ADOPT, LOOK, HAND_OVER = "adopt", "look", "handover"
+"""The names under which these stand among the busy; no file of duplicity's is called so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What the target held under our prefix when it was last looked at.
@@ -87,6 +92,7 @@ class Snapshot:
         confirmed_at: when an object was last confirmed; a sight older than that proves nothing of it.
         handover: PENDING, or what has come of it.
         handover_at: not before this time is a blocked handover tried again.
+        blocked: what only a person can mend, and when it is tried again unasked; None: nothing.
         wait: the server asked to wait, or a trouble lets us back off: until when and why; None: go on.
         object_waits: name to the time before which that one object is not tried again.
         busy: names of the objects with an action under way.
@@ -103,6 +109,7 @@ class Snapshot:
     confirmed_at: float = 0.0
     handover: HandoverState = HandoverState.PENDING
     handover_at: float = 0.0
+    blocked: Reason | None = None
     wait: Reason | None = None
     object_waits: Mapping[str, float] = field(default_factory=dict)
     busy: frozenset[str] = frozenset()
@@ -173,6 +180,9 @@ def source_absent(where: str = "") -> Reason:
 
 def plan(s: Snapshot) -> Decision:
     """The next actions for one migration. Total: every snapshot has an answer."""
+    if s.blocked is not None:
+        stop = (BreakOff(),) if s.busy else ()
+        return Decision(stop, Activity.NEEDS_USER, (s.blocked, *s.permit.reasons), s.blocked.until)
     if not s.items or s.drive_changed:
         return _adopt(s)
     if not s.permit.open:
@@ -187,7 +197,8 @@ def plan(s: Snapshot) -> Decision:
 
 def _adopt(s: Snapshot) -> Decision:
     if s.busy:
-        return Decision((BreakOff(),), Activity.CHECKING, s.permit.reasons)
+        stop = () if ADOPT in s.busy else (BreakOff(),)
+        return Decision(stop, Activity.CHECKING, s.permit.reasons)
     if not s.drive_present:
         return Decision((), Activity.WAITING, (source_absent(), *s.permit.reasons))
     return Decision((Adopt(),), Activity.CHECKING, s.permit.reasons)
@@ -239,9 +250,7 @@ def _go_on(s: Snapshot) -> Decision:
 def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: list[float]) -> Decision:
     reasons = s.permit.reasons
     if not s.drive_present and (wanted or s.busy):
-        return Decision(
-            (*actions, BreakOff()) if s.busy else actions, Activity.WAITING, (source_absent(), *reasons)
-        )
+        return Decision((*actions, BreakOff()) if s.busy else actions, Activity.WAITING, (source_absent(), *reasons))
     if s.sight is not None:
         wakes.append(s.sight.taken_at + LOOK_EVERY)
     if s.handover is HandoverState.BLOCKED and s.handover_at > s.now:
@@ -312,10 +321,6 @@ def _hand_over_now(s: Snapshot) -> bool:
         return False
     newest = (item for item in s.items if item.chain == 0 and item.role.is_metadata)
     return s.sight is not None and all(matches(item, s.sight.objects.get(item.name)) for item in newest)
-
-
-HAND_OVER = "handover"
-"""The name under which the handover stands among the busy; no file of duplicity's is called that."""
 
 
 def _refusals(items: Iterable[Item]) -> tuple[Reason, ...]:

@@ -53,20 +53,21 @@ class _Portion:
         self._reader = reader
         self._left = length
         self.md5 = hashlib.md5(usedforsecurity=False)
-        self._whole = (voyage.md5.copy(), voyage.sha1.copy()) if voyage else ()
+        self._whole = (voyage.md5.copy(), voyage.sha1.copy()) if voyage else None
         self.consumed = 0
 
     def read(self, size: int, /) -> bytes:
         block = self._reader.read(min(size, self._left)) if self._left else b""
         self._left -= len(block)
         self.consumed += len(block)
-        for digest in (self.md5, *self._whole):
+        for digest in (self.md5, *(self._whole or ())):
             digest.update(block)
         return block
 
     def hand_on(self, voyage: Voyage) -> None:
         """The segment is confirmed: its bytes count towards the whole."""
-        voyage.md5, voyage.sha1 = self._whole
+        if self._whole:
+            voyage.md5, voyage.sha1 = self._whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ class Freight:
 class Courier:
     """Carries the objects of one migration; as many at once as it is called for."""
 
-    def __init__(self, source: Source, store: Store, prefix: str, concatenates: bool) -> None:
-        """`prefix` stands before the names at the target; `concatenates`: whether the store's COPY makes plain objects."""
+    def __init__(self, source: Source, store: Store, prefix: str, *, concatenates: bool) -> None:
+        """`prefix` stands before the target's names; `concatenates`: whether the store's COPY makes plain objects."""
         self._source = source
         self._store = store
         self._prefix = prefix
@@ -123,6 +124,30 @@ class Courier:
                 raise _rotten(item)
         return digests
 
+    async def same(self, item: Item, stands: RemoteObject) -> str:
+        """The MD5 of the file on the drive where `stands` holds the very same bytes; "" where it does not.
+
+        Raises as `carry`.
+        """
+        if stands.size != item.file.size:
+            return ""
+        if not stands.slo:
+            md5 = item.md5 or (await self.prove(item)).md5
+            return md5 if md5 == stands.md5 else ""
+        return await self._same_slo(item, stands)
+
+    async def _same_slo(self, item: Item, stands: RemoteObject) -> str:
+        """An SLO's ETag is the MD5 of its segments' MD5s: the drive's, cut alike, must give the same."""
+        md5 = (await self.prove(item)).md5
+        for segment in {segment for segment, _ in await self._held(item)}:
+            parts = [
+                (await self._source.digest(item.file, offset, length)).md5
+                for offset, length in cut(item.file.size, segment)
+            ]
+            if hashlib.md5("".join(parts).encode(), usedforsecurity=False).hexdigest() == stands.md5:
+                return md5
+        return ""
+
     async def sweep(self, item: Item) -> None:
         """Deletes what is left of an object's segments; where an SLO stands at its name they are its data, and stay."""
         whole = self._full(item)
@@ -148,9 +173,7 @@ class Courier:
             if digests.sha1 != item.sha1:
                 raise _rotten(item)
         freight.known(digests.md5)
-        stored = await self._store.put(
-            self._full(item), body, len(body), etag=digests.md5, progress=freight.progress
-        )
+        stored = await self._store.put(self._full(item), body, len(body), etag=digests.md5, progress=freight.progress)
         if stored.md5 != digests.md5:
             raise _mismatch(item)
         return digests.md5
@@ -179,13 +202,11 @@ class Courier:
         found: dict[tuple[int, int], RemoteObject] = {}
         for stored in listing:
             parsed = names.parse_segment(stored.name)
-            if parsed and parsed.total == item.file.size and parsed.index is not None:
+            if parsed and parsed.size == item.file.size and parsed.index is not None:
                 found[parsed.segment, parsed.index] = stored
         return found
 
-    def _voyage(
-        self, item: Item, held: Mapping[tuple[int, int], RemoteObject], line: Line, limits: Limits
-    ) -> Voyage:
+    def _voyage(self, item: Item, held: Mapping[tuple[int, int], RemoteObject], line: Line, limits: Limits) -> Voyage:
         """The voyage under way, or a new one in the size that was begun, here or by a run that is forgotten."""
         known = self._voyages.get(item.name)
         if known is None:
@@ -235,7 +256,15 @@ class Courier:
         voyage.parts.append(await self._send(item, voyage, index, offset, length, freight, fresh=True))
 
     async def _send(
-        self, item: Item, voyage: Voyage, index: int, offset: int, length: int, freight: Freight, *, fresh: bool
+        self,
+        item: Item,
+        voyage: Voyage,
+        index: int,
+        offset: int,
+        length: int,
+        freight: Freight,
+        *,
+        fresh: bool,
     ) -> RemoteObject:
         name = names.segment_name(self._full(item), item.file.size, voyage.segment, index)
         with self._source.open(item.file, offset) as reader:
@@ -251,7 +280,7 @@ class Courier:
         return stored
 
     async def _judge(self, item: Item, voyage: Voyage, expected_md5: str) -> None:
-        """Holds the whole against duplicity's hash, or against the first reading; gives a rotten file one more reading."""
+        """Holds the whole against duplicity's hash, or the first reading; a file that fails is read once more."""
         right = voyage.sha1.hexdigest() == item.sha1 if item.sha1 else True
         right = right and expected_md5 in ("", voyage.md5.hexdigest())
         if right:
@@ -311,7 +340,7 @@ def _digests(body: bytes) -> Digests:
 
 
 def _check_metadata(item: Item, first: bytes, second: bytes) -> None:
-    """duplicity records no hash of its metadata: two readings must agree, and the file must be whole."""
+    """No hash of metadata is recorded anywhere: two readings must agree, and the file must be whole."""
     if first != second:
         raise _unstable(item)
     framing = Framing(item.name)
@@ -333,7 +362,8 @@ def _rotten(item: Item) -> Refused:
 def _badly_framed(item: Item, wrong: str) -> Refused:
     return Refused(
         f"{item.name} is damaged on the drive: {wrong}",
-        hint="Without it the backup set cannot be used; run duplicity once with the drive connected, or make a new full backup",
+        hint="Without it the backup set cannot be used; run duplicity once with the drive connected, "
+        "or make a new full backup",
         code="framing",
     )
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from slowboat.core.conditions import Conditions
     from slowboat.core.words import (
         Digests,
         Installed,
         Item,
         Limits,
         ManagerReport,
-        Network,
         Notice,
         Phase,
         RemoteObject,
@@ -64,7 +64,11 @@ class Source(Protocol):
         """The whole of a small file. Raises as `open` does."""
 
     async def digest(
-        self, file: SourceFile, offset: int = 0, length: int | None = None, feed: Callable[[bytes], None] | None = None
+        self,
+        file: SourceFile,
+        offset: int = 0,
+        length: int | None = None,
+        feed: Callable[[bytes], None] | None = None,
     ) -> Digests:
         """Reads `length` bytes from `offset` (to the end where None) and hashes them; each block also goes to `feed`.
 
@@ -180,13 +184,24 @@ class Store(Protocol):
 class Ledger(Protocol):
     """slowboat's own memory. The engine is its only writer; every call is one transaction."""
 
-    def adopt(self, migration: str, items: Sequence[Item], manifests: Mapping[str, bytes], facts: Mapping[str, str]) -> None:
+    def adopt(
+        self, migration: str, items: Sequence[Item], manifests: Mapping[str, bytes], facts: Mapping[str, str]
+    ) -> None:
         """Remembers the frozen list of files, the plain manifests, and what identifies the source and target."""
 
     def items(self, migration: str) -> Sequence[Item]:
         """The adopted objects by rank; () where nothing was adopted."""
 
-    def move(self, migration: str, name: str, phase: Phase, *, md5: str = "", error: str = "", attempt: bool = False) -> None:
+    def move(
+        self,
+        migration: str,
+        name: str,
+        phase: Phase,
+        *,
+        md5: str = "",
+        error: str = "",
+        attempt: bool = False,
+    ) -> None:
         """One object's new phase; `md5` and `error` replace what was known; `attempt` counts one more."""
 
     def begun_segments(self, migration: str, name: str, segment: int) -> None:
@@ -228,11 +243,11 @@ class Notifier(Protocol):
         """Shows a notice now or once somebody can show it; never raises."""
 
 
-class Watch(Protocol):
-    """Something that is looked at as a whole and wakes the engine when it may have changed."""
+class World(Protocol):
+    """What the permit depends on besides people: network, power, sleep, games, the time zone."""
 
-    def network(self) -> Network:
-        """The newest settled reading."""
+    def conditions(self) -> Conditions:
+        """The newest settled reading of everything; never waits."""
 
 
 class Commands(Protocol):

@@ -1,0 +1,127 @@
+"""Adoption: from a folder on a drive and duplicity's cache to a frozen, ordered list of files.
+
+Knows how the drive's chain and its cache are told to belong together (by content, not by the MD5 of a URL alone);
+must not know what is done with the list. Refuses, with the cure, whatever could not be moved whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slowboat.core import chains, manifest, names
+from slowboat.core.errors import NeedsUser, Refused
+from slowboat.core.names import NameKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from slowboat.core.manifest import Manifest
+    from slowboat.core.words import Item, SetId, SourceFile
+    from slowboat.engine.ports import Cache, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What adoption found.
+
+    Attributes:
+        items: the frozen list, in sending order.
+        manifests: copies of the plain manifests, by the name they have in duplicity's cache.
+        cache: duplicity's cache for the drive; None where there is none (the handover then has to wait).
+        fingerprint: of the folder's listing; another one means that the folder has changed.
+    """
+
+    items: tuple[Item, ...]
+    manifests: Mapping[str, bytes]
+    cache: Path | None
+    fingerprint: str
+
+
+def fingerprint(files: Sequence[SourceFile]) -> str:
+    """A short text that changes whenever a file of duplicity's is added, removed or rewritten."""
+    rows = sorted((file.name, file.size, file.mtime_ns) for file in files if names.parse(file.name) is not None)
+    return hashlib.sha256(repr(rows).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+async def adopt(
+    source: Source,
+    cache: Cache,
+    files: Sequence[SourceFile],
+    *,
+    url: str,
+    file_prefix: str | None,
+    canary: Sequence[tuple[bytes, ...]],
+) -> Adopted:
+    """Finds the chains in `files`, their cache and their manifests, and puts everything in order.
+
+    Args:
+        files: the folder's listing.
+        url: the URL duplicity knew the folder by, or "".
+        file_prefix: whose files are meant where several hosts share the folder; None: whoever's there is.
+        canary: the paths, in duplicity's terms, whose volumes go first.
+
+    Raises:
+        NeedsUser: something is missing or ambiguous; all problems of the newest chain in one message.
+        SourceAbsent, Refused: reading the drive's own manifests failed.
+    """
+    inventory = chains.take_inventory(files, file_prefix)
+    keys = newest_keys(inventory)
+    directory = await cache.find(keys, url) if keys else None
+    texts = await _manifests(source, inventory, await cache.manifests(directory) if directory else {})
+    read = _parsed(texts)
+    if problems := chains.problems(inventory, read):
+        raise _one(problems)
+    items = chains.adopt(inventory, read, tuple(canary))
+    return Adopted(items, texts, directory, fingerprint(files))
+
+
+def newest_keys(inventory: chains.Inventory) -> frozenset[str]:
+    """The metadata keys of the newest chain: what its cache must hold."""
+    if not inventory.chains:
+        return frozenset()
+    return frozenset(
+        names.metadata_key(file.name)
+        for backup_set in inventory.chains[0].sets
+        for file in (backup_set.signatures, backup_set.manifest)
+        if file is not None
+    )
+
+
+async def _manifests(source: Source, inventory: chains.Inventory, cached: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The plain manifests by cache name: the drive's own where it is not encrypted, else the cache's copy."""
+    found: dict[str, bytes] = {}
+    for chain in inventory.chains:
+        for backup_set in chain.sets:
+            if backup_set.manifest is None:
+                continue
+            parsed = names.parse(backup_set.manifest.name)
+            key = names.metadata_key(backup_set.manifest.name)
+            if parsed is not None and parsed.suffix == "":
+                found[key] = await source.read(backup_set.manifest)
+            elif key in cached:
+                found[key] = cached[key]
+    return found
+
+
+def _parsed(texts: Mapping[str, bytes]) -> dict[SetId, Manifest]:
+    read: dict[SetId, Manifest] = {}
+    for name, text in texts.items():
+        parsed = names.parse(name)
+        if parsed is None or parsed.kind is not NameKind.MANIFEST:
+            continue
+        try:
+            read[parsed.set_id] = manifest.parse_bytes(text, name)
+        except Refused as error:
+            raise NeedsUser(error.what, hint=error.hint, code="manifest") from error
+    return read
+
+
+def _one(problems: Sequence[NeedsUser]) -> NeedsUser:
+    """All problems as one error: what is said first is the first problem's, with its cure."""
+    first = problems[0]
+    rest = "; ".join(problem.what for problem in problems[1:4])
+    more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+    return NeedsUser(f"{first.what}{'; ' + rest if rest else ''}{more}", hint=first.hint, code=first.code)

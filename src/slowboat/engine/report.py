@@ -1,0 +1,127 @@
+"""From what is so to what is shown: pure, values in and a report out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slowboat.core.plan import chain_is_whole
+from slowboat.core.words import Activity, ManagerReport, MigrationReport, Phase, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slowboat.core.plan import Decision
+    from slowboat.core.words import HandoverState, Item
+
+
+def of_migration(
+    name: str,
+    items: Sequence[Item],
+    decision: Decision,
+    *,
+    source: str,
+    target_url: str,
+    handover: HandoverState,
+    handover_why: str,
+    partly: Mapping[str, int],
+    in_flight: int,
+    rate: int,
+    pace: float,
+    started_at: float,
+    finished: bool,
+    current: str,
+    last_error: str,
+    now: float,
+) -> MigrationReport:
+    """One migration's properties.
+
+    Args:
+        partly: bytes confirmed as segments of objects that are not done, by name.
+        in_flight: bytes handed over in requests without an answer yet.
+        rate: bytes per second now.
+        pace: bytes per second to reckon the end by; 0 where nothing is known.
+    """
+    volumes = [item for item in items if not item.role.is_metadata]
+    metadata = [item for item in items if item.role.is_metadata]
+    total = sum(item.file.size for item in items)
+    whole = sum(item.file.size for item in items if item.phase is Phase.DONE)
+    parts = sum(partly.get(item.name, 0) for item in items if item.phase is not Phase.DONE)
+    refused = sum(item.file.size for item in items if item.phase is Phase.REFUSED)
+    done = min(total, whole + parts + in_flight)
+    left = max(0, total - done - refused)
+    sending = decision.activity is Activity.SENDING and pace > 0
+    return MigrationReport(
+        name=name,
+        source=source,
+        target_url=target_url,
+        activity=decision.activity,
+        reasons=decision.reasons,
+        handover=handover,
+        handover_why=handover_why,
+        volumes_total=len(volumes),
+        volumes_done=_count(volumes, Phase.DONE),
+        volumes_refused=_count(volumes, Phase.REFUSED),
+        metadata_total=len(metadata),
+        metadata_done=_count(metadata, Phase.DONE),
+        bytes_total=total,
+        bytes_done=done,
+        bytes_sent=sum(item.bytes_sent for item in items) + in_flight,
+        rate=rate,
+        started_at=started_at,
+        expected_end=now + left / pace if sending else 0.0,
+        restorable_from_cloud=finished or _restorable(items),
+        current_object=current,
+        last_error=last_error,
+    )
+
+
+def _restorable(items: Sequence[Item]) -> bool:
+    newest = [item for item in items if item.chain == 0]
+    return bool(newest) and chain_is_whole(newest, 0) and all(item.phase is Phase.DONE for item in newest)
+
+
+def _count(items: Sequence[Item], phase: Phase) -> int:
+    return sum(item.phase is phase for item in items)
+
+
+BUSIEST_FIRST = (
+    Activity.SENDING,
+    Activity.CHECKING,
+    Activity.NEEDS_USER,
+    Activity.PAUSED,
+    Activity.WAITING,
+    Activity.STARTING,
+    Activity.DONE,
+)
+"""What the whole is doing: whatever of its migrations comes first here."""
+
+
+def of_all(
+    version: str,
+    migrations: Mapping[str, MigrationReport],
+    reasons: Sequence[Reason],
+    *,
+    limit: int,
+    network: str,
+    paused_until: float,
+) -> ManagerReport:
+    """The daemon's properties, from its migrations'."""
+    reports = migrations.values()
+    activities = {report.activity for report in reports} or {Activity.WAITING}
+    ends = [report.expected_end for report in reports if report.expected_end]
+    every = dict.fromkeys([*reasons, *(reason for report in reports for reason in report.reasons)])
+    return ManagerReport(
+        version=version,
+        activity=min(activities, key=BUSIEST_FIRST.index),
+        reasons=tuple(every),
+        bytes_total=sum(report.bytes_total for report in reports),
+        bytes_done=sum(report.bytes_done for report in reports),
+        bytes_sent=sum(report.bytes_sent for report in reports),
+        rate=sum(report.rate for report in reports),
+        limit=limit,
+        network=network,
+        paused_until=paused_until,
+        expected_end=max(ends, default=0.0),
+        last_error=next((report.last_error for report in reports if report.last_error), ""),
+        migrations=dict(migrations),
+    )
