@@ -84,7 +84,7 @@ _BARE_BACKSLASH: Final = re.compile(rb"\\(?!x[0-9a-fA-F]{2})")
 
 
 def quote(raw: bytes) -> bytes:
-    r"""Writes a path as manifests do: as it is, or quoted with `\xNN` for white space, quotes and backslashes."""
+    r"""Writes a path as manifests do: as it is, or quoted, with `\xNN` for what is special."""
     if not _SPECIAL.search(raw):
         return raw
     return b'"' + _SPECIAL.sub(lambda match: b"\\x%02x" % match[0][0], raw) + b'"'
@@ -235,9 +235,7 @@ class _Draft:
 
     def finished(self) -> VolumeInfo:
         if self._start is None or self._end is None:
-            raise ValueError(
-                f"volume {self._number} has no {'EndingPath' if self._start else 'StartingPath'}"
-            )
+            raise ValueError(f"volume {self._number} has no {'EndingPath' if self._start else 'StartingPath'}")
         return VolumeInfo(self._number, self._start, self._end, self._sha1)
 
 
@@ -264,8 +262,8 @@ def parse(lines: Iterable[bytes], name: str = "a manifest") -> Manifest:
     except ValueError as error:
         raise Refused(
             f"{name} is damaged or no manifest of duplicity's: {error}",
-            hint="If this is the copy in duplicity's cache, move it away: duplicity then takes a new one from the"
-            " drive when it next lists the files there (duplicity list-current-files)",
+            hint="If this is the copy in duplicity's cache, move it away: duplicity then takes a new one from"
+            " the drive when it next lists the files there (duplicity list-current-files)",
             code="manifest",
         ) from None
 
