@@ -1,7 +1,7 @@
 """What the permit depends on: the conditions, as the watches read them, and the rules, as the user set them.
 
-Knows the words for both and what each means when it is left out; must not know what follows from them (that is
-`policy`).
+Knows the words for both and what each means when it is left out; must not know what follows from them: that
+is `policy`.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = [
-    "ALWAYS", "MAINS", "UNKNOWN_NETWORK", "Choice", "Conditions", "Hold", "NetworkRule", "Power", "PowerChoice",
-    "Rules", "Schedule", "Send", "Usage", "Window", "budget_left", "charged", "next_change", "permit",
-    "with_reasons",
+    "ALWAYS", "MAINS", "UNKNOWN_NETWORK", "Choice", "Conditions", "Hold", "NetworkRule", "Power",
+    "PowerChoice", "Rules", "Schedule", "Send", "Usage", "Window", "budget_left", "charged",
+    "next_change", "permit", "with_reasons",
 ]  # fmt: skip
 
 _LINKS = ("wifi", "ethernet", "mobile")  # what a tunnel or a bridge can lie on
@@ -266,8 +266,7 @@ def _carriers(network: Network) -> list[tuple[str, str]]:
 def _rules_in_force(network: Network, rules: Rules) -> list[tuple[str, NetworkRule]]:
     """The rule of each network that carries our bytes, with its name; never empty."""
     return [
-        (name, rules.networks.get(name) or rules.types.get(kind) or rules.default)
-        for name, kind in _carriers(network)
+        (name, rules.networks.get(name) or rules.types.get(kind) or rules.default) for name, kind in _carriers(network)
     ]
 
 

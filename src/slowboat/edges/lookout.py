@@ -1,0 +1,184 @@
+"""A lookout: one reading of some services on a bus, kept fresh without polling.
+
+Knows how to stay with a bus that restarts and services that come, go, freeze, flood or lie; must not know
+what the reading means. Signals only say that something may have changed: after a pause in which more of them
+gather, the whole is read once, and nothing is concluded from a signal alone. NetworkManager, for one, tells
+of one activation with half a dozen signals, and in between its properties contradict one another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from slowboat.edges.dbus import TIMEOUT, BusError, BusGone, Connection, Match
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from slowboat.edges.dbus import Which
+
+log = logging.getLogger(__name__)
+
+SETTLE = 0.5
+"""Seconds between the first signal and the reading; the signals of one activation come closer together."""
+
+AGAIN_FIRST, AGAIN_MOST = 2.0, 60.0
+"""Seconds until a reading that failed is tried again; doubles from the first to the second."""
+
+NO_BUS_MOST = 600.0
+"""Seconds between looks for a bus that was never there: a machine without one should not be woken for it."""
+
+MOST_RETAKES = 3
+"""How often a reading may be thrown away because a signal came while it was taken, before it is believed."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject(Generic[T]):
+    """What to look at.
+
+    Attributes:
+        which: the session bus or the system bus.
+        names: services whose coming and going is a reason to look.
+        matches: signals that are a reason to look.
+        read: takes the reading; may raise BusError, which makes the value `failed` until a later try works.
+        no_bus: the value where there never was such a bus.
+        failed: the value while the bus has gone, or reading fails.
+    """
+
+    which: Which
+    names: tuple[str, ...]
+    matches: tuple[Match, ...]
+    read: Callable[[Connection], Awaitable[T]]
+    no_bus: T
+    failed: T
+
+
+class Lookout(Generic[T]):
+    """Keeps `value` fresh from `start` to `stop`; `on_change` is called when it is another. Never raises."""
+
+    def __init__(
+        self, subject: Subject[T], on_change: Callable[[], None], *, address: str = "", settle: float = SETTLE
+    ) -> None:
+        self.value = subject.failed
+        self.ready = asyncio.Event()  # the first word is there
+        self._subject = subject
+        self._on_change = on_change
+        self._address = address
+        self._settle = settle
+        self._stir = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to look; `ready` is set when the first word is there."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._run(), name="lookout")
+
+    async def stop(self) -> None:
+        """Ends the connection; `value` stays as it was."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+    def look(self) -> None:
+        """Takes a new reading soon, as after a signal."""
+        self._stir.set()
+
+    async def _run(self) -> None:
+        been_there = False
+        wait = AGAIN_FIRST
+        while True:
+            try:
+                async with await Connection.open(self._subject.which, address=self._address) as bus:
+                    been_there, wait = True, AGAIN_FIRST
+                    await self._stay(bus)
+            except BusError as error:
+                log.debug("looking at %s: %s", ", ".join(self._subject.names), error)
+            except Exception:
+                log.exception("looking at %s failed", ", ".join(self._subject.names))
+            self._say(self._subject.failed if been_there else self._subject.no_bus)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, AGAIN_MOST if been_there else NO_BUS_MOST)
+
+    async def _stay(self, bus: Connection) -> None:
+        """Looks over one connection until it ends.
+
+        Raises:
+            BusError: the bus has gone, or hangs.
+        """
+        ended = asyncio.ensure_future(bus.wait_closed())
+        ended.add_done_callback(lambda _: self._stir.set())
+        try:
+            for match in self._subject.matches:
+                await bus.subscribe(match, lambda _: self._stir.set())
+            for name in self._subject.names:
+                await bus.watch_name(name, lambda _: self._stir.set())
+            again = AGAIN_FIRST
+            while bus.connected:
+                understood = await self._take(bus)
+                again = AGAIN_FIRST if understood else min(2 * again, AGAIN_MOST)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stir.wait(), None if understood else again)
+                if bus.connected:
+                    await asyncio.sleep(self._settle)
+        finally:
+            ended.cancel()
+
+    async def _take(self, bus: Connection) -> bool:
+        """Reads until a reading was not disturbed, and says it; False where that cannot be done now."""
+        for retakes_left in range(MOST_RETAKES, -1, -1):
+            self._stir.clear()
+            try:
+                value = await self._subject.read(bus)
+            except BusGone:
+                raise
+            except Exception as error:
+                # A service may answer anything: what cannot be understood is not known.
+                log.debug("reading failed: %s", error, exc_info=not isinstance(error, BusError))
+                self._say(self._subject.failed)
+                return False
+            if not (retakes_left and self._stir.is_set()):
+                self._say(value)
+                break
+            await asyncio.sleep(self._settle)
+        return True
+
+    def _say(self, value: T) -> None:
+        changed = value != self.value or not self.ready.is_set()
+        self.value = value
+        self.ready.set()
+        if changed:
+            try:
+                self._on_change()
+            except Exception:
+                log.exception("telling of a change failed")
+
+
+def whole(value: object) -> int | None:
+    """`value` where it is a whole number, None where a service sent something else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def truth(value: object) -> bool | None:
+    """`value` where it is true or false, None where a service sent something else."""
+    return value if isinstance(value, bool) else None
+
+
+def text(value: object) -> str:
+    """`value` where it is text, "" where a service sent something else."""
+    return value if isinstance(value, str) else ""
+
+
+def texts(value: object) -> list[str]:
+    """The texts in `value` where that is a list, [] where a service sent something else."""
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+__all__ = ["SETTLE", "TIMEOUT", "Lookout", "Subject", "text", "texts", "truth", "whole"]
