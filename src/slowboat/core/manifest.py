@@ -56,26 +56,9 @@ class Manifest:
     localdir: bytes
     volumes: tuple[VolumeInfo, ...]
 
-    def index_of(self, path: bytes) -> Index | None:
-        """An absolute path as this backup records it; None where it lies outside of what was backed up.
-
-        A backup whose directory was typed as a relative path tells nothing of absolute ones: None too.
-        """
-        if not (path.startswith(b"/") and self.localdir.startswith(b"/")):
-            return None
-        root, parts = _parts(self.localdir), _parts(path)
-        return parts[len(root) :] if parts[: len(root)] == root else None
-
-    def volumes_with(self, path: bytes) -> tuple[int, ...]:
-        """The numbers of the volumes that may hold an absolute path or anything below it."""
-        index = self.index_of(path)
-        if index is None:
-            return ()
-        return tuple(volume.number for volume in self.volumes if volume.contains(index))
-
-
-def _parts(path: bytes) -> Index:
-    return tuple(part for part in path.split(b"/") if part not in {b"", b"."})
+    def volumes_with(self, path: Index) -> tuple[int, ...]:
+        """The numbers of the volumes that may hold `path` or anything below it."""
+        return tuple(volume.number for volume in self.volumes if volume.contains(path))
 
 
 _SPECIAL: Final = re.compile(rb"[\s\\\"']")

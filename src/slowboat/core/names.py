@@ -138,6 +138,7 @@ _WORDS: Final = {meaning: words for words, meaning in _MEANINGS.items()}
 _SHORT_WORDS: Final = {meaning: words for words, meaning in _SHORT_MEANINGS.items()}
 
 
+@functools.lru_cache(maxsize=4096)  # all volumes of a set share their times
 def _seconds(text: str) -> int | None:
     """A long name's time in seconds since the epoch, reckoned as dup_time does; None: no such time."""
     if len(text) == len("20110113T170937Z"):

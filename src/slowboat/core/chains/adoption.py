@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from slowboat.core.chains.inventory import Chain, Inventory
-    from slowboat.core.manifest import Manifest
+    from slowboat.core.manifest import Index, Manifest
     from slowboat.core.words import SetId
 
 
-def adopt(inventory: Inventory, manifests: Mapping[SetId, Manifest], canary: Sequence[bytes] = ()) -> tuple[Item, ...]:
+def adopt(inventory: Inventory, manifests: Mapping[SetId, Manifest], canary: Sequence[Index] = ()) -> tuple[Item, ...]:
     """The list of objects of a migration, in the order in which they are sent; frozen from then on.
 
     The newest chain first: the full's signatures, new signatures by time, the full's manifest, incremental
@@ -29,7 +29,8 @@ def adopt(inventory: Inventory, manifests: Mapping[SetId, Manifest], canary: Seq
     Args:
         inventory: of the source folder.
         manifests: the plain manifests by backup set.
-        canary: absolute paths; volumes of the newest chain that may hold one of them are canary volumes.
+        canary: paths as duplicity records them, relative to what was backed up; the volumes of the newest
+            chain that may hold one of them, or anything below it, are its canary volumes.
 
     Raises:
         NeedsUser: the first of the `problems`.
@@ -59,7 +60,7 @@ def _metadata_items(chain: Chain, number: int) -> Iterator[Item]:
 
 
 def _volume_items(
-    chain: Chain, number: int, manifests: Mapping[SetId, Manifest], canary: Sequence[bytes]
+    chain: Chain, number: int, manifests: Mapping[SetId, Manifest], canary: Sequence[Index]
 ) -> Iterator[Item]:
     for backup_set in chain.sets:
         manifest = manifests.get(backup_set.id)
