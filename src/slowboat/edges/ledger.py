@@ -97,7 +97,7 @@ _SELECT_OBJECTS = f"SELECT {_COLUMNS} FROM objects WHERE migration = ?"  # noqa:
 
 
 class _Kept(NamedTuple):
-    """A migration's objects as last read, by rank, and each name's place; the engine reads them every pass."""
+    """A migration's objects as last read, by rank, and each name's place: the engine reads them often."""
 
     items: list[Item]
     places: dict[str, int]

@@ -1,0 +1,255 @@
+"""The source: a folder on a drive, listed and hashed off the event loop.
+
+Knows that drives hang, go away and come back, and that another one may stand in their place. Must not know
+duplicity's file names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import hashlib
+import os
+import stat
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from slowboat.core.errors import NeedsUser, SourceAbsent
+from slowboat.core.words import Digests, SourceFile
+from slowboat.edges.source import drive
+from slowboat.edges.source.reader import FileReader, absent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+BLOCK = 1 << 20
+"""Bytes per read while hashing: large enough for a disk, small enough to stop soon."""
+
+PATIENCE = 90.0
+"""Seconds without a single answer from the drive until it counts as absent. A sleeping disk takes up to 30 s
+to spin up; Linux gives a disk's command 30 s, then resets it and tries again (drivers/scsi/sd.h, SD_TIMEOUT)."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+T = TypeVar("T")
+
+
+class Source:
+    """Fulfils the engine's `Source` port for the folder `path`; see there for each method's meaning.
+
+    Args:
+        path: the folder.
+        expected: the drive's `identity()` as remembered at adoption; None or "" where it is not known yet.
+            With it, another drive (or the empty mount point) at the same path is SourceAbsent.
+        by_uuid: where the file systems' UUIDs are named.
+        patience: seconds without an answer until the drive counts as absent.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        expected: str | None = None,
+        by_uuid: Path = drive.BY_UUID,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.path = path
+        self.expected = expected or ""
+        self._by_uuid = by_uuid
+        self._patience = patience
+
+    async def identity(self) -> str:
+        """What tells this drive from another (`drive.identities`), "" if nothing does. Raises as `listing`."""
+        return await self._aside(lambda _: self._identity())
+
+    async def listing(self) -> Sequence[SourceFile]:
+        """All regular files of the folder; symlinks, folders, pipes and sockets are passed over."""
+        return await self._aside(self._list)
+
+    def open(self, file: SourceFile, offset: int = 0) -> FileReader:
+        """A reader from `offset`. The drive is first touched, and errors rise, at the first `read`."""
+        return FileReader(self._open, str(self.path), file, offset)
+
+    async def read(self, file: SourceFile) -> bytes:
+        """The whole of a small file."""
+        blocks: list[bytes] = []
+        await self.digest(file, feed=blocks.append)
+        return b"".join(blocks)
+
+    async def digest(
+        self,
+        file: SourceFile,
+        offset: int = 0,
+        length: int | None = None,
+        feed: Callable[[bytes], None] | None = None,
+    ) -> Digests:
+        """Hashes `length` bytes from `offset`, in a thread; `feed` is called there too, block by block.
+
+        A cancelled reading ends at its next block; `feed` may still be called once.
+        """
+        left = file.size - offset if length is None else length
+
+        def reading(task: _Task) -> Digests:
+            md5 = hashlib.md5(usedforsecurity=False)
+            sha1 = hashlib.sha1(usedforsecurity=False)
+            done = 0
+            with self.open(file, offset) as reader:
+                while done < left and (block := reader.read(min(BLOCK, left - done))):
+                    task.sign_of_life()
+                    md5.update(block)
+                    sha1.update(block)
+                    done += len(block)
+                    if feed is not None:
+                        feed(block)
+                if done == left == 0:
+                    reader.read(0)  # an empty file must be there, too
+            return Digests(md5.hexdigest(), sha1.hexdigest(), done)
+
+        return await self._aside(reading)
+
+    def _open(self) -> int:
+        """Opens the folder and makes sure that it is on the expected drive.
+
+        Raises:
+            SourceAbsent: it is not there, or on another drive.
+            NeedsUser: it cannot be opened.
+        """
+        try:
+            fd = os.open(self.path, _FOLDER)
+        except OSError as error:
+            raise self._unopened(error) from error
+        try:
+            if self.expected:
+                self._expect(drive.identities(fd, self._by_uuid))
+        except OSError as error:
+            os.close(fd)
+            raise absent(str(self.path)) from error
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _expect(self, found: tuple[str, ...]) -> None:
+        if self.expected not in found:
+            there = found[0] if found else "something unknown"
+            raise absent(str(self.path), f"{there} stands there, not {self.expected}")
+
+    def _unopened(self, error: OSError) -> NeedsUser | SourceAbsent:
+        if error.errno == errno.ENOTDIR and self.path.exists():
+            return NeedsUser(
+                f"The source {self.path} is not a folder",
+                hint="Set the migration's `source` to the folder that holds the duplicity-*.gpg files",
+                code="source",
+            )
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            return NeedsUser(
+                f"The source {self.path} may not be read by you",
+                hint=f"Give yourself the right to read it, for instance: chmod u+rx {self.path}",
+                code="source-unreadable",
+            )
+        return absent(str(self.path), "" if error.errno == errno.ENOENT else os.strerror(error.errno or 0))
+
+    def _identity(self) -> str:
+        fd = self._open()
+        try:
+            return next(iter(drive.identities(fd, self._by_uuid)), "")
+        except OSError as error:
+            raise absent(str(self.path)) from error
+        finally:
+            os.close(fd)
+
+    def _list(self, task: _Task) -> Sequence[SourceFile]:
+        fd = self._open()
+        try:
+            found = [file for entry in _alive(fd, task) if (file := _regular(entry)) is not None]
+            gone = drive.unplugged(fd)
+        except OSError as error:
+            raise absent(str(self.path), os.strerror(error.errno or 0)) from error
+        finally:
+            os.close(fd)
+        if gone:
+            raise absent(str(self.path))
+        return found
+
+    async def _aside(self, work: Callable[[_Task], T]) -> T:
+        """Runs `work` in a thread of its own and waits for it as long as it shows signs of life."""
+        task = _Task()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        # A daemon thread and no executor: one that hangs in the kernel must not keep the program from ending.
+        threading.Thread(target=_run, args=(work, task, loop, answer), name=f"source {self.path}", daemon=True).start()
+        try:
+            while True:
+                seen = task.signs
+                done, _ = await asyncio.wait([answer], timeout=self._patience)
+                if done:
+                    return answer.result()
+                if task.signs == seen:
+                    raise absent(str(self.path), f"it has not answered for {self._patience:.0f} seconds")
+        finally:
+            task.stop()
+            answer.cancel()  # where it came, this does nothing
+
+
+class _Abandoned(BaseException):
+    """Ends a thread whose answer nobody waits for; never seen outside it."""
+
+
+class _Task:
+    """What a thread and the one who waits for it share."""
+
+    def __init__(self) -> None:
+        self.signs = 0
+        self._stopped = threading.Event()
+
+    def sign_of_life(self) -> None:
+        """Tells, from the thread, that the drive answered; ends the thread where nobody waits any more."""
+        self.signs += 1
+        if self._stopped.is_set():
+            raise _Abandoned
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+def _run(work: Callable[[_Task], T], task: _Task, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T]) -> None:
+    """The thread's own function: hands the result or the error back to the loop, if that still runs."""
+    try:
+        result = work(task)
+    except _Abandoned:
+        return
+    except BaseException as error:  # noqa: BLE001 (it is not swallowed: the one who waits gets it)
+        _tell(loop, answer, functools.partial(answer.set_exception, error))
+    else:
+        _tell(loop, answer, functools.partial(answer.set_result, result))
+
+
+def _tell(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], tell: Callable[[], None]) -> None:
+    def unless_cancelled() -> None:
+        if not answer.done():
+            tell()
+
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+        loop.call_soon_threadsafe(unless_cancelled)
+
+
+def _alive(fd: int, task: _Task) -> Iterator[os.DirEntry[str]]:
+    """The folder's entries, each a sign of life."""
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            task.sign_of_life()
+            yield entry
+
+
+def _regular(entry: os.DirEntry[str]) -> SourceFile | None:
+    """The entry as a file, or None for anything else and for what vanished meanwhile."""
+    try:
+        if not entry.is_file(follow_symlinks=False):
+            return None
+        found = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return SourceFile(entry.name, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None

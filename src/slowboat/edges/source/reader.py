@@ -1,0 +1,151 @@
+"""One file on the drive, read forward, and told apart from anything that is not the file as adopted.
+
+Knows how to read without changing anything and how to say what went wrong: the drive is gone (SourceAbsent),
+or this file is not what it was or cannot be read (Refused). Never lets an OSError out: an HTTP library would
+take it for trouble with the network and send the body again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Self
+
+from slowboat.core.errors import Refused, SourceAbsent
+from slowboat.edges.source import drive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from slowboat.core.words import SourceFile
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # NONBLOCK: a FIFO in its place must not hang us
+
+
+class FileReader:
+    """Fulfils the engine's `Reader` and is the context manager that `Source.open` gives.
+
+    Nothing is opened before the first `read`, which runs in the thread that sends: a drive that has to spin
+    up never holds the event loop. A block is handed out only after the file was seen unchanged behind it.
+
+    Args:
+        folder: opens the folder and makes sure that it is on the right drive; its descriptor is ours to close.
+        path: the folder's name, for sentences.
+        file: the file as adopted.
+        offset: where to begin, bytes.
+    """
+
+    def __init__(self, folder: Callable[[], int], path: str, file: SourceFile, offset: int) -> None:
+        self._open_folder = folder
+        self._path = path
+        self._file = file
+        self._at = offset
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):  # nothing was written, so nothing can be lost by closing
+                os.close(self._fd)
+            self._fd = -1
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most `size`; b"" at the end. Raises SourceAbsent or Refused."""
+        try:
+            if self._fd < 0:
+                self._fd = self._open()
+            block = os.read(self._fd, max(0, min(size, self._file.size - self._at)))
+            self._check(os.fstat(self._fd))
+        except OSError as error:
+            raise self._trouble(error) from error
+        self._at += len(block)
+        if not block and size > 0 and self._at < self._file.size:
+            raise self._changed("it ended early")
+        return block
+
+    def _open(self) -> int:
+        if "/" in self._file.name or self._file.name in {"", ".", ".."}:
+            raise Refused(f"{self._file.name!r} is no file name", code="read-error")
+        folder = self._open_folder()
+        try:
+            fd = _open_quietly(self._file.name, folder)
+        finally:
+            os.close(folder)
+        try:
+            self._check(os.fstat(fd))
+            os.lseek(fd, self._at, os.SEEK_SET)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _check(self, found: os.stat_result) -> None:
+        if not stat.S_ISREG(found.st_mode):
+            raise self._changed("it is no longer a regular file")
+        if found.st_size != self._file.size:
+            raise self._changed(f"it has {found.st_size} bytes instead of {self._file.size}")
+        if found.st_mtime_ns != self._file.mtime_ns:
+            raise self._changed("it was written to")
+
+    def _changed(self, how: str) -> Refused:
+        return Refused(
+            f"{self._file.name} in {self._path} is not the file that was adopted: {how}",
+            hint="Put that file back as it was; slowboat looks again the next time it checks the drive",
+            code="changed",
+        )
+
+    def _trouble(self, error: OSError) -> Refused | SourceAbsent:
+        """Tells the drive's troubles from the file's."""
+        if error.errno in drive.GONE or (self._fd >= 0 and drive.unplugged(self._fd)):
+            return absent(self._path)
+        if error.errno in {errno.ELOOP, errno.EISDIR}:
+            return self._changed("it is no longer a regular file")
+        if self._is_empty():
+            return absent(self._path)
+        if error.errno == errno.ENOENT:
+            return self._changed("it is gone")
+        why = os.strerror(error.errno or 0)
+        return Refused(
+            f"{self._file.name} in {self._path} cannot be read at byte {self._at}: {why}",
+            hint="Check the drive (smartctl, fsck) and copy what can still be read; the other files go on",
+            code="read-error",
+        )
+
+    def _is_empty(self) -> bool:
+        """Whether the folder, which held this file, holds nothing: a mount point whose drive has gone.
+
+        Raises:
+            SourceAbsent: the folder is gone, or on another drive.
+        """
+        folder = self._open_folder()
+        try:
+            with os.scandir(folder) as entries:
+                return next(entries, None) is None
+        except OSError:
+            return True
+        finally:
+            os.close(folder)
+
+
+def _open_quietly(name: str, folder: int) -> int:
+    """Opens for reading without noting the access time, which only the file's owner may ask for (open(2))."""
+    try:
+        return os.open(name, _FLAGS | os.O_NOATIME, dir_fd=folder)
+    except PermissionError:
+        return os.open(name, _FLAGS, dir_fd=folder)
+
+
+def absent(path: str, why: str = "") -> SourceAbsent:
+    """The error for a drive that is not there."""
+    return SourceAbsent(
+        f"The drive of {path} is not there" + (f": {why}" if why else ""),
+        hint="Connect it; slowboat goes on by itself",
+        code="source-absent",
+    )
