@@ -22,20 +22,13 @@ from hypothesis import strategies as st
 
 from slowboat.core.errors import NeedsUser, Refused, SourceAbsent
 from slowboat.core.words import SourceFile
-from slowboat.edges.source import Source, drive, folder, reader
+from slowboat.edges.source import Source, drive, folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from slowboat.engine import ports
-
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
-
-
-def as_port(source: Source) -> ports.Source:
-    """Held against the engine's port by mypy."""
-    return source
 
 
 def known(path: Path) -> SourceFile:
@@ -230,14 +223,14 @@ async def test_what_the_kernel_says_of_a_drive_that_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     file = put(tmp_path / "a", b"x" * 10)
-    monkeypatch.setattr(reader.os, "read", lambda *_: (_ for _ in ()).throw(OSError(number, "gone")))
+    monkeypatch.setattr(os, "read", lambda *_: (_ for _ in ()).throw(OSError(number, "gone")))
     with pytest.raises(SourceAbsent):
         await Source(tmp_path).read(file)
 
 
 async def test_a_pulled_device_is_known_by_sys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = put(tmp_path / "a", b"x" * 10)
-    monkeypatch.setattr(reader.os, "read", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "input/output")))
+    monkeypatch.setattr(os, "read", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "input/output")))
     with pytest.raises(Refused):
         await Source(tmp_path).read(file)
     monkeypatch.setattr(drive, "unplugged", lambda _: True)
