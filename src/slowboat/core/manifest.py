@@ -97,16 +97,9 @@ _SHA1: Final = re.compile(rb"[0-9a-fA-F]{40}")
 
 
 class Reader:
-    """Takes a manifest in line by line.
-
-    Attributes:
-        announced: how many changed files the manifest announces ("Filelist N"); 0 where it does not say.
-        listed: how many lines of that list were read.
-    """
+    """Takes a manifest in line by line."""
 
     def __init__(self) -> None:
-        self.announced = 0
-        self.listed = 0
         self._number = 0
         self._hostname: bytes | None = None
         self._localdir: bytes | None = None
@@ -143,7 +136,6 @@ class Reader:
                 self._localdir = unquote(rest) if self._localdir is None else self._localdir
             case b"filelist":
                 self._in_filelist = True
-                self.announced += int(rest) if rest.strip().isdigit() else 0
             case _ if self._draft is None and not self._in_filelist:
                 raise ValueError(f"no line of a manifest: {_show(line)}")
             case _:
@@ -157,9 +149,7 @@ class Reader:
         self._draft = _Draft(int(match[1]))
 
     def _take_indented(self, line: bytes) -> None:
-        if self._in_filelist:
-            self.listed += 1 if line else 0
-        elif self._draft is not None and (words := line.split()):
+        if not self._in_filelist and self._draft is not None and (words := line.split()):
             self._draft.take(words)
 
     def _close(self) -> None:
