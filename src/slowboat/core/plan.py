@@ -16,6 +16,7 @@ depends on what happened before, only on what is so now. The rules, in the order
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -86,6 +87,7 @@ class Snapshot:
         now: seconds since the epoch.
         items: everything adopted, by rank; () before the adoption.
         permit: may anything be sent, and why not.
+        where: the source folder, for the words of a reason.
         drive_present: whether the source folder is there and is the right one.
         drive_changed: whether it holds sets that are not adopted and may still be (before the handover).
         sight: the newest listing of this run, None before the first.
@@ -103,6 +105,7 @@ class Snapshot:
     now: float
     items: tuple[Item, ...]
     permit: Permit
+    where: str = ""
     drive_present: bool = True
     drive_changed: bool = False
     sight: Sight | None = None
@@ -190,7 +193,7 @@ def plan(s: Snapshot) -> Decision:
     if s.wait is not None:
         return Decision((), Activity.WAITING, (*s.permit.reasons, s.wait), s.wait.until)
     if _must_look(s):
-        looking = () if s.busy else (Look(),)
+        looking = () if LOOK in s.busy else (Look(),)
         return Decision(looking, Activity.CHECKING, s.permit.reasons)
     return _go_on(s)
 
@@ -200,7 +203,7 @@ def _adopt(s: Snapshot) -> Decision:
         stop = () if ADOPT in s.busy else (BreakOff(),)
         return Decision(stop, Activity.CHECKING, s.permit.reasons)
     if not s.drive_present:
-        return Decision((), Activity.WAITING, (source_absent(), *s.permit.reasons))
+        return Decision((), Activity.WAITING, (source_absent(s.where), *s.permit.reasons))
     return Decision((Adopt(),), Activity.CHECKING, s.permit.reasons)
 
 
@@ -210,7 +213,7 @@ def _stand_still(s: Snapshot) -> Decision:
         return Decision(stop, Activity.DONE)
     paused = any(reason.code == "paused" for reason in s.permit.reasons)
     activity = Activity.PAUSED if paused else Activity.WAITING
-    absent = () if s.drive_present or not _wants_drive(s) else (source_absent(),)
+    absent = () if s.drive_present or not _wants_drive(s) else (source_absent(s.where),)
     return Decision(stop, activity, (*s.permit.reasons, *absent))
 
 
@@ -220,7 +223,7 @@ def _must_look(s: Snapshot) -> bool:
     if s.finished:
         return False
     stale = s.sight.taken_at <= s.confirmed_at
-    if stale and s.handover is HandoverState.PENDING and ready_for_handover(s.items):
+    if _handover_due(s) and (stale or s.sight.taken_at < s.handover_at):
         return True
     if stale and all(item.phase in SETTLED for item in s.items):
         return True
@@ -250,10 +253,12 @@ def _go_on(s: Snapshot) -> Decision:
 def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: list[float]) -> Decision:
     reasons = s.permit.reasons
     if not s.drive_present and (wanted or s.busy):
-        return Decision((*actions, BreakOff()) if s.busy else actions, Activity.WAITING, (source_absent(), *reasons))
+        return Decision(
+            (*actions, BreakOff()) if s.busy else actions, Activity.WAITING, (source_absent(s.where), *reasons)
+        )
     if s.sight is not None:
         wakes.append(s.sight.taken_at + LOOK_EVERY)
-    if s.handover is HandoverState.BLOCKED and s.handover_at > s.now:
+    if s.handover is HandoverState.BLOCKED and s.now < s.handover_at < math.inf:
         wakes.append(s.handover_at)
     wake_at = min(wakes, default=None)
     if s.busy or actions:
@@ -314,10 +319,15 @@ def _handover_settled(s: Snapshot) -> bool:
     return any(i.phase is Phase.REFUSED and i.chain == 0 and i.role.is_metadata for i in s.items)
 
 
-def _hand_over_now(s: Snapshot) -> bool:
+def _handover_due(s: Snapshot) -> bool:
+    """Whether it is still to be done, everything is there for it, and no blocked try forbids another one yet."""
     if s.handover is HandoverState.DONE or HAND_OVER in s.busy or not ready_for_handover(s.items):
         return False
-    if s.handover is HandoverState.BLOCKED and s.handover_at > s.now:
+    return s.handover is HandoverState.PENDING or s.handover_at <= s.now
+
+
+def _hand_over_now(s: Snapshot) -> bool:
+    if not _handover_due(s):
         return False
     newest = (item for item in s.items if item.chain == 0 and item.role.is_metadata)
     return s.sight is not None and all(matches(item, s.sight.objects.get(item.name)) for item in newest)

@@ -16,7 +16,6 @@ from slowboat.core.names import NameKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from slowboat.core.manifest import Manifest
     from slowboat.core.words import Item, SetId, SourceFile
@@ -30,13 +29,13 @@ class Adopted:
     Attributes:
         items: the frozen list, in sending order.
         manifests: copies of the plain manifests, by the name they have in duplicity's cache.
-        cache: duplicity's cache for the drive; None where there is none (the handover then has to wait).
+        left_out: older chains that are not moved, and why; a sentence each.
         fingerprint: of the folder's listing; another one means that the folder has changed.
     """
 
     items: tuple[Item, ...]
     manifests: Mapping[str, bytes]
-    cache: Path | None
+    left_out: tuple[str, ...]
     fingerprint: str
 
 
@@ -75,7 +74,8 @@ async def adopt(
     if problems := chains.problems(inventory, read):
         raise _one(problems)
     items = chains.adopt(inventory, read, tuple(canary))
-    return Adopted(items, texts, directory, fingerprint(files))
+    left_out = tuple(str(problem) for each in chains.left_out(inventory, read) for problem in each.problems[:1])
+    return Adopted(items, texts, left_out, fingerprint(files))
 
 
 def newest_keys(inventory: chains.Inventory) -> frozenset[str]:

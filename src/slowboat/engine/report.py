@@ -75,6 +75,22 @@ def of_migration(
     )
 
 
+def listed(items: Sequence[Item]) -> Sequence[Mapping[str, str | int | bool]]:
+    """The objects in sending order, for `slowboat plan`."""
+    return [
+        {
+            "name": item.name,
+            "role": item.role.value,
+            "set": f"{item.set_id.type.value} {item.set_id.end}",
+            "bytes": item.file.size,
+            "phase": item.phase.value,
+            "canary": item.canary,
+            "error": item.error,
+        }
+        for item in items
+    ]
+
+
 def _restorable(items: Sequence[Item]) -> bool:
     newest = [item for item in items if item.chain == 0]
     return bool(newest) and chain_is_whole(newest, 0) and all(item.phase is Phase.DONE for item in newest)

@@ -1,0 +1,110 @@
+"""The drive's side of a migration: is it there, is it still the same, what is to be adopted?
+
+Knows when a new set on the drive belongs to the chain (before the handover) and when it would fork it (after).
+Must not know what is sent when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from slowboat.core import names
+from slowboat.core.errors import NeedsUser, SourceAbsent
+from slowboat.core.words import HandoverState
+from slowboat.engine import adoption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slowboat.core.words import SourceFile
+    from slowboat.engine.work import Work
+
+PATIENCE = 60.0
+"""Seconds that listing the drive may take: a sleeping disk spins up in ten, a dying one never."""
+
+
+async def look(work: Work) -> None:
+    """Notes whether the drive is there, and whether it still holds what was adopted.
+
+    Raises:
+        NeedsUser: it is there and cannot be read.
+    """
+    seen = work.seen
+    seen.look_at_drive = False
+    try:
+        files = await _listing(work)
+    except SourceAbsent as error:
+        seen.drive_present = False
+        seen.last_error = str(error)
+        return
+    seen.drive_present = True
+    if not work.memory.items or adoption.fingerprint(files) == work.memory.fact("fingerprint"):
+        return
+    if work.memory.handover is HandoverState.DONE:
+        _tell_fork(work, files)
+    else:
+        seen.drive_changed = True
+
+
+async def adopt(work: Work) -> None:
+    """Freezes the list of files; before the handover again, when the drive has new sets.
+
+    Raises:
+        NeedsUser: it cannot be adopted as it is; a list that was adopted before stays in force instead.
+        SourceAbsent: the drive went away.
+    """
+    memory, order = work.memory, work.order
+    files = await _listing(work)
+    work.seen.drive_changed = False
+    try:
+        found = await adoption.adopt(
+            work.tools.source,
+            work.tools.cache,
+            files,
+            url=order.source_url,
+            file_prefix=order.file_prefix,
+            canary=order.canary,
+        )
+    except NeedsUser as error:
+        if not memory.items:
+            raise NeedsUser(f"{order.source_dir}: {error.what}", hint=error.hint, code=error.code) from error
+        memory.remember("fingerprint", adoption.fingerprint(files))  # a backup to the drive may be under way
+        work.seen.last_error = str(error)
+        return
+    facts = {
+        "fingerprint": found.fingerprint,
+        "started_at": memory.fact("started_at") or repr(work.tools.now()),
+        "finished_at": "",
+    }
+    memory.adopt(found.items, found.manifests, facts)
+    size = sum(item.file.size for item in found.items)
+    memory.note("adopted", f"{len(found.items)} files, {size} bytes, from {order.source_dir}")
+    for text in found.left_out:
+        memory.note("left-out", text)
+
+
+async def _listing(work: Work) -> Sequence[SourceFile]:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await work.tools.source.listing()
+    except TimeoutError:
+        raise SourceAbsent(f"the drive with {work.order.source_dir} does not answer") from None
+
+
+def _tell_fork(work: Work, files: Sequence[SourceFile]) -> None:
+    """Sets that appear on the drive after the handover would fork the chain: named once, never sent."""
+    adopted = {item.name for item in work.memory.items}
+    new = sorted(file.name for file in files if file.name not in adopted and names.parse(file.name) is not None)
+    if not new or work.memory.fact("fork") == new[-1]:
+        return
+    work.memory.remember("fork", new[-1])
+    work.tell(
+        "fork",
+        "fork",
+        f"{work.order.name}: a backup went to the drive",
+        f"Since the handover backups go to {work.url}, but duplicity wrote {len(new)} new files to "
+        f"{work.order.source_dir} ({new[-1]}). They are not moved: they would not fit the chain in the cloud. "
+        f"Point duplicity or Deja Dup at {work.url}.",
+        urgent=True,
+    )

@@ -1,0 +1,116 @@
+"""The target's side of a migration: what stands there, whose is it, and is it still ours?
+
+Knows how a listing is held against what was confirmed. Must not know what is sent when, nor how an object goes up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slowboat.core import names
+from slowboat.core.errors import NeedsUser, Refused
+from slowboat.core.plan import Sight, matches, unseen
+from slowboat.core.words import Event, HandoverState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slowboat.core.words import Item, RemoteObject
+    from slowboat.engine.courier import Courier
+    from slowboat.engine.work import Work
+
+STILL_THERE = 60.0
+"""Seconds for which a set's manifest, once seen at the target, is taken to be there still."""
+
+
+async def look(work: Work) -> None:
+    """Reads the target's listing; what it does not show of what was confirmed is asked for by name.
+
+    Raises:
+        NeedsUser: another backup stands there (code "other-chain"), or the store needs the user.
+        Transient: as the store raises it.
+    """
+    store, seen = work.tools.store, work.seen
+    began = work.tools.now()
+    if seen.limits is None:
+        seen.limits = await store.limits()
+    prefix = work.order.target.prefix
+    found = {stored.name.removeprefix(prefix): stored for stored in await store.listing(prefix)}
+    objects = {name: stored for name, stored in found.items() if "/" not in name}
+    _refuse_strangers(work, objects)
+    for name in unseen(work.memory.items, Sight(objects, began)):
+        stands = await store.head(work.full_name(name))
+        if stands is not None and matches(work.memory.item(name), stands):
+            objects[name] = stands  # the listing lags
+        else:
+            _vanished(work, name)
+    seen.objects, seen.listed_at = objects, began
+
+
+def _vanished(work: Work, name: str) -> None:
+    work.memory.happened(name, Event.VANISHED)
+    work.memory.remember("finished_at", 0.0)
+    work.memory.note("vanished", f"{name} was at the target and is not any more; it goes up again")
+
+
+def _refuse_strangers(work: Work, objects: Mapping[str, RemoteObject]) -> None:
+    """Before the handover nothing of another chain may stand where this one is to go."""
+    if work.memory.handover is HandoverState.DONE:
+        return
+    adopted = {item.name for item in work.memory.items}
+    strange = sorted(name for name in objects if name not in adopted and names.parses_for_duplicity(name))
+    if strange and not _only_continue(work, strange, objects):
+        where = work.order.target
+        raise NeedsUser(
+            f"{where.container}/{where.prefix} holds another backup already ({strange[0]}, {len(strange)} files)",
+            hint="Choose an empty container or prefix for this migration, or remove that backup with duplicity",
+            code="other-chain",
+        )
+
+
+def _only_continue(work: Work, strange: Sequence[str], objects: Mapping[str, RemoteObject]) -> bool:
+    """Whether duplicity wrote them straight to the target, after a handover that is forgotten."""
+    metadata = work.newest_metadata()
+    end = max((item.set_id.end for item in metadata), default=0)
+    parsed = [names.parse(name) for name in strange]
+    return (
+        bool(metadata)
+        and all(item.name in objects for item in metadata)
+        and all(one is not None and one.set_id.start >= end for one in parsed)
+    )
+
+
+async def check(work: Work, courier: Courier, item: Item) -> tuple[RemoteObject, str] | None:
+    """What stands at one object's name: our bytes (and their MD5), or None where nothing does.
+
+    Raises:
+        Refused: something else stands there (code "conflict"), or the file on the drive is damaged.
+        SourceAbsent, Transient, NeedsUser: as the drive and the store raise them.
+    """
+    stands = await work.tools.store.head(work.full_name(item.name))
+    if stands is None:
+        return None
+    md5 = await courier.same(item, stands)
+    if not md5:
+        raise Refused(
+            f"another file stands at {stands.name} in {work.order.target.container}",
+            hint="slowboat overwrites nothing: move or remove that object, then say `slowboat resume --retry`",
+            code="conflict",
+        )
+    return stands, md5
+
+
+async def set_still_stands(work: Work, item: Item) -> bool:
+    """No volume before its set's metadata, and none after somebody took that away."""
+    if item.role.is_metadata:
+        return True
+    manifest = work.manifest_of(item)
+    if manifest is None:
+        return False
+    now = work.tools.now()
+    if 0 <= now - work.seen.manifests_at.get(manifest.name, 0.0) < STILL_THERE:
+        return True
+    if not matches(manifest, await work.tools.store.head(work.full_name(manifest.name))):
+        return False
+    work.seen.manifests_at[manifest.name] = now
+    return True

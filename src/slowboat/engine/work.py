@@ -1,0 +1,126 @@
+"""What the parts of one migration share: its order, its tools, its memory, and what this run has seen.
+
+Data only. What outlives the run is in `Memory`; everything in `Seen` is asked for again by the next run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slowboat.core import names
+from slowboat.core.words import Notice, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slowboat.core.words import Item, Limits, Reason, RemoteObject, Target
+    from slowboat.engine.memory import Memory
+    from slowboat.engine.ports import Cache, Ledger, Notifier, Source, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be moved where.
+
+    Attributes:
+        name: the migration's name, the user's choice.
+        source_dir: the folder on the drive, for people to read.
+        source_url: what duplicity called it, or "".
+        target: where it goes.
+        file_prefix: whose files are meant where several hosts share the folder; None: whoever's there is.
+        ask_first: the handover waits for the user's word.
+        lanes: how many objects go up at once.
+        canary: paths whose volumes go first, in duplicity's terms.
+    """
+
+    name: str
+    source_dir: str
+    source_url: str
+    target: Target
+    file_prefix: str | None = None
+    ask_first: bool = False
+    lanes: int = 2
+    canary: tuple[tuple[bytes, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The edges that a migration works with, and its clocks.
+
+    Attributes:
+        now: seconds since the epoch.
+        steady: seconds of a clock that is never set.
+        chance: a random number in [0, 1).
+    """
+
+    source: Source
+    store: Store
+    cache: Cache
+    ledger: Ledger
+    notifier: Notifier
+    now: Callable[[], float]
+    steady: Callable[[], float]
+    chance: Callable[[], float]
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is known of the world in this run alone.
+
+    Attributes:
+        objects: the target's listing by file name, kept up by every answer since; None: to be read.
+        listed_at, confirmed_at: when the listing was begun, and when an object was last confirmed.
+        manifests_at: when a manifest was last seen at the target, by name.
+        look_at_drive: the folder is to be listed before the next decision.
+        partly: bytes confirmed as segments, by the name of an object that is not done.
+        object_waits: not before this time is an object tried again, by name.
+        blocked: what only a person can mend; its `until` is when it is tried again unasked.
+        asked: the user has said the word for the handover.
+    """
+
+    objects: dict[str, RemoteObject] | None = None
+    listed_at: float = 0.0
+    confirmed_at: float = 0.0
+    manifests_at: dict[str, float] = field(default_factory=dict)
+    drive_present: bool = True
+    drive_changed: bool = False
+    look_at_drive: bool = True
+    limits: Limits | None = None
+    partly: dict[str, int] = field(default_factory=dict)
+    object_waits: dict[str, float] = field(default_factory=dict)
+    blocked: Reason | None = None
+    asked: bool = False
+    last_error: str = ""
+
+
+@dataclass(slots=True)
+class Work:
+    """One migration's order, tools, memory and sight."""
+
+    order: Order
+    tools: Tools
+    memory: Memory
+    seen: Seen = field(default_factory=Seen)
+
+    def full_name(self, name: str) -> str:
+        """A file's object name in the target's container."""
+        return names.object_name(self.order.target.prefix, name)
+
+    @property
+    def url(self) -> str:
+        """The URL that the user is told to use."""
+        return self.order.target.urls[0]
+
+    def newest_metadata(self) -> tuple[Item, ...]:
+        """The metadata files of the newest chain, in order."""
+        return tuple(item for item in self.memory.items if item.chain == 0 and item.role.is_metadata)
+
+    def manifest_of(self, item: Item) -> Item | None:
+        """The manifest of an object's backup set."""
+        return next((one for one in self.memory.items if one.set_id == item.set_id and one.role is Role.MANIFEST), None)
+
+    def tell(self, kind: str, key: str, title: str, text: str, *, urgent: bool = False) -> None:
+        """Once to the history, once to the desktop; `key` names what it is about within this migration."""
+        self.memory.note(kind, text)
+        self.tools.notifier.tell(Notice(f"{key}-{self.order.name}", title, text, urgent=urgent))
