@@ -223,7 +223,8 @@ def _must_look(s: Snapshot) -> bool:
     if s.finished:
         return False
     stale = s.sight.taken_at <= s.confirmed_at
-    if _handover_due(s) and (stale or s.sight.taken_at < s.handover_at):
+    tried_since = s.handover is HandoverState.BLOCKED and s.sight.taken_at < s.handover_at
+    if _handover_due(s) and (stale or tried_since):
         return True
     if stale and all(item.phase in SETTLED for item in s.items):
         return True

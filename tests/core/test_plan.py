@@ -1,0 +1,250 @@
+"""The plan: every snapshot has an answer, and no answer breaks a safety rule."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slowboat.core.plan import (
+    ADOPT,
+    HAND_OVER,
+    LOOK,
+    SETTLED,
+    TRANSITIONS,
+    Adopt,
+    BreakOff,
+    Check,
+    Finish,
+    HandOver,
+    Look,
+    Send,
+    Sight,
+    Snapshot,
+    advance,
+    chain_is_whole,
+    matches,
+    plan,
+    ready_for_handover,
+)
+from slowboat.core.words import (
+    Activity,
+    Event,
+    HandoverState,
+    Item,
+    Permit,
+    Phase,
+    Reason,
+    RemoteObject,
+    Role,
+    SetId,
+    SourceFile,
+)
+
+NOW = 1_000_000.0
+FULL = SetId(100, 100)
+INC = SetId(100, 200)
+OLD = SetId(50, 50)
+
+
+def item(name: str, role: Role, rank: int, *, chain: int = 0, set_id: SetId = FULL, **more: object) -> Item:
+    return Item(SourceFile(name, 10 + rank, 1), role, chain, set_id, rank, md5=f"md5-{name}", **more)  # type: ignore[arg-type]
+
+
+def a_migration() -> tuple[Item, ...]:
+    """One full and one incremental with a canary volume, and an older chain."""
+    return (
+        item("sig-full", Role.SIGNATURES, 0),
+        item("sig-inc", Role.SIGNATURES, 1, set_id=INC),
+        item("man-full", Role.MANIFEST, 2),
+        item("man-inc", Role.MANIFEST, 3, set_id=INC),
+        item("vol-2", Role.VOLUME, 4, canary=True),
+        item("vol-1", Role.VOLUME, 5),
+        item("inc-1", Role.VOLUME, 6, set_id=INC),
+        item("old-sig", Role.SIGNATURES, 7, chain=1, set_id=OLD),
+        item("old-man", Role.MANIFEST, 8, chain=1, set_id=OLD),
+        item("old-vol", Role.VOLUME, 9, chain=1, set_id=OLD),
+    )
+
+
+ITEMS = a_migration()
+phases = st.sampled_from(list(Phase))
+
+
+def stored(one: Item) -> RemoteObject:
+    return RemoteObject(one.name, one.file.size, one.md5)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    items = tuple(dataclasses.replace(one, phase=draw(phases)) for one in ITEMS) if draw(st.booleans()) else ()
+    present = [one for one in items if draw(st.booleans())]
+    sight = Sight({one.name: stored(one) for one in present}, NOW - draw(st.sampled_from([0.5, 5.0, 1e6])))
+    keys = [ADOPT, LOOK, HAND_OVER, *(one.name for one in items)]
+    reason = Reason("x", "y", until=NOW + 5)
+    return Snapshot(
+        now=NOW,
+        items=items,
+        permit=draw(st.sampled_from([Permit(None), Permit(5), Permit(0, (Reason("paused", "You paused it"),))])),
+        drive_present=draw(st.booleans()),
+        drive_changed=draw(st.booleans()),
+        sight=draw(st.sampled_from([None, sight])),
+        confirmed_at=NOW - draw(st.sampled_from([0.1, 10.0, 1e7])),
+        handover=draw(st.sampled_from([HandoverState.PENDING, HandoverState.DONE, HandoverState.BLOCKED])),
+        handover_at=NOW + draw(st.sampled_from([-10.0, 10.0, float("inf")])),
+        blocked=draw(st.sampled_from([None, reason])),
+        wait=draw(st.sampled_from([None, reason])),
+        object_waits={one.name: NOW + 9 for one in items if draw(st.integers(0, 9)) == 0},
+        busy=frozenset(draw(st.lists(st.sampled_from(keys), max_size=3))),
+        lanes=draw(st.integers(1, 4)),
+        finished=draw(st.booleans()),
+    )
+
+
+@given(snapshots())
+def test_the_plan_is_total_and_keeps_the_rules(s: Snapshot) -> None:
+    decision = plan(s)
+    by_name = {one.name: one for one in s.items}
+    for action in decision.actions:
+        match action:
+            case Send(name) | Check(name):
+                one = by_name[name]
+                assert s.permit.open
+                assert s.blocked is None
+                assert s.wait is None
+                assert s.drive_present
+                assert name not in s.busy
+                assert one.phase not in SETTLED
+                assert s.object_waits.get(name, 0.0) <= NOW
+                if one.phase is Phase.UNCHECKED:
+                    assert isinstance(action, Check), "never paid twice without asking"
+                assert_metadata_first(s, one)
+            case HandOver():
+                assert ready_for_handover(s.items)
+                assert s.sight is not None
+                assert s.sight.taken_at > s.confirmed_at
+                for one in s.items:
+                    if one.chain == 0 and one.role.is_metadata:
+                        assert matches(one, s.sight.objects.get(one.name))
+            case Finish():
+                assert all(one.phase in SETTLED for one in s.items)
+            case Adopt():
+                assert s.drive_present
+                assert not s.busy
+            case Look():
+                assert s.permit.open
+            case BreakOff():
+                assert s.busy
+
+
+def assert_metadata_first(s: Snapshot, one: Item) -> None:
+    if one.role is Role.VOLUME:
+        assert chain_is_whole(s.items, one.chain), "no volume before its chain's metadata"
+    earlier = [i for i in s.items if i.chain == one.chain and i.role.is_metadata and i.rank < one.rank]
+    if one.role.is_metadata:
+        assert all(i.phase in SETTLED for i in earlier), "metadata in its order"
+    if one.chain > 0:
+        newest = [i for i in s.items if i.chain == 0 and i.role.is_metadata]
+        assert (
+            all(i.phase is Phase.DONE for i in newest)
+            or any(i.phase is Phase.REFUSED for i in newest)
+            or (s.handover is not HandoverState.PENDING)
+        )
+
+
+@given(snapshots())
+def test_a_plan_that_does_nothing_says_why_or_when(s: Snapshot) -> None:
+    decision = plan(s)
+    stuck = not decision.actions and not s.busy and decision.activity is not Activity.DONE
+    if stuck:
+        assert decision.reasons or decision.wake_at is not None or s.drive_changed or s.object_waits
+
+
+def test_a_migration_ends_whatever_order_answers_come_in() -> None:
+    """Plays a whole migration: every action succeeds; it must end, in the order that the design names."""
+    items = {one.name: dataclasses.replace(one, md5="") for one in ITEMS}
+    at_target: dict[str, RemoteObject] = {}
+    handover, finished, sight, confirmed_at, now = HandoverState.PENDING, False, None, 0.0, NOW
+    order: list[str] = []
+    for _ in range(100):
+        now += 1
+        s = Snapshot(
+            now=now,
+            items=tuple(items.values()),
+            permit=Permit(None),
+            sight=sight,
+            confirmed_at=confirmed_at,
+            handover=handover,
+            finished=finished,
+        )
+        for action in plan(s).actions:
+            match action:
+                case Look():
+                    sight = Sight(dict(at_target), now)
+                case Send(name):
+                    order.append(name)
+                    at_target[name] = stored(ITEMS[[i.name for i in ITEMS].index(name)])
+                    items[name] = dataclasses.replace(items[name], phase=Phase.DONE, md5=f"md5-{name}")
+                    confirmed_at = now
+                case HandOver():
+                    order.append("HANDOVER")
+                    handover = HandoverState.DONE
+                case Finish():
+                    finished = True
+                case _:
+                    pytest.fail(f"unexpected {action}")
+        if finished:
+            break
+    assert finished
+    assert order == [
+        *("sig-full", "sig-inc", "man-full", "man-inc", "vol-2", "HANDOVER"),
+        *("vol-1", "inc-1", "old-sig", "old-man", "old-vol"),
+    ]
+
+
+def test_every_phase_has_an_exit_or_is_an_end() -> None:
+    for phase in Phase:
+        exits = {to for (come_from, _), to in TRANSITIONS.items() if come_from is phase and to is not phase}
+        assert exits, phase
+    assert {to for to in TRANSITIONS.values()} <= set(Phase)
+
+
+def test_a_missing_pair_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        advance(Phase.DONE, Event.STARTED)
+
+
+def test_an_interrupted_upload_is_asked_about_before_it_is_sent_again() -> None:
+    assert advance(Phase.SENDING, Event.INTERRUPTED) is Phase.UNCHECKED
+    unchecked = tuple(dataclasses.replace(i, phase=Phase.UNCHECKED if i.rank == 0 else Phase.QUEUED) for i in ITEMS)
+    s = Snapshot(now=NOW, items=unchecked, permit=Permit(None), sight=Sight({}, NOW))
+    assert plan(s).actions == (Check("sig-full"),)
+
+
+def test_volumes_flow_while_the_handover_is_blocked() -> None:
+    done = tuple(
+        dataclasses.replace(i, phase=Phase.DONE) if i.role.is_metadata and i.chain == 0 or i.canary else i
+        for i in ITEMS
+    )
+    seen = Sight({i.name: stored(i) for i in done if i.phase is Phase.DONE}, NOW)
+    s = Snapshot(
+        now=NOW,
+        items=done,
+        permit=Permit(None),
+        sight=seen,
+        handover=HandoverState.BLOCKED,
+        handover_at=NOW + 60,
+        lanes=2,
+    )
+    assert plan(s).actions == (Send("vol-1"), Send("inc-1"))
+    assert plan(dataclasses.replace(s, handover=HandoverState.PENDING)).actions == (HandOver(),)
+
+
+def test_a_drive_that_is_away_is_named() -> None:
+    s = Snapshot(now=NOW, items=ITEMS, permit=Permit(None), sight=Sight({}, NOW), drive_present=False, where="/media/x")
+    decision = plan(s)
+    assert decision.actions == ()
+    assert decision.reasons[0].code == "source-absent"
+    assert "/media/x" in decision.reasons[0].text
