@@ -1,0 +1,11 @@
+"""The Swift edge: a container at an OpenStack Object Store as the engine's Store.
+
+Importing it loads no HTTP library; the first request does.
+"""
+
+from __future__ import annotations
+
+from slowboat.edges.swift.credentials import Credentials
+from slowboat.edges.swift.store import SwiftStore
+
+__all__ = ["Credentials", "SwiftStore"]

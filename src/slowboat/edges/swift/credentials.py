@@ -1,0 +1,100 @@
+"""Who the user is to a cloud, as the settings give it. Knows no protocol; loads nothing; shows no secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Literal
+from urllib.parse import urlsplit
+
+from slowboat.core.errors import NeedsUser
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a cloud asks for before it hands out a token; no secret is in its repr.
+
+    Attributes:
+        auth_url: where tokens come from: https, or http on loopback.
+        user: v1: "account:user" or the user; v3: the user's name.
+        key: v1: the key; v3: the password.
+        version: 1 (X-Auth-User and X-Auth-Key) or 3 (Keystone); 0 tells by the rest: 3 where `auth_url` ends in
+            "/v3" or anything of Keystone's is given, else 1.
+        user_id, user_domain, user_domain_id: Keystone's; a name without a domain is taken in "Default".
+        project, project_id, project_domain, project_domain_id: Keystone's scope.
+        application_credential_id, application_credential_name, application_credential_secret: instead of a password.
+        region: of the object store, "" for the only or first one.
+        interface: of the endpoint in the catalogue.
+        storage_url: used instead of what the cloud says, "" for what it says.
+        cacert: a file of certificates to trust instead of the usual ones, or "".
+    """
+
+    auth_url: str
+    user: str = ""
+    key: str = field(default="", repr=False)
+    version: Literal[0, 1, 3] = 0
+    user_id: str = ""
+    user_domain: str = ""
+    user_domain_id: str = ""
+    project: str = ""
+    project_id: str = ""
+    project_domain: str = ""
+    project_domain_id: str = ""
+    application_credential_id: str = ""
+    application_credential_name: str = ""
+    application_credential_secret: str = field(default="", repr=False)
+    region: str = ""
+    interface: Literal["public", "internal", "admin"] = "public"
+    storage_url: str = ""
+    cacert: str = ""
+
+    @property
+    def protocol(self) -> Literal[1, 3]:
+        """The version of the protocol, told by the rest where `version` is 0."""
+        if self.version:
+            return self.version
+        keystone = self.application_credential_secret or self.project or self.project_id or self.user_domain
+        return 3 if keystone or urlsplit(self.auth_url).path.rstrip("/").endswith("/v3") else 1
+
+    @property
+    def host(self) -> str:
+        """The host that gives out tokens, for the words of an error."""
+        return host_of(self.auth_url)
+
+
+def host_of(url: str) -> str:
+    """The host and port of a URL, without a user or password that may be written in it."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or url
+
+
+def demand_privacy(url: str, key: str) -> None:
+    """Lets only https pass, and http to this very computer.
+
+    Args:
+        url: where a password or token would be sent.
+        key: the setting that it came from.
+
+    Raises:
+        NeedsUser: code "clear-text", or "auth-url" where it is no such address at all.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme != "http" or not parts.hostname:
+        raise NeedsUser(f"{key} is not an http or https address", hint=f"Correct {key}", code="auth-url")
+    if not _is_loopback(parts.hostname):
+        raise NeedsUser(
+            f"{key} would send the password or token to {host_of(url)} in clear text",
+            hint=f"Use an address that begins with https:// as {key}",
+            code="clear-text",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

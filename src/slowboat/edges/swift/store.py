@@ -1,0 +1,410 @@
+"""The store: one container and its segments' container at a Swift, for an asyncio program.
+
+Knows how the requests of `calls` make up what the engine asks for, which of them are worth a second try here, and
+the containers' names. Must not know duplicity's file names, phases or the order of things.
+
+What it relies on of Swift, with links: docs/swift.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from slowboat.core.errors import Refused, SlowboatError, Transient
+from slowboat.core.words import RemoteObject
+from slowboat.edges.swift import statuses
+from slowboat.edges.swift.auth import Keyring
+from slowboat.edges.swift.lanes import Lanes
+from slowboat.edges.swift.throttle import Body, Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from slowboat.core.words import Limits
+    from slowboat.edges.swift.calls import Line
+    from slowboat.edges.swift.credentials import Credentials
+    from slowboat.edges.swift.throttle import Readable
+    from slowboat.edges.swift.wire import Wire
+
+T = TypeVar("T")
+
+PROBES = "slowboat1/probe/"
+"""Where a probe's objects stand in the segments' container; not below any target's prefix."""
+
+_PROBE_SECONDS = 3600
+"""After which a probe's objects expire, should deleting them fail."""
+
+_SPARE_LANES = 2
+"""Threads beside those that carry bodies, so that small requests never wait for an upload."""
+
+_ATTEMPTS = 3
+_WORTH_ANOTHER = frozenset({"token", "reset", "cut-short", "server-error", "network", "dns", "tls", "conflict"})
+"""Codes after which a small request is asked again here, a moment later; all else is the caller's to time."""
+
+_MAYBE_DONE = frozenset({"timeout", "reset", "cut-short", "server-error", "too-slow"})
+"""Codes after which a COPY may have been done, or be under way, all the same."""
+
+COPY_PATIENCE = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+"""Seconds between looks at whether a COPY whose answer was lost has been done: a load balancer gives up on the
+answer, Swift goes on copying."""
+
+
+class SwiftStore:
+    """Fulfils the engine's Store over python-swiftclient.
+
+    Nothing happens, and no HTTP library is loaded, before the first request.
+
+    Args:
+        credentials: who asks, and where.
+        container: where the finished objects go; made on demand.
+        connections: the most uploads at once.
+        rate: bytes per second over all uploads; 0 stands still, None is without a cap.
+        patience: seconds between looks at whether a COPY whose answer was lost has been done.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        container: str,
+        *,
+        connections: int = 2,
+        rate: int | None = None,
+        patience: Sequence[float] = COPY_PATIENCE,
+    ) -> None:
+        self._credentials = credentials
+        self._container = container
+        self._patience = tuple(patience)
+        self._throttle = Throttle(rate)
+        self._keyring = Keyring(credentials)
+        self._lanes = Lanes(connections + _SPARE_LANES, self._make_wire)
+        self._bodies = asyncio.Semaphore(connections)
+        self._standing: set[str] = set()
+        self._limits: Limits | None = None
+
+    def __repr__(self) -> str:
+        return f"<SwiftStore {self._container} at {self._credentials.host}>"
+
+    @property
+    def segments_container(self) -> str:
+        """Where segments and their SLOs stand: what duplicity and python-swiftclient call it, too."""
+        return f"{self._container}_segments"
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of bodies handed to sockets since the start, confirmed or not."""
+        return self._throttle.bytes_sent
+
+    def rate(self, now: float | None = None) -> float:
+        """Bytes per second handed over lately; `now` is a moment of `time.monotonic`, None for this one."""
+        return self._throttle.rate(now)
+
+    def set_rate(self, rate: int | None) -> None:
+        """The most bytes per second over all uploads under way and to come; 0 stands still, None: no cap."""
+        self._throttle.set_rate(rate)
+
+    async def limits(self) -> Limits:
+        """What the server allows; asked once."""
+        if self._limits is None:
+            self._limits = await self._small(lambda line: line.info())
+        return self._limits
+
+    async def listing(self, prefix: str, *, segments: bool = False) -> Sequence[RemoteObject]:
+        """All objects whose names begin with `prefix`; () where no container is.
+
+        Pages until an empty one, as some servers send short pages before the end.
+        """
+        container, limit = self._where(segments=segments), (await self.limits()).listing
+        found: list[RemoteObject] = []
+        while True:
+            marker = found[-1].name if found else ""
+            page = await self._page(container, prefix, marker, limit)
+            if not page:
+                return tuple(found)
+            if page[-1].name <= marker:
+                raise statuses.error(statuses.PORTAL, statuses.Asked("LIST", container, self._credentials.host))
+            found += page
+
+    async def head(self, name: str, *, segments: bool = False) -> RemoteObject | None:
+        """One object, or None where the server says that it is not there."""
+        container = self._where(segments=segments)
+        return await self._small(lambda line: line.head(container, _named(name)))
+
+    async def put(
+        self,
+        name: str,
+        body: bytes | Readable,
+        size: int,
+        *,
+        etag: str = "",
+        segments: bool = False,
+        expires_after: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> RemoteObject:
+        """Stores `size` bytes; outside of the segments' container never over anything that stands there.
+
+        Raises:
+            Transient, NeedsUser, Refused: by the table of statuses.
+            Stopped, asyncio.CancelledError: broken off; the server has stored nothing.
+            What `body` raised, untouched.
+        """
+        return await self._send(
+            name,
+            io.BytesIO(body) if isinstance(body, bytes) else body,
+            size,
+            verb="SEGMENT" if segments else "PUT",
+            etag=etag,
+            expires_after=expires_after,
+            progress=progress,
+        )
+
+    async def put_slo(self, name: str, parts: Sequence[RemoteObject], *, segments: bool = True) -> RemoteObject:
+        """Makes an SLO of segments. It never expires: the COPY of an SLO that does would expire with it.
+
+        https://docs.openstack.org/swift/latest/overview_large_objects.html#static-large-objects
+        """
+        made = await self._put_slo(name, parts, segments=segments)
+        return RemoteObject(name, sum(part.size for part in parts), made.md5, slo=True, modified=made.modified)
+
+    async def copy(self, source: str, name: str, *, etag: str) -> RemoteObject:
+        """Server-side: the SLO `source` in the segments' container becomes the plain object `name`.
+
+        Raises:
+            Refused: code "mismatch": the server's bytes have another MD5; "slo-copied": the copy is an SLO too.
+            Transient: code "segments-gone": a segment is not what the SLO says.
+        """
+        target = (self._container, name)
+        try:
+            await self._copy(source, target, etag, {})
+        except Transient as problem:
+            if problem.code not in _MAYBE_DONE:
+                raise
+            lost = problem
+        else:
+            return await self._checked_copy(name, etag)
+        for pause in self._patience:
+            await asyncio.sleep(pause)
+            with suppress(Transient):
+                found = await self.head(name)
+                if found and found.md5 == etag and not found.slo:
+                    return await self._checked_copy(name, etag)
+        raise lost
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Deletes objects of the segments' container; what is gone already is fine."""
+        if not names:
+            return
+        container, checked = self.segments_container, [_named(name) for name in names]
+        if len(names) > 1 and (await self.limits()).bulk_delete:
+            await self._small(lambda line: line.delete_many(container, checked))
+            return
+        for name in checked:
+            await self._delete(container, name)
+
+    async def renew(self, name: str, expires_after: int) -> None:
+        """Lets a segment expire `expires_after` seconds from now; 0: never."""
+        container = self.segments_container
+        await self._small(lambda line: line.expire(container, _named(name), expires_after))
+
+    async def copies_concatenate(self) -> bool:
+        """Whether a COPY of an SLO makes one plain object; probed with a few bytes in the segments' container."""
+        limits = await self.limits()
+        if not limits.slo:
+            return False
+        stem = PROBES + secrets.token_hex(8)
+        pieces = [secrets.token_bytes(max(16, limits.min_segment)), secrets.token_bytes(16)]
+        try:
+            return await self._probe(stem, pieces)
+        finally:
+            with suppress(SlowboatError):
+                await self.delete([f"{stem}/{tail}" for tail in ("1", "2", "slo", "copy")])
+
+    async def _probe(self, stem: str, pieces: Sequence[bytes]) -> bool:
+        parts = [
+            await self.put(f"{stem}/{number}", piece, len(piece), segments=True, expires_after=_PROBE_SECONDS)
+            for number, piece in enumerate(pieces, 1)
+        ]
+        whole = hashlib.md5(b"".join(pieces), usedforsecurity=False).hexdigest()
+        target = (self.segments_container, f"{stem}/copy")
+        try:
+            await self._put_slo(f"{stem}/slo", parts, segments=True, expires_after=_PROBE_SECONDS)
+            await self._copy(f"{stem}/slo", target, whole, {"X-Delete-After": str(_PROBE_SECONDS)})
+            found = await self.head(f"{stem}/copy", segments=True)
+        except Refused:
+            return False
+        except Transient as problem:
+            if problem.scope == "object":  # this server takes no such thing; its own troubles are no answer
+                return False
+            raise
+        return found is not None and found.md5 == whole and not found.slo
+
+    async def forget_connections(self) -> None:
+        """Drops idle connections and the token (after sleep or a change of network)."""
+        self._keyring.forget()
+        self._lanes.forget()
+
+    async def close(self) -> None:
+        """Breaks off whatever is under way and lets go of threads and sockets."""
+        await self._lanes.close()
+
+    async def _put_slo(
+        self, name: str, parts: Sequence[RemoteObject], *, segments: bool, expires_after: int = 0
+    ) -> RemoteObject:
+        rows = [
+            {"path": f"/{self.segments_container}/{part.name}", "etag": part.md5, "size_bytes": part.size}
+            for part in parts
+        ]
+        text = json.dumps(rows).encode()
+        joined = "".join(part.md5 for part in parts).encode()
+        return await self._send(
+            name,
+            io.BytesIO(text),
+            len(text),
+            verb="SLO",
+            segments=segments,
+            expected=hashlib.md5(joined, usedforsecurity=False).hexdigest(),
+            expires_after=expires_after,
+            query="multipart-manifest=put",
+        )
+
+    async def _send(
+        self,
+        name: str,
+        source: Readable,
+        size: int,
+        *,
+        verb: statuses.Verb,
+        segments: bool | None = None,
+        etag: str = "",
+        expected: str = "",
+        expires_after: int = 0,
+        progress: Callable[[int], None] | None = None,
+        query: str = "",
+    ) -> RemoteObject:
+        """One body, once. `etag` is for the server to check, `expected` for us where it is not the body's MD5."""
+        within = verb == "SEGMENT" if segments is None else segments
+        container = self._where(segments=within)
+        headers = {} if within else {"If-None-Match": "*"}
+        if expires_after:
+            headers["X-Delete-After"] = str(expires_after)
+        _named(name)
+
+        def work(line: Line) -> RemoteObject:
+            self._stand(line, container)
+            asked = line.asked(verb, name)
+            body = Body(source, size, name, self._throttle, line.wire.stopped, progress)
+            made = line.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
+            if made.md5 != (expected or body.md5):
+                raise statuses.error(statuses.STATUSES["*", 422], asked)
+            return made
+
+        async with self._bodies:
+            try:
+                return await self._once(work)
+            except Transient as problem:
+                if problem.code == "container-gone":
+                    self._standing.discard(container)
+                raise
+
+    def _stand(self, line: Line, container: str) -> None:
+        """Before a body: a connection that has answered, with this token, about a container that is there."""
+        if container not in self._standing or not line.wire.warm():
+            line.stand(container)
+            self._standing.add(container)
+
+    async def _copy(self, source: str, target: tuple[str, str], etag: str, headers: Mapping[str, str]) -> None:
+        where = (self.segments_container, _named(source))
+        _named(target[1])
+
+        def work(line: Line) -> str:
+            self._stand(line, target[0])
+            return line.copy(where, target, etag=etag, headers=headers)
+
+        try:
+            stored = await self._once(work)
+        except Transient:
+            self._standing.discard(target[0])
+            raise
+        if stored != etag:
+            raise statuses.error(
+                statuses.STATUSES["COPY", 422], statuses.Asked("COPY", target[1], self._credentials.host)
+            )
+
+    async def _checked_copy(self, name: str, etag: str) -> RemoteObject:
+        """Looks at the copy: a plain object with the right MD5 that stays."""
+        found = await self.head(name)
+        if found and found.expires is not None:
+            await self._small(lambda line: line.expire(self._container, name, 0))
+            found = await self.head(name)
+        if found is None or found.md5 != etag:
+            raise Transient(f"{name} is not there yet after its copy", code="not-stored", scope="object")
+        if found.slo or found.expires is not None:
+            raise Refused(
+                f"the server copied {name} as a large object or lets it expire",
+                hint="Send it without a server-side copy",
+                code="slo-copied",
+            )
+        return found
+
+    async def _page(self, container: str, prefix: str, marker: str, limit: int) -> Sequence[RemoteObject] | None:
+        return await self._small(lambda line: line.page(container, prefix, marker, limit))
+
+    async def _delete(self, container: str, name: str) -> None:
+        await self._small(lambda line: line.delete(container, name))
+
+    def _where(self, *, segments: bool) -> str:
+        return self.segments_container if segments else self._container
+
+    async def _small(self, work: Callable[[Line], T]) -> T:
+        """A small request that may be made twice: again after a passing trouble, a moment later."""
+        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.2, max=2.0),
+            retry=retry_if_exception(_worth_another),
+            reraise=True,
+        )
+        return await retrying(self._once, work)
+
+    async def _once(self, work: Callable[[Line], T]) -> T:
+        return await self._lanes.run(lambda wire: self._with_token(wire, work))
+
+    def _with_token(self, wire: Wire, work: Callable[[Line], T]) -> T:
+        from slowboat.edges.swift.calls import Line
+
+        access = self._keyring.access(wire)
+        try:
+            result = work(Line(wire, access))
+        except Transient as problem:
+            if problem.code == "token" and not self._keyring.refused(access):
+                asked = statuses.Asked("AUTH", access.host, access.host)
+                raise statuses.error(statuses.STATUSES["AUTH", 401], asked) from None
+            raise
+        self._keyring.accepted()
+        return result
+
+    def _make_wire(self) -> Wire:
+        from slowboat.edges.swift.wire import Wire
+
+        return Wire(cacert=self._credentials.cacert, on_abort=self._throttle.wake)
+
+
+def _worth_another(problem: BaseException) -> bool:
+    return isinstance(problem, Transient) and problem.code in _WORTH_ANOTHER and not problem.retry_after
+
+
+def _named(name: str) -> str:
+    """A name that Swift can hold: UTF-8, and not empty.
+
+    Raises:
+        Refused: code "bad-name".
+    """
+    if not name or any("\ud800" <= char <= "\udfff" for char in name):
+        raise Refused(f"the name {name!r} cannot be one of an object", hint="Rename the file", code="bad-name")
+    return name

@@ -1,0 +1,162 @@
+"""The brake and the body: one rate over all uploads, spent a few kilobytes at a time as the HTTP library reads.
+
+Knows threads and clocks; must not know HTTP or Swift. The arithmetic is `core.bucket`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from slowboat.core.bucket import Bucket, Meter
+from slowboat.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PATROL = 0.5
+"""Seconds after which even a standing body looks up: whether it was broken off, whether the server answered."""
+
+_BLOCK = 65536
+"""Bytes asked of the reader at once; what goes out at once is the bucket's quantum."""
+
+
+class Readable(Protocol):
+    """What a body is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most `size`; b"" at the end."""
+
+
+class Throttle:
+    """The rate of all uploads together, changed while they run, and the count of what they handed over.
+
+    Args:
+        rate: bytes per second; 0 stands still, None is without a cap.
+    """
+
+    def __init__(self, rate: int | None = None) -> None:
+        now = time.monotonic()
+        self._changed = threading.Condition()
+        self._bucket = Bucket(rate, now)
+        self._meter = Meter(now)
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of bodies handed to sockets since the start."""
+        with self._changed:
+            return self._meter.total
+
+    def rate(self, now: float | None = None) -> float:
+        """Bytes per second handed over lately; `now` is a moment of `time.monotonic`."""
+        with self._changed:
+            return self._meter.rate(time.monotonic() if now is None else now)
+
+    def set_rate(self, rate: int | None) -> None:
+        """Sets the rate for all uploads under way and to come, at once."""
+        with self._changed:
+            self._bucket.set_rate(rate, time.monotonic())
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Lets everyone who waits look at its `stop` again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def take(self, want: int, stop: Callable[[], bool]) -> int:
+        """Waits until some of `want` bytes may go, and says how many; 0 once `stop` says so."""
+        with self._changed:
+            while not stop():
+                now = time.monotonic()
+                count = min(want, self._bucket.quantum)
+                pause = self._bucket.wait(count, now)
+                if pause <= 0:
+                    self._bucket.spend(count, now)
+                    self._meter.add(count, now)
+                    return count
+                self._changed.wait(min(pause, _PATROL))
+            return 0
+
+
+class BodyBroken(Exception):
+    """Ends a request because its body failed; `cause` is what the reader raised, to be raised on untouched.
+
+    HTTP libraries take an OSError out of a body for a network error. This is none, so it passes through them.
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(type(cause).__name__)
+        self.cause = cause
+
+
+class Body:
+    """Exactly `size` bytes of `source`, handed over at the throttle's rate, hashed and counted on the way.
+
+    Attributes:
+        handed: bytes handed to the HTTP library so far.
+        early: whether it ended before its time because `stop` said so.
+    """
+
+    def __init__(
+        self,
+        source: Readable,
+        size: int,
+        what: str,
+        throttle: Throttle,
+        stop: Callable[[], bool],
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.handed = 0
+        self.early = False
+        self._source = source
+        self._size = size
+        self._what = what
+        self._throttle = throttle
+        self._stop = stop
+        self._progress = progress
+        self._block = memoryview(b"")
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte was handed over."""
+        return self.handed == self._size
+
+    @property
+    def md5(self) -> str:
+        """The MD5 of what was read, lower-case hex."""
+        return self._md5.hexdigest()
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, once the throttle allows them; b"" at the end or where `stop` said so.
+
+        Raises:
+            BodyBroken: the reader raised, or ended before its size.
+        """
+        left = self._size - self.handed
+        want = left if size < 0 else min(size, left)
+        if not want:
+            return b""
+        if not self._block:
+            self._fill(min(_BLOCK, left))
+        count = self._throttle.take(min(want, len(self._block)), self._stop)
+        if not count:
+            self.early = True
+            return b""
+        piece, self._block = self._block[:count], self._block[count:]
+        self.handed += count
+        if self._progress:
+            self._progress(count)
+        return bytes(piece)
+
+    def _fill(self, size: int) -> None:
+        try:
+            data = self._source.read(size)
+        except Exception as error:
+            raise BodyBroken(error) from error
+        if not data:
+            raise BodyBroken(Refused(f"{self._what} ended {self._size - self.handed} bytes early", code="short"))
+        self._md5.update(data)
+        self._block = memoryview(data)

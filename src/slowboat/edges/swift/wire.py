@@ -1,0 +1,334 @@
+"""One connection to a server that can be cut from outside: sockets with our options under requests and swiftclient.
+
+Knows sockets, urllib3's connection class, and requests' adapter; must not know what is asked over it. Importing
+this module loads the HTTP libraries, so only worker threads do, at the first request.
+
+Why urllib3's connection is replaced by one of ours: it tells nobody its socket while it connects, sends and waits,
+and a name look-up or a connect in progress could not be broken off. Documented hooks do the rest:
+https://requests.readthedocs.io/en/latest/user/advanced/#transport-adapters
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import select
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import swiftclient.client
+from requests.adapters import HTTPAdapter
+from swiftclient.requests_compat import SwiftClientRequestsSession
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from slowboat.core.errors import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+CONNECT_SECONDS = 20.0
+"""To connect to one address of the server."""
+
+SEND_SECONDS = 150.0
+"""For one write of a few kilobytes to go into the kernel: 128 KiB may stand before it, at 1 KB/s."""
+
+READ_SECONDS = 90.0
+"""For an answer. Swift's ratelimit middleware sleeps up to 60 s before it answers (`max_sleep_time_seconds`).
+https://docs.openstack.org/swift/latest/middleware.html#module-swift.common.middleware.ratelimit"""
+
+_UNSENT_BYTES = 131072
+"""What the kernel may hold unsent: as much still goes out after a stop."""
+
+_DEAD_PEER_MILLISECONDS = 60_000
+"""Unacknowledged for so long, and the connection is dead (tcp(7), TCP_USER_TIMEOUT)."""
+
+_LOW_EFFORT = 0x04
+"""The Lower Effort DSCP, 1, in its place in the octet. https://www.rfc-editor.org/rfc/rfc8622.html"""
+
+# tcp(7); numbers where this Python does not name them. Each is refused by some kernel, sandbox, or address family.
+_OPTIONS: tuple[tuple[int, int, int | bytes], ...] = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_NOTSENT_LOWAT", 25), _UNSENT_BYTES),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_USER_TIMEOUT", 18), _DEAD_PEER_MILLISECONDS),
+    (socket.IPPROTO_IP, socket.IP_TOS, _LOW_EFFORT),
+    (socket.IPPROTO_IPV6, getattr(socket, "IPV6_TCLASS", 67), _LOW_EFFORT),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", 4), 60),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPINTVL", 5), 15),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPCNT", 6), 4),
+)
+
+# Loss-based, and understood by the controller of the rate; never BBR, which does not slow down by itself.
+_CONGESTION = (b"cubic", b"reno")
+
+for _name in ("swiftclient", "keystoneauth", "urllib3", "requests"):
+    # Their debug logs hold tokens and request lines; what matters of them is in the errors.
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class Wire:
+    """One worker's connection. Used by one thread at a time; `abort` may come from any other.
+
+    Args:
+        cacert: a file of certificates to trust instead of the usual ones, or "".
+        on_abort: called after `abort`, to wake who waits elsewhere.
+    """
+
+    def __init__(self, *, cacert: str = "", on_abort: Callable[[], None] = lambda: None) -> None:
+        self.session = _Session()
+        self._verify: bool | str = cacert or True
+        self._on_abort = on_abort
+        self._lock = threading.Lock()
+        self._aborted = threading.Event()
+        self._handle: socket.socket | None = None
+        self._answered = False
+        self._secure = False
+        self._connections: dict[str, Any] = {}
+        for scheme, adapter in (("http://", _Adapter(self)), ("https://", _Adapter(self))):
+            self.session.mount(scheme, adapter)
+
+    @property
+    def aborted(self) -> bool:
+        """Whether it was cut from outside; it is then of no more use."""
+        return self._aborted.is_set()
+
+    def http_conn(self, url: str, read_seconds: float = READ_SECONDS) -> tuple[Any, Any]:
+        """What swiftclient's functions take as `http_conn`, for the server of `url`.
+
+        Args:
+            url: any URL there.
+            read_seconds: how long to wait for the answer.
+        """
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin not in self._connections:
+            connection = swiftclient.client.HTTPConnection(origin, default_user_agent="slowboat")
+            connection.request_session = self.session
+            self._connections[origin] = connection
+        connection = self._connections[origin]
+        connection.requests_args.update(verify=self._verify, timeout=(SEND_SECONDS, read_seconds))
+        return parts, connection
+
+    def get(self, url: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """A plain GET: the status, the headers with names in lower case, the body."""
+        answer = self.session.get(url, headers=headers, verify=self._verify, timeout=(SEND_SECONDS, READ_SECONDS))
+        return answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content
+
+    @property
+    def last(self) -> tuple[int, dict[str, str]]:
+        """The last answer's status (0: none came) and headers, their names in lower case."""
+        return self.session.last
+
+    def warm(self) -> bool:
+        """Whether it stands, idle and open, to a server that has answered on it before."""
+        with self._lock:
+            return self._handle is not None and self._answered and not _readable(self._handle)
+
+    def stopped(self) -> bool:
+        """Whether a body should end now: cut from outside, or the server answered before all of it was there."""
+        if self._aborted.is_set():
+            return True
+        with self._lock:
+            # A fresh TLS 1.3 connection is readable without an answer: the server sends session tickets.
+            watched = self._answered or not self._secure
+            return watched and self._handle is not None and _readable(self._handle)
+
+    def abort(self) -> None:
+        """Cuts it, at once, whatever its thread is doing; not undone."""
+        self._aborted.set()
+        with self._lock:
+            _shut(self._handle)
+        self._on_abort()
+
+    def close(self) -> None:
+        """Closes its sockets. It may be used again unless it was aborted."""
+        self.session.close()
+        self.drop()
+
+    def connect(self, host: str, port: int) -> socket.socket:
+        """A connected socket with our options, to the first address that accepts; can be broken off meanwhile.
+
+        Raises:
+            Stopped: aborted.
+            OSError: no address accepts, or the host has none.
+        """
+        problem: OSError = OSError(f"no address for {host}")
+        for family, address in self._resolve(host, port):
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                self.hold(sock)
+                _set_options(sock)
+                sock.settimeout(CONNECT_SECONDS)
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                self.drop()
+                problem = error
+                self._check()
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                sock.settimeout(SEND_SECONDS)
+                return sock
+        raise problem
+
+    def hold(self, sock: socket.socket) -> None:
+        """Remembers what to cut: a duplicate, which stays good while TLS takes the socket over.
+
+        Raises:
+            Stopped: aborted.
+        """
+        self.drop()
+        with self._lock:
+            self._handle = sock.dup()
+        self._check()
+
+    def drop(self) -> None:
+        """Forgets what to cut; it is closed."""
+        with self._lock:
+            self._answered = False
+            if self._handle is not None:
+                self._handle.close()
+                self._handle = None
+
+    def answered(self, *, secure: bool) -> None:
+        """Notes that the server has answered on this connection."""
+        with self._lock:
+            self._answered = True
+            self._secure = secure
+
+    def opened(self, *, secure: bool) -> None:
+        """Notes whether the fresh connection is encrypted."""
+        with self._lock:
+            self._secure = secure
+
+    def _check(self) -> None:
+        if self._aborted.is_set():
+            raise Stopped("the connection was broken off")
+
+    def _resolve(self, host: str, port: int) -> Iterable[tuple[int, Any]]:
+        """The host's addresses. The look-up cannot be broken off, so a thread is left alone with it then."""
+        answers: queue.SimpleQueue[list[tuple[int, Any]] | OSError] = queue.SimpleQueue()
+
+        def look_up() -> None:
+            try:
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                answers.put([(family, address) for family, _, _, _, address in found])
+            except (OSError, UnicodeError) as error:
+                answers.put(error if isinstance(error, OSError) else OSError(f"no host name: {host}"))
+
+        threading.Thread(target=look_up, name="slowboat-look-up", daemon=True).start()
+        while True:
+            self._check()
+            with suppress(queue.Empty):
+                answer = answers.get(timeout=0.1)
+                break
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+
+class _Session(SwiftClientRequestsSession):  # type: ignore[misc] # swiftclient publishes no types
+    """A session that follows no redirect: a portal's would get the token, and the body once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers.clear()
+        self.last: tuple[int, dict[str, str]] = (0, {})
+
+    def request(self, method: str, url: str, **options: Any) -> Any:  # noqa: ANN401 - requests' own signature
+        self.last = (0, {})
+        options["allow_redirects"] = False
+        answer = super().request(method, url, **options)
+        self.last = (answer.status_code, {name.lower(): value for name, value in answer.headers.items()})
+        return answer
+
+
+class _Adapter(HTTPAdapter):
+    """Pools of one connection each, of our classes."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._classes = _pool_classes(wire)
+        super().__init__(pool_connections=2, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:  # noqa: ANN401, FBT001, FBT002 - requests' own signature
+        super().init_poolmanager(connections, maxsize, block, **options)
+        self.poolmanager.pool_classes_by_scheme = self._classes
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401 - requests' own signature
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = self._classes
+        return manager
+
+
+def _pool_classes(wire: Wire) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's pools, over connections that report to `wire`."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = wire.connect(self._dns_host, self.port)
+            wire.opened(secure=False)
+            return sock
+
+        def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's own signature
+            answer = super().getresponse()
+            wire.answered(secure=False)
+            return answer
+
+        def close(self) -> None:
+            if self.sock is not None:
+                wire.drop()
+            super().close()
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = wire.connect(self._dns_host, self.port)
+            wire.opened(secure=True)
+            return sock
+
+        def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's own signature
+            answer = super().getresponse()
+            wire.answered(secure=True)
+            return answer
+
+        def close(self) -> None:
+            if self.sock is not None:
+                wire.drop()
+            super().close()
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def _set_options(sock: socket.socket) -> None:
+    for level, option, value in _OPTIONS:
+        with suppress(OSError):
+            sock.setsockopt(level, option, value)
+    for name in _CONGESTION:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name)
+        except OSError:
+            continue
+        return
+
+
+def _readable(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _shut(sock: socket.socket | None) -> None:
+    if sock is not None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
