@@ -208,7 +208,7 @@ def test_every_phase_has_an_exit_or_is_an_end() -> None:
     for phase in Phase:
         exits = {to for (come_from, _), to in TRANSITIONS.items() if come_from is phase and to is not phase}
         assert exits, phase
-    assert {to for to in TRANSITIONS.values()} <= set(Phase)
+    assert set(TRANSITIONS.values()) <= set(Phase)
 
 
 def test_a_missing_pair_is_an_error() -> None:
@@ -225,7 +225,7 @@ def test_an_interrupted_upload_is_asked_about_before_it_is_sent_again() -> None:
 
 def test_volumes_flow_while_the_handover_is_blocked() -> None:
     done = tuple(
-        dataclasses.replace(i, phase=Phase.DONE) if i.role.is_metadata and i.chain == 0 or i.canary else i
+        dataclasses.replace(i, phase=Phase.DONE) if (i.role.is_metadata and i.chain == 0) or i.canary else i
         for i in ITEMS
     )
     seen = Sight({i.name: stored(i) for i in done if i.phase is Phase.DONE}, NOW)

@@ -31,43 +31,49 @@ LIFE = 30 * 86400
 """Seconds until an abandoned segment expires: longer than any holiday, and renewed while somebody cares."""
 
 
-@dataclass(slots=True)
-class Voyage:
-    """What is known in memory of an upload in segments: the parts confirmed so far, and the hashes up to there."""
+class Hashes:
+    """The two hashes of a file, as far as it has been read."""
 
-    segment: int
-    parts: list[RemoteObject] = field(default_factory=list)
-    md5: hashlib._Hash = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
-    sha1: hashlib._Hash = field(default_factory=lambda: hashlib.sha1(usedforsecurity=False))
+    def __init__(self) -> None:
+        self.md5 = hashlib.md5(usedforsecurity=False)
+        self.sha1 = hashlib.sha1(usedforsecurity=False)
 
     def feed(self, block: bytes) -> None:
         """The next bytes of the file."""
         self.md5.update(block)
         self.sha1.update(block)
 
+    def copy(self) -> Hashes:
+        """The same, to go on from without touching these."""
+        other = Hashes()
+        other.md5, other.sha1 = self.md5.copy(), self.sha1.copy()
+        return other
+
+
+@dataclass(slots=True)
+class Voyage:
+    """What is known in memory of an upload in segments: the parts confirmed so far, and the hashes up to there."""
+
+    segment: int
+    parts: list[RemoteObject] = field(default_factory=list)
+    hashes: Hashes = field(default_factory=Hashes)
+
 
 class _Portion:
-    """A Reader over one segment's length that hashes what passes: the segment's MD5 and, if wanted, the voyage's."""
+    """A Reader over one segment's length that hashes what passes: the segment alone, and the file up to its end."""
 
-    def __init__(self, reader: Reader, length: int, voyage: Voyage | None) -> None:
+    def __init__(self, reader: Reader, length: int, before: Hashes) -> None:
         self._reader = reader
         self._left = length
-        self.md5 = hashlib.md5(usedforsecurity=False)
-        self._whole = (voyage.md5.copy(), voyage.sha1.copy()) if voyage else None
-        self.consumed = 0
+        self.alone = Hashes()
+        self.whole = before.copy()
 
     def read(self, size: int, /) -> bytes:
         block = self._reader.read(min(size, self._left)) if self._left else b""
         self._left -= len(block)
-        self.consumed += len(block)
-        for digest in (self.md5, *(self._whole or ())):
-            digest.update(block)
+        self.alone.feed(block)
+        self.whole.feed(block)
         return block
-
-    def hand_on(self, voyage: Voyage) -> None:
-        """The segment is confirmed: its bytes count towards the whole."""
-        if self._whole:
-            voyage.md5, voyage.sha1 = self._whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +198,9 @@ class Courier:
         for index, (offset, length) in enumerate(cut(item.file.size, voyage.segment)):
             await self._segment(item, voyage, index, offset, length, held, freight)
         await self._judge(item, voyage, expected)
-        freight.known(voyage.md5.hexdigest())
+        freight.known(voyage.hashes.md5.hexdigest())
         await self._finish(item, voyage, limits)
-        return voyage.md5.hexdigest()
+        return voyage.hashes.md5.hexdigest()
 
     async def _held(self, item: Item) -> Mapping[tuple[int, int], RemoteObject]:
         """The segments of this very file that the server has: (segment size, index) to object."""
@@ -240,49 +246,42 @@ class Courier:
             if stored and (stored.size, stored.md5) == (known.size, known.md5):
                 freight.confirmed(length)
                 return
-            again = await self._send(item, voyage, index, offset, length, freight, fresh=False)
+            again, _ = await self._send(item, voyage, index, offset, length, freight)
             if again.md5 != known.md5:
                 self._voyages.pop(item.name, None)
                 raise _unstable(item)
             return
         if stored and stored.size == length:
-            before = voyage.md5.copy(), voyage.sha1.copy()
-            read = await self._source.digest(item.file, offset, length, feed=voyage.feed)
+            ahead = voyage.hashes.copy()  # a reading that is broken off must not have touched the voyage's own hashes
+            read = await self._source.digest(item.file, offset, length, feed=ahead.feed)
             if read.md5 == stored.md5:
+                voyage.hashes = ahead
                 voyage.parts.append(stored)
                 freight.confirmed(length)
                 return
-            voyage.md5, voyage.sha1 = before
-        voyage.parts.append(await self._send(item, voyage, index, offset, length, freight, fresh=True))
+        fresh, hashes = await self._send(item, voyage, index, offset, length, freight)
+        voyage.parts.append(fresh)
+        voyage.hashes = hashes
 
     async def _send(
-        self,
-        item: Item,
-        voyage: Voyage,
-        index: int,
-        offset: int,
-        length: int,
-        freight: Freight,
-        *,
-        fresh: bool,
-    ) -> RemoteObject:
+        self, item: Item, voyage: Voyage, index: int, offset: int, length: int, freight: Freight
+    ) -> tuple[RemoteObject, Hashes]:
+        """Sends one segment; answers what the server stored, and the voyage's hashes after it."""
         name = names.segment_name(self._full(item), item.file.size, voyage.segment, index)
         with self._source.open(item.file, offset) as reader:
-            portion = _Portion(reader, length, voyage if fresh else None)
+            portion = _Portion(reader, length, voyage.hashes)
             stored = await self._store.put(
                 name, portion, length, segments=True, expires_after=LIFE, progress=freight.progress
             )
-        if stored.md5 != portion.md5.hexdigest():
+        if stored.md5 != portion.alone.md5.hexdigest():
             raise _mismatch(item)
-        if fresh:
-            portion.hand_on(voyage)
         freight.confirmed(length)
-        return stored
+        return stored, portion.whole
 
     async def _judge(self, item: Item, voyage: Voyage, expected_md5: str) -> None:
         """Holds the whole against duplicity's hash, or the first reading; a file that fails is read once more."""
-        right = voyage.sha1.hexdigest() == item.sha1 if item.sha1 else True
-        right = right and expected_md5 in ("", voyage.md5.hexdigest())
+        right = voyage.hashes.sha1.hexdigest() == item.sha1 if item.sha1 else True
+        right = right and expected_md5 in ("", voyage.hashes.md5.hexdigest())
         if right:
             return
         self._voyages.pop(item.name, None)
@@ -309,7 +308,7 @@ class Courier:
                 await self._store.put_slo(slo, voyage.parts, expires_after=LIFE)
                 if await self._store.head(whole) is not None:
                     raise _exists(item)
-                await self._store.copy(slo, whole, etag=voyage.md5.hexdigest())
+                await self._store.copy(slo, whole, etag=voyage.hashes.md5.hexdigest())
                 await self.sweep(item)
         except SlowboatError:
             # Whatever is wrong, the parts may be among it: the next try asks the server for them again.
