@@ -52,9 +52,13 @@ class Hashes:
 
 @dataclass(slots=True)
 class Voyage:
-    """What is known in memory of an upload in segments: the parts confirmed so far, and the hashes up to there."""
+    """What is known in memory of an upload in segments: the parts confirmed so far, and the hashes up to there.
+
+    `lagging`: the listing may not show the newest segments yet, so one that it lacks is asked for by name.
+    """
 
     segment: int
+    lagging: bool = False
     parts: list[RemoteObject] = field(default_factory=list)
     hashes: Hashes = field(default_factory=Hashes)
 
@@ -222,6 +226,7 @@ class Courier:
             most = max(begun, key=lambda segment: begun[segment], default=0)
             known = Voyage(item.segment or most or segment_size(item.file.size, line, limits))
             self._voyages[item.name] = known
+        known.lagging = bool(item.segment or held)
         return known
 
     async def _keep_alive(self, held: Mapping[tuple[int, int], RemoteObject], now: float) -> None:
@@ -240,7 +245,7 @@ class Courier:
         held: Mapping[tuple[int, int], RemoteObject],
         freight: Freight,
     ) -> None:
-        stored = held.get((voyage.segment, index))
+        stored = held.get((voyage.segment, index)) or await self._unlisted(item, voyage, index)
         if index < len(voyage.parts):
             known = voyage.parts[index]
             if stored and (stored.size, stored.md5) == (known.size, known.md5):
@@ -262,6 +267,15 @@ class Courier:
         fresh, hashes = await self._send(item, voyage, index, offset, length, freight)
         voyage.parts.append(fresh)
         voyage.hashes = hashes
+
+    async def _unlisted(self, item: Item, voyage: Voyage, index: int) -> RemoteObject | None:
+        """A segment that the listing lacks; after the first that the server does not have either, none is asked for."""
+        if not voyage.lagging:
+            return None
+        name = names.segment_name(self._full(item), item.file.size, voyage.segment, index)
+        stands = await self._store.head(name, segments=True)
+        voyage.lagging = stands is not None or index < len(voyage.parts)
+        return stands
 
     async def _send(
         self, item: Item, voyage: Voyage, index: int, offset: int, length: int, freight: Freight
