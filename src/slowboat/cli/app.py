@@ -1,0 +1,324 @@
+"""The commands. Each reads what was typed, asks the daemon, and says in a sentence what is so now.
+
+Knows click and what the bus's client offers; must not know how anything is drawn (status, listing) or sent.
+Libraries are imported when they are needed: `--help` needs no bus, and a Tab must not take long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from slowboat import __version__
+from slowboat.cli import asking, phrases, screen
+from slowboat.core.errors import SlowboatError
+from slowboat.core.words import HandoverState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeVar
+
+    from click.shell_completion import CompletionItem
+
+    from slowboat.core.words import ManagerReport, MigrationReport
+    from slowboat.edges.bus.client import Client
+
+    Answer = TypeVar("Answer")
+
+FAILED, NOT_RUNNING, INTERRUPTED = 1, 3, 130
+"""Exit codes beside 0 and click's own 2. 3 is what the LSB says of a status that is "not running"; 130 is the
+shell's for an interrupt."""
+
+COMPLETION_PATIENCE = 1.0
+"""Seconds that a Tab may take; after them no names are offered."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command and returns the exit code; known errors become one clear line, never a traceback."""
+    screen.prepare()
+    try:
+        code = cli.main(args=list(arguments), prog_name="slowboat", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except SlowboatError as error:
+        screen.complain(error)
+        return NOT_RUNNING if error.code in {"not-running", "no-bus"} else FAILED
+    return code if isinstance(code, int) else 0
+
+
+def _ask(question: Callable[[Client], Awaitable[Answer]]) -> Answer:
+    """Connects to the daemon, asks it one thing, and takes leave."""
+    from slowboat.edges.bus.client import Client
+
+    async def conversation() -> Answer:
+        async with await Client.open() as daemon:
+            return await question(daemon)
+
+    return asyncio.run(conversation())
+
+
+def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The migrations' names, for the shell's Tab."""
+    from click.shell_completion import CompletionItem
+
+    async def names(daemon: Client) -> list[str]:
+        async with asyncio.timeout(COMPLETION_PATIENCE):
+            return list((await daemon.report()).migrations)
+
+    try:
+        known = _ask(names)
+    except (SlowboatError, TimeoutError):
+        return []
+    return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+
+
+def _chosen(report: ManagerReport, name: str) -> MigrationReport:
+    """The migration that is meant; without a name, the only one."""
+    known = ", ".join(phrases.plain(one) for one in report.migrations) or "none"
+    if name in report.migrations:
+        return report.migrations[name]
+    if name:
+        told = phrases.plain(name)
+        raise SlowboatError(f"there is no migration called “{told}”", hint=f"The names are: {known}")
+    if len(report.migrations) != 1:
+        raise click.UsageError(f"which migration? The names are: {known}")
+    return next(iter(report.migrations.values()))
+
+
+class _Listed(click.Group):
+    """A group whose help lists the commands in the order in which they are defined: most used first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(self.commands)
+
+
+_name = click.argument("name", required=False, default="", shell_complete=_names)
+_as_json = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, nothing rounded.")
+
+
+@click.group(cls=_Listed, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="slowboat %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Moves an existing duplicity backup from a drive to the cloud, slowly, safely, in the background.
+
+    Without a command: status.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(status)
+
+
+@cli.command()
+@click.option("-w", "--watch", is_flag=True, help="Go on showing it until Ctrl-C.")
+@_as_json
+def status(*, watch: bool = False, as_json: bool = False) -> None:
+    """Shows what slowboat is doing, how far it is, and why it waits."""
+    from slowboat.cli import machine, watching
+    from slowboat.cli.status import view
+
+    if watch:
+        try:
+            _ask(watching.in_json if as_json else watching.in_words)
+        except KeyboardInterrupt:
+            return
+    report = _ask(lambda daemon: daemon.report())
+    if as_json:
+        screen.write(machine.status(report))
+    else:
+        screen.show(view(report, time.time()))
+
+
+@cli.command()
+def why() -> None:
+    """Tells why nothing, or less, is sent, what would help, and until when it lasts."""
+    from slowboat.cli.status import why as reasons
+
+    screen.show(reasons(_ask(lambda daemon: daemon.report()), time.time()))
+
+
+@cli.command()
+@_name
+@click.option("-a", "--all", "every", is_flag=True, help="List every single file.")
+@_as_json
+def plan(name: str, *, every: bool, as_json: bool) -> None:
+    """Shows what is sent in what order, how much it is, and how long it takes. Sends nothing."""
+    from slowboat.cli import listing, machine
+
+    async def question(daemon: Client) -> tuple[ManagerReport, dict[str, Sequence[listing.PlanRow]]]:
+        report = await daemon.report()
+        names = [_chosen(report, name).name] if name else list(report.migrations)
+        return report, {one: await daemon.plan(one) for one in names}
+
+    report, plans = _ask(question)
+    if as_json:
+        screen.write(machine.plan(plans))
+        return
+    reckoned = listing.pace(report.rate, report.limit)
+    for one, rows in plans.items():
+        screen.show(listing.every_file(one, rows) if every else listing.plan(one, rows, reckoned))
+    if not plans:
+        screen.say("There is nothing to move yet.")
+
+
+@cli.command()
+@click.argument("words", nargs=-1, metavar="[2h | until 18:00] [NAME]", shell_complete=_names)
+def pause(words: tuple[str, ...]) -> None:
+    """Stops sending: until you resume, for a while (2h, 30min, 1h30m), or until a time."""
+    now = time.time()
+    try:
+        until, name = asking.pause(words, now)
+    except asking.NotUnderstood as error:
+        raise click.UsageError(str(error)) from None
+
+    async def question(daemon: Client) -> None:
+        if name:
+            _chosen(await daemon.report(), name)
+        await daemon.pause(name, until)
+
+    _ask(question)
+    who = f"“{phrases.plain(name)}” is paused" if name else "Paused"
+    if until:
+        left = phrases.duration(until - now)
+        screen.say(f"{who} until {phrases.moment(until, now)} (for {left}). To go on earlier: slowboat resume")
+    else:
+        screen.say(f"{who} until you say: slowboat resume")
+
+
+@cli.command()
+@_name
+def resume(name: str) -> None:
+    """Goes on after a pause."""
+
+    async def question(daemon: Client) -> None:
+        if name:
+            _chosen(await daemon.report(), name)
+        await daemon.resume(name)
+
+    _ask(question)
+    who = f"“{phrases.plain(name)}” is" if name else "It is"
+    screen.say(f"{who} no longer paused. Whether anything else holds it back: slowboat why")
+
+
+@cli.command()
+@click.argument("rate", required=False)
+def limit(rate: str | None) -> None:
+    """Sets the most that is sent per second: 500k (kB), 1.5M (MB), 4Mbit, or off. Alone: shows it."""
+    if rate is None:
+        at_most = _ask(lambda daemon: daemon.report()).limit
+        screen.say(f"At most {_told(at_most)}." if at_most else "There is no limit.")
+        return
+    try:
+        at_most = asking.limit(rate)
+    except asking.NotUnderstood as error:
+        raise click.UsageError(str(error)) from None
+    _ask(lambda daemon: daemon.set_limit(at_most))
+    screen.say(f"At most {_told(at_most)} from now on." if at_most else "No limit from now on.")
+
+
+def _told(at_most: int) -> str:
+    return f"{phrases.rate(at_most)} ({at_most * 8 / 1e6:.3g} Mbit/s)"
+
+
+@cli.command()
+@_name
+@click.option("--undo", is_flag=True, help="Take it back, as long as duplicity has not written to the cloud.")
+def handover(name: str, *, undo: bool) -> None:
+    """Lets duplicity go on in the cloud, now (it happens by itself once the metadata is there)."""
+
+    async def question(daemon: Client) -> MigrationReport:
+        migration = _chosen(await daemon.report(), name)
+        if undo:
+            await daemon.undo_handover(migration.name)
+        elif migration.handover is not HandoverState.DONE:
+            await daemon.hand_over(migration.name)
+        return migration
+
+    migration = _ask(question)
+    target = phrases.plain(migration.target_url)
+    if undo:
+        drive = phrases.plain(migration.source)
+        screen.say(f"The handover is taken back. Go on backing up to the drive ({drive}), not to {target}.")
+    else:
+        screen.say(f"The handover is done. Back up to {target} from now on, no longer to the drive.")
+        if not migration.restorable_from_cloud:
+            screen.say("Keep the drive: until everything has arrived, a restore needs it.")
+
+
+@cli.command()
+@_name
+def verify(name: str) -> None:
+    """Compares what is in the cloud with what was sent."""
+
+    async def question(daemon: Client) -> str:
+        migration = _chosen(await daemon.report(), name)
+        await daemon.verify(migration.name)
+        return migration.name
+
+    screen.say(f"“{phrases.plain(_ask(question))}”: what is in the cloud is what was sent.")
+
+
+@cli.command()
+@click.option("-n", "--lines", type=click.IntRange(1, 10000), default=30, show_default=True, help="At most so many.")
+@click.option("--since", metavar="TIME", help="Only what is not older than this (2d, 3h).")
+@_as_json
+def history(lines: int, since: str | None, *, as_json: bool) -> None:
+    """Shows what has happened so far."""
+    from slowboat.cli import listing, machine
+
+    try:
+        oldest = time.time() - asking.span(since) if since else 0.0
+    except asking.NotUnderstood as error:
+        raise click.UsageError(str(error)) from None
+    happened = _ask(lambda daemon: daemon.history(oldest, lines))
+    if as_json:
+        screen.write(machine.history(happened))
+    else:
+        screen.show(listing.history(happened))
+
+
+@cli.command()
+def retry() -> None:
+    """Tries again now: what waits for a server, what was set aside, what needed you."""
+    _ask(lambda daemon: daemon.retry_now())
+    screen.say("It tries again now. What comes of it: slowboat status")
+
+
+@cli.command()
+def reload() -> None:
+    """Reads the configuration again; where it is wrong, the one in use stays."""
+    _ask(lambda daemon: daemon.reload())
+    screen.say("The configuration has been read again.")
+
+
+@cli.command()
+@click.option("--config", type=click.Path(path_type=Path), help="Instead of ~/.config/slowboat/config.toml.")
+def daemon(config: Path | None) -> int:
+    """Runs the daemon in the foreground; normally systemd does (slowboat install)."""
+    from slowboat.daemon import main as run
+
+    return run(config)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    r"""Prints the completions for a shell; `slowboat completion --help` says where to put them.
+
+    \b
+    bash  slowboat completion bash > ~/.local/share/bash-completion/completions/slowboat
+    zsh   slowboat completion zsh > a folder of your $fpath, as _slowboat
+    fish  slowboat completion fish > ~/.config/fish/completions/slowboat.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None  # click has these three
+    sys.stdout.write(made(cli, {}, "slowboat", "_SLOWBOAT_COMPLETE").source())

@@ -1,0 +1,238 @@
+"""What would be sent, in what order and how long it takes (`plan`); what has happened (`history`).
+
+Pure: rows as the daemon hands them out in, renderables out. A chain has thousands of volumes, so neighbours of
+one kind become one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from slowboat.cli import phrases
+from slowboat.core.words import Phase, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+PlanRow = Mapping[str, str | int | bool]
+"""One object: name, role, set (str), bytes (int), phase (str), canary (bool)."""
+
+HistoryLine = tuple[float, str, str, str]
+"""When (seconds since the epoch), migration, kind, text."""
+
+MOST_LINES = 20
+"""With more groups than this, the backup sets of one kind share a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Neighbours in the order that are one line of the plan.
+
+    Attributes:
+        what: what they are, in words.
+        before_handover: whether the handover waits for them.
+        files: how many objects.
+        done: how many of them are in the cloud.
+        refused: how many were set aside.
+        size: bytes of all of them.
+        left: bytes of those that are still to go.
+    """
+
+    what: str
+    before_handover: bool
+    files: int
+    done: int
+    refused: int
+    size: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the plan is reckoned to go: bytes per second (0: not known), and where that figure is from."""
+
+    rate: int
+    told: str
+
+    def time_for(self, size: int) -> str:
+        """How long that many bytes take; "" where that is not known."""
+        return phrases.duration(size / self.rate) if self.rate > 0 else ""
+
+
+def pace(rate: int, limit: int) -> Pace:
+    """The pace of now while it sends, else the limit."""
+    if rate > 0:
+        return Pace(rate, f"at the present {phrases.rate(rate)}")
+    if limit > 0:
+        return Pace(limit, f"at the limit of {phrases.rate(limit)}, sent without a break")
+    return Pace(0, "")
+
+
+def steps(rows: Sequence[PlanRow]) -> list[Step]:
+    """The rows in their order, neighbours of one kind and backup set together, at most about MOST_LINES lines."""
+    handover = _handover_index(rows)
+    numbered = list(enumerate(rows))
+    made: list[Step] = []
+    for by_set in (True, False):
+        groups = groupby(numbered, key=lambda pair: (pair[0] < handover, *_kind(pair[1], by_set=by_set)))
+        made = [_step([row for _, row in members], before=bool(key[0])) for key, members in groups]
+        if len(made) <= MOST_LINES:
+            break
+    return made
+
+
+def plan(name: str, rows: Sequence[PlanRow], reckoned: Pace) -> RenderableType:
+    """One migration's plan, grouped; with a rate, when each step would be through."""
+    if not rows:
+        return Text(f"{phrases.plain(name)}: the chain on the drive has not been read yet.")
+    made = steps(rows)
+    table = _plan_table()
+    waited = 0
+    for number, step in enumerate(made, start=1):
+        waited += step.left
+        through = reckoned.time_for(waited) if step.left else ""
+        cells = [str(number), step.what, f"{step.files:,}", phrases.size(step.size)]
+        table.add_row(*(Text(cell) for cell in cells), _state(step), Text(through))
+        if step.before_handover and (number == len(made) or not made[number].before_handover):
+            table.add_row("", Text("Handover: back up to the cloud from here on", style="green"))
+    return Group(_plan_title(name, made), table, Text(_plan_end(waited, reckoned)))
+
+
+def every_file(name: str, rows: Sequence[PlanRow]) -> RenderableType:
+    """One migration's plan, file by file."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("File", "What"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("State", no_wrap=True)
+    for row in rows:
+        state = _PHASES.get(_text(row, "phase"), phrases.plain(_text(row, "phase")))
+        cells = [phrases.plain(_text(row, "name")), _one_kind(row), phrases.size(_number(row, "bytes")), state]
+        table.add_row(*(Text(cell) for cell in cells))
+    return Group(Text(phrases.plain(name), style="bold"), table)
+
+
+def history(lines: Sequence[HistoryLine]) -> RenderableType:
+    """What happened, oldest first; the migration's name only where there are several."""
+    if not lines:
+        return Text("Nothing has happened yet.")
+    several = len({line[1] for line in lines if line[1]}) > 1
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    if several:
+        table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for when, migration, _, text in lines:
+        cells = [phrases.stamp(when), *([phrases.plain(migration)] if several else []), phrases.plain(text)]
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+_PHASES = {
+    Phase.QUEUED.value: "to be sent",
+    Phase.SENDING.value: "being sent",
+    Phase.UNCHECKED.value: "to be checked",
+    Phase.DONE.value: "in the cloud",
+    Phase.REFUSED.value: "set aside",
+}
+_ROLES = {
+    Role.SIGNATURES.value: ("Signatures", "signatures"),
+    Role.MANIFEST.value: ("Manifest", "manifests"),
+    Role.VOLUME.value: ("Volumes", "volumes"),
+}
+
+
+def _handover_index(rows: Sequence[PlanRow]) -> int:
+    """How many rows the handover waits for: the metadata at the front and the canary volumes after it."""
+    for index, row in enumerate(rows):
+        if _text(row, "role") == Role.VOLUME.value and not row.get("canary"):
+            return index
+    return len(rows)
+
+
+def _kind(row: PlanRow, *, by_set: bool) -> tuple[str, bool, str]:
+    return _text(row, "role"), bool(row.get("canary")), _text(row, "set") if by_set else ""
+
+
+def _step(members: Sequence[PlanRow], *, before: bool) -> Step:
+    phases = [_text(row, "phase") for row in members]
+    done = phases.count(Phase.DONE.value)
+    refused = phases.count(Phase.REFUSED.value)
+    sizes = [_number(row, "bytes") for row in members]
+    settled = {Phase.DONE.value, Phase.REFUSED.value}
+    left = sum(size for size, phase in zip(sizes, phases, strict=True) if phase not in settled)
+    return Step(_what(members), before, len(members), done, refused, sum(sizes), left)
+
+
+def _what(members: Sequence[PlanRow]) -> str:
+    first = members[0]
+    sets = {_text(row, "set") for row in members}
+    if len(sets) > 1:
+        role = _text(first, "role")
+        plural = _ROLES.get(role, ("", role))[1]
+        return f"{plural.capitalize()} of {len(sets):,} backup sets{_canary(first)}"
+    return _one_kind(first)
+
+
+def _one_kind(row: PlanRow) -> str:
+    role = _text(row, "role")
+    of = phrases.plain(_text(row, "set"))
+    word = _ROLES.get(role, (phrases.plain(role), ""))[0]
+    return f"{word}, {of}{_canary(row)}" if of else f"{word}{_canary(row)}"
+
+
+def _canary(row: PlanRow) -> str:
+    return " (for Deja Dup's check)" if row.get("canary") else ""
+
+
+def _state(step: Step) -> Text:
+    if step.refused:
+        return Text(f"{step.refused:,} set aside", style="red")
+    if step.done == step.files:
+        return Text("in the cloud", style="green")
+    return Text(f"{step.done:,} in the cloud" if step.done else "to be sent")
+
+
+def _plan_title(name: str, made: Iterable[Step]) -> Text:
+    listed = list(made)
+    files, size = sum(step.files for step in listed), sum(step.size for step in listed)
+    title = Text(phrases.plain(name), style="bold")
+    title.append(f": {phrases.count(files, 'file', 'files')}, {phrases.size(size)}, in this order", style="not bold")
+    return title
+
+
+def _plan_table() -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", justify="right", style="dim", no_wrap=True)
+    table.add_column("What", overflow="fold")
+    table.add_column("Files", justify="right", no_wrap=True)
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("State")
+    table.add_column("Through in")
+    return table
+
+
+def _plan_end(left: int, reckoned: Pace) -> str:
+    if left == 0:
+        return "Nothing is left to send."
+    if reckoned.rate <= 0:
+        return f"{phrases.size(left)} to go. How long that takes is not known until it sends."
+    return f"{phrases.size(left)} to go: about {reckoned.time_for(left)} {reckoned.told}."
+
+
+def _text(row: PlanRow, key: str) -> str:
+    return str(row.get(key, ""))
+
+
+def _number(row: PlanRow, key: str) -> int:
+    value = row.get(key, 0)
+    return max(0, value) if isinstance(value, int) else 0

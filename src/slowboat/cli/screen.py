@@ -1,0 +1,96 @@
+"""Where the words go: a terminal, a pipe, or a machine that knows only ASCII.
+
+Knows rich and the standard streams; must not know what is said on them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from slowboat.cli import phrases
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import RenderableType
+
+    from slowboat.core.errors import SlowboatError
+
+_ASCII_FOR = str.maketrans(
+    {"•": "*", "“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "…": "...", "→": ">", "·": "-"}
+)
+ASCII_HANDLER = "slowboat-ascii"
+
+
+def prepare() -> None:
+    """Makes the standard streams able to take any text. Where the locale is plain C, they get plain ASCII.
+
+    Python turns C into UTF-8 by itself (PEP 538, PEP 540), which a terminal that was told C may not show.
+    """
+    ascii_only = wants_ascii(os.environ)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="ascii" if ascii_only else None, errors=ASCII_HANDLER)
+
+
+def wants_ascii(environment: Mapping[str, str]) -> bool:
+    """Whether the locale is C, POSIX or none; PEP 538's own LC_CTYPE beside such a LANG does not count."""
+    if environment.get("LC_ALL"):
+        return environment["LC_ALL"] in _PLAIN
+    language = environment.get("LANG", "")
+    if environment.get("LC_CTYPE", "") in {"", "C.UTF-8", "C.utf8", "UTF-8"}:
+        return language in _PLAIN
+    return environment["LC_CTYPE"] in _PLAIN
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console on standard output or error: colours only on a terminal that has them, and never with NO_COLOR."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def show(what: RenderableType) -> None:
+    """Prints something to standard output."""
+    console().print(what)
+
+
+def say(text: str) -> None:
+    """Prints a sentence to standard output, wrapped at words where it goes to a terminal."""
+    out = console()
+    out.print(Text(text), soft_wrap=not out.is_terminal)
+
+
+def write(text: str) -> None:
+    """Writes text for programs to standard output: as it is, never wrapped."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def complain(error: SlowboatError) -> None:
+    """Says what went wrong and what helps, on standard error."""
+    out = console(stderr=True)
+    line = Text.assemble(("slowboat: ", "bold red"), phrases.sentence(error.what))
+    out.print(line, soft_wrap=not out.is_terminal)
+    if error.hint:
+        cure = Text.assemble(("What helps: ", "bold"), phrases.sentence(error.hint))
+        out.print(cure, soft_wrap=not out.is_terminal)
+
+
+_PLAIN = frozenset({"", "C", "POSIX"})
+
+
+def _nearest_ascii(error: UnicodeError) -> tuple[str, int]:
+    """What a stream prints for characters it has not: the nearest look, or the escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end].translate(_ASCII_FOR)
+    return lost.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+codecs.register_error(ASCII_HANDLER, _nearest_ascii)
