@@ -90,7 +90,7 @@ class ClockWatch:
 
     def _arm(self) -> None:
         if self._fd is not None:
-            moment = min(max(self._at or FAR, 1.0), FAR)
+            moment = FAR if self._at is None else min(max(self._at, 1.0), FAR)
             _set(self._fd, moment)
             return
         if self._handle is not None:

@@ -11,7 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match
-from slowboat.edges.lookout import SETTLE, Lookout, Subject, whole
+from slowboat.edges.lookout import SETTLE, TIMEOUT, Lookout, Subject, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,12 @@ class GameWatch:
     """Whether a game runs, kept fresh from `start` to `stop`; `on_change` is called when it is another."""
 
     def __init__(
-        self, on_change: Callable[[], None] = lambda: None, *, session: str = "", settle: float = SETTLE
+        self,
+        on_change: Callable[[], None] = lambda: None,
+        *,
+        session: str = "",
+        settle: float = SETTLE,
+        patience: float = TIMEOUT,
     ) -> None:
         """Does nothing until `start`.
 
@@ -36,11 +41,12 @@ class GameWatch:
             on_change: told of changes, in the event loop; may be set later.
             session: the address of the session bus, "" for the usual one.
             settle: seconds in which signals gather before the whole is read.
+            patience: seconds until a service that does not answer counts as not known.
         """
         self.on_change = on_change
         unknown: bool | None = None
         subject = Subject("session", (NAME,), MATCHES, _read, False, unknown)  # noqa: FBT003  # a value, no switch
-        self._look = Lookout(subject, self._told, address=session, settle=settle)
+        self._look = Lookout(subject, self._told, address=session, settle=settle, patience=patience)
 
     def _told(self) -> None:
         self.on_change()

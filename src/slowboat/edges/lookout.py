@@ -63,7 +63,13 @@ class Lookout(Generic[T]):
     """Keeps `value` fresh from `start` to `stop`; `on_change` is called when it is another. Never raises."""
 
     def __init__(
-        self, subject: Subject[T], on_change: Callable[[], None], *, address: str = "", settle: float = SETTLE
+        self,
+        subject: Subject[T],
+        on_change: Callable[[], None],
+        *,
+        address: str = "",
+        settle: float = SETTLE,
+        patience: float = TIMEOUT,
     ) -> None:
         self.value = subject.failed
         self.ready = asyncio.Event()  # the first word is there
@@ -71,6 +77,7 @@ class Lookout(Generic[T]):
         self._on_change = on_change
         self._address = address
         self._settle = settle
+        self._patience = patience
         self._stir = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
@@ -136,12 +143,13 @@ class Lookout(Generic[T]):
         for retakes_left in range(MOST_RETAKES, -1, -1):
             self._stir.clear()
             try:
-                value = await self._subject.read(bus)
+                async with asyncio.timeout(self._patience):
+                    value = await self._subject.read(bus)
             except BusGone:
                 raise
             except Exception as error:
                 # A service may answer anything: what cannot be understood is not known.
-                log.debug("reading failed: %s", error, exc_info=not isinstance(error, BusError))
+                log.debug("reading failed: %s", error, exc_info=not isinstance(error, (BusError, TimeoutError)))
                 self._say(self._subject.failed)
                 return False
             if not (retakes_left and self._stir.is_set()):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core.conditions import Power
 from slowboat.edges.dbus import PROPERTIES, BusError, BusGone, Connection, Match
-from slowboat.edges.lookout import SETTLE, Lookout, Subject, text, truth
+from slowboat.edges.lookout import SETTLE, TIMEOUT, Lookout, Subject, text, truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,7 @@ class PowerWatch:
         *,
         system: str = "",
         settle: float = SETTLE,
+        patience: float = TIMEOUT,
         sys: Path = Path("/sys"),
         poll: float = POLL,
     ) -> None:
@@ -59,6 +60,7 @@ class PowerWatch:
             on_change: told of changes, in the event loop; may be set later.
             system: the address of the system bus, "" for the usual one.
             settle: seconds in which signals gather before the whole is read.
+            patience: seconds until a service that does not answer counts as not known.
             sys: where the kernel shows its devices.
             poll: seconds between looks at a battery that nobody else tells of.
         """
@@ -73,7 +75,7 @@ class PowerWatch:
         names = (UPOWER, *(name for name, _ in PROFILES))
         unknown: Power | None = Power()
         subject = Subject("system", names, matches, self._read, None, unknown)
-        self._look = Lookout(subject, self._told, address=system, settle=settle)
+        self._look = Lookout(subject, self._told, address=system, settle=settle, patience=patience)
         self._word = Power()
 
     def current(self) -> Power:

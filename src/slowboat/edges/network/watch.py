@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slowboat.core.words import Connectivity, Network
-from slowboat.edges.lookout import SETTLE, Lookout
+from slowboat.edges.lookout import SETTLE, TIMEOUT, Lookout
 from slowboat.edges.network import networkmanager, portal
 from slowboat.edges.network.kernel import POLL, Routes
 from slowboat.edges.network.networkmanager import NetworkManager
@@ -49,6 +49,7 @@ class NetworkWatch:
         system: str = "",
         session: str = "",
         settle: float = SETTLE,
+        patience: float = TIMEOUT,
         proc: Path = Path("/proc"),
         sys: Path = Path("/sys"),
         poll: float = POLL,
@@ -60,14 +61,17 @@ class NetworkWatch:
             system: the address of the system bus, "" for the usual one.
             session: the address of the session bus, "" for the usual one.
             settle: seconds in which signals gather before the whole is read.
+            patience: seconds until a service that does not answer counts as not known.
             proc: where the kernel's tables are.
             sys: where the kernel's interfaces are.
             poll: seconds between looks at the kernel's routes where the kernel may not tell of changes.
         """
         self.on_change = on_change
         self._manager = NetworkManager()
-        self._manager_look = Lookout(self._manager.subject(), self._told, address=system, settle=settle)
-        self._portal_look = Lookout(portal.SUBJECT, self._told, address=session, settle=settle)
+        self._manager_look = Lookout(
+            self._manager.subject(), self._told, address=system, settle=settle, patience=patience
+        )
+        self._portal_look = Lookout(portal.SUBJECT, self._told, address=session, settle=settle, patience=patience)
         self._routes = Routes(self._told, settle=settle, proc=proc, sys=sys, poll=poll)
         self._metered = False  # the last who knew called this network metered
         self._word = UNKNOWN
