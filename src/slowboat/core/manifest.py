@@ -123,7 +123,7 @@ class Reader:
 
     def _take(self, line: bytes) -> None:
         if line[:1].isspace() or not line:
-            self._take_indented(line)
+            self._take_field(line)
             return
         word, _, rest = line.partition(b" ")
         match word.lower():
@@ -136,10 +136,8 @@ class Reader:
                 self._localdir = unquote(rest) if self._localdir is None else self._localdir
             case b"filelist":
                 self._in_filelist = True
-            case _ if self._draft is None and not self._in_filelist:
-                raise ValueError(f"no line of a manifest: {_show(line)}")
             case _:
-                self._take_indented(line)  # indentation is a custom: duplicity does not ask for it
+                self._take_field(line)  # indentation is a custom: duplicity does not ask for it
 
     def _begin(self, line: bytes) -> None:
         match = _VOLUME.match(line)
@@ -148,7 +146,7 @@ class Reader:
         self._in_filelist = False
         self._draft = _Draft(int(match[1]))
 
-    def _take_indented(self, line: bytes) -> None:
+    def _take_field(self, line: bytes) -> None:
         if not self._in_filelist and self._draft is not None and (words := line.split()):
             self._draft.take(words)
 
@@ -208,7 +206,8 @@ class _Draft:
 
     def finished(self) -> VolumeInfo:
         if self._start is None or self._end is None:
-            raise ValueError(f"volume {self._number} has no {'EndingPath' if self._start else 'StartingPath'}")
+            lacking = "StartingPath" if self._start is None else "EndingPath"
+            raise ValueError(f"volume {self._number} has no {lacking}")
         return VolumeInfo(self._number, self._start, self._end, self._sha1)
 
 

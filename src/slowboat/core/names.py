@@ -284,11 +284,12 @@ def _lenient(prefix: str | None) -> re.Pattern[str]:
     times = rf"\.{_ANY_TIME}(?:\.to\.{_ANY_TIME})?"
     short = rf"\.{b36}(?:(?:\.to)?\.{b36})?"
     return re.compile(
-        rf"{before}(?:duplicity-(?:full|inc){times}\.(?:vol[0-9]+\.difftar|manifest|jsonstat)(?:\.part)?"
+        rf"{before}(?:duplicity-(?:full|inc){times}\.(?:vol[0-9]+\.difftar|manifest)(?:\.part)?"
         rf"|duplicity-(?:full|new)-signatures{times}\.sigtar(?:\.part)?"
         rf"|d[fi]{short}\.(?:[0-9a-z]+\.dt|m)(?:\.p)?"
         rf"|(?:dfs|dns){short}\.st(?:\.p)?"
-        rf"|(?:dfst|dist){short}\.jst(?:\.p)?)"
+        # Statistics with times that are none make duplicity fail just as well.
+        rf"|duplicity-(?:full|inc)\..*\.jsonstat|(?:dfst|dist)\..*\.jst)"
         rf"(?:$|\.)"
     )
 
