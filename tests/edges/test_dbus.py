@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +28,6 @@ from slowboat.edges.dbus import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from realparts.private_bus import PrivateBus
 
@@ -48,6 +48,10 @@ async def theirs(session_bus: str) -> AsyncIterator[Connection]:
     async with await Connection.open(address=session_bus) as connection:
         assert await connection.own(NAME)
         yield connection
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def eventually(queue: asyncio.Queue[object]) -> object:
@@ -117,7 +121,7 @@ async def test_a_value_that_does_not_fit_fails_where_it_is_said(ours: Connection
 
 async def test_signals_come_from_the_sender_that_was_meant(ours: Connection, theirs: Connection) -> None:
     heard: asyncio.Queue[object] = asyncio.Queue()
-    subscription = await ours.subscribe(Match(sender=NAME, interface=NAME), lambda s: heard.put_nowait(s))
+    subscription = await ours.subscribe(Match(sender=NAME, interface=NAME), heard.put_nowait)
     everything: asyncio.Queue[object] = asyncio.Queue()
     await ours.subscribe(Match(path_namespace="/org/example"), lambda s: everything.put_nowait(s.member))
     theirs.emit(PATH, NAME, "Changed", "s", "real")
@@ -180,7 +184,7 @@ async def test_file_descriptors_arrive_and_do_not_leak(ours: Connection, theirs:
     assert not os.get_inheritable(fd)
     os.close(fd)
     # A caller that sends descriptors nobody asked for, and one that is answered too late, leave none behind.
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     reader, writer = os.pipe()
     for _ in range(5):
         os.close((await ours.call(NAME, PATH, NAME, "Open", "h", 0, fds=(reader,)))[0])
@@ -191,7 +195,7 @@ async def test_file_descriptors_arrive_and_do_not_leak(ours: Connection, theirs:
     await ours.flush()
     os.close(reader)
     os.close(writer)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 async def test_a_flood_longer_than_the_socket_is_written_whole(ours: Connection, theirs: Connection) -> None:
@@ -236,10 +240,10 @@ async def test_a_bus_that_dies_ends_every_wait(private_bus: PrivateBus) -> None:
 async def test_connections_close_their_sockets(session_bus: str) -> None:
     gc.disable()
     try:
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files()
         for _ in range(10):
             await (await Connection.open(address=session_bus)).close()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert open_files() == before
     finally:
         gc.enable()
 

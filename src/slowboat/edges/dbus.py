@@ -154,9 +154,7 @@ class Match:
 
     def covers(self, signal: Signal, owner: str) -> bool:
         """Whether `signal` is meant; `owner` is the unique name that `sender` has now ("": whoever)."""
-        within = not self.path_namespace or f"{signal.path}/".startswith(
-            f"{self.path_namespace.rstrip('/')}/"
-        )
+        within = not self.path_namespace or f"{signal.path}/".startswith(f"{self.path_namespace.rstrip('/')}/")
         return (
             within
             and owner in ("", signal.sender)
@@ -208,6 +206,23 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in value]
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
+    return value
+
+
+def _sayable(value: Any) -> Any:
+    """A value whose texts the bus carries: it ends the connection of who sends a null or broken UTF-8.
+
+    File names may hold either broken bytes (as surrogates, os.fsdecode) or anything else but a null.
+    https://dbus.freedesktop.org/doc/dbus-specification.html#basic-types
+    """
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, Variant):
+        return Variant(value.signature, _sayable(value.value))
+    if isinstance(value, list | tuple):
+        return [_sayable(each) for each in value]
+    if isinstance(value, dict):
+        return {_sayable(key): _sayable(each) for key, each in value.items()}
     return value
 
 
@@ -400,7 +415,7 @@ class Connection:
         Args:
             destination: a bus name.
             path: the object's path.
-            interface: the interface.
+            interface: the interface; "" leaves it to the object.
             member: the method.
             signature: the arguments' types.
             body: the arguments; a "v" is a `Variant`, an "h" an index into `fds`.
@@ -419,13 +434,13 @@ class Connection:
         message = Message(
             destination=destination,
             path=path,
-            interface=interface,
             member=member,
             signature=signature,
             body=list(body),
             unix_fds=list(fds),
             flags=MessageFlag.NONE if start else MessageFlag.NO_AUTOSTART,
             serial=self._wire.next_serial(),
+            **({"interface": interface} if interface else {}),
         )
         reply = await self._exchange(message, timeout, f"{member} of {destination}")
         if reply.message_type is MessageType.ERROR:
@@ -435,17 +450,11 @@ class Connection:
             raise BusError(f"{destination} refused {member} ({short})", name=str(reply.error_name), text=text)
         return _claim(reply)
 
-    async def get(
-        self, destination: str, path: str, interface: str, name: str, *, timeout: float = TIMEOUT
-    ) -> Any:
+    async def get(self, destination: str, path: str, interface: str, name: str, *, timeout: float = TIMEOUT) -> Any:
         """One property. Raises as `call` does."""
-        return (
-            await self.call(destination, path, PROPERTIES, "Get", "ss", interface, name, timeout=timeout)
-        )[0]
+        return (await self.call(destination, path, PROPERTIES, "Get", "ss", interface, name, timeout=timeout))[0]
 
-    async def get_all(
-        self, destination: str, path: str, interface: str, *, timeout: float = TIMEOUT
-    ) -> dict[str, Any]:
+    async def get_all(self, destination: str, path: str, interface: str, *, timeout: float = TIMEOUT) -> dict[str, Any]:
         """All properties of one interface: name to plain value. Raises as `call` does."""
         answer = await self.call(destination, path, PROPERTIES, "GetAll", "s", interface, timeout=timeout)
         return dict(answer[0])
@@ -571,6 +580,7 @@ class Connection:
         """Queues a message; the future is done once it was written, or the bus has gone."""
         if not self.connected:
             raise BusGone("the message bus has gone away")
+        message.body = _sayable(message.body)
         message.signature_tree.verify(message.body)  # a wrong value fails here, not in the writer's callback
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((message, written))
@@ -702,9 +712,7 @@ def _as_message(call: Message, outcome: Answer | Exception) -> Message:
         return Message.new_error(call, outcome.name, outcome.what)
     # Never the traceback to the caller: it names files. It is in the log.
     log.error("answering %s failed", call.member, exc_info=outcome)
-    return Message.new_error(
-        call, "org.freedesktop.DBus.Error.Failed", "an internal error; the log says more"
-    )
+    return Message.new_error(call, "org.freedesktop.DBus.Error.Failed", "an internal error; the log says more")
 
 
 def _claim(message: Message) -> list[Any]:

@@ -1,0 +1,223 @@
+"""A client's side of our D-Bus interface: what the command line uses.
+
+Knows the interface only; must not know the daemon's files. It speaks in the same reports that the daemon
+published, and errors of the daemon's come out as what they were (`NeedsUser`, `Transient`, ...).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
+from slowboat.edges.bus.objects import OBJECT_MANAGER
+from slowboat.edges.bus.shown import (
+    MANAGER,
+    MIGRATION,
+    NAME,
+    ROOT,
+    count,
+    from_moment,
+    path_of,
+    small,
+    to_manager,
+    to_migration,
+    to_moment,
+)
+from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from types import TracebackType
+
+    from slowboat.core.words import ManagerReport
+
+PATIENCE: Final = 120.0
+"""Seconds for what the daemon must do before it answers: a handover copies the cache and asks the server."""
+
+
+class Client:
+    """A connection to the running daemon; `async with await Client.open() as client`."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use `open`."""
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, address: str = "") -> Self:
+        """Finds the daemon; does not start it.
+
+        Args:
+            address: another bus than the session's.
+
+        Raises:
+            NeedsUser: it is not running (code "not-running"), or there is no session bus ("no-bus").
+        """
+        try:
+            connection = await Connection.open(address=address)
+        except BusError as error:
+            raise NeedsUser(
+                f"slowboat cannot be asked: {error.what}",
+                hint="Run this in the desktop session, or as the user whose backup it is, not with sudo",
+                code="no-bus",
+            ) from error
+        client = cls(connection)
+        try:
+            owner = await connection.owner(NAME)
+        except BusError as error:
+            await connection.close()
+            raise _as_ours(error) from error
+        if not owner:
+            await connection.close()
+            raise _not_running()
+        return client
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Leaves the bus."""
+        await self._connection.close()
+
+    async def report(self) -> ManagerReport:
+        """Everything that the daemon shows.
+
+        Raises:
+            NeedsUser: the daemon has ended.
+            Transient: it does not answer.
+        """
+        manager = (await self._call(ROOT, PROPERTIES, "GetAll", "s", MANAGER))[0]
+        objects = (await self._call(ROOT, OBJECT_MANAGER, "GetManagedObjects"))[0]
+        reports = [to_migration(each[MIGRATION]) for each in objects.values() if MIGRATION in each]
+        return to_manager(manager, {report.name: report for report in reports})
+
+    async def watch(self) -> AsyncIterator[ManagerReport]:
+        """The report now, and again whenever something in it has changed, until the daemon ends.
+
+        Raises:
+            NeedsUser: the daemon has ended.
+        """
+        news = asyncio.Event()
+        news.set()
+        match = Match(sender=NAME, path_namespace=ROOT)
+        subscriptions = [
+            await self._connection.subscribe(match, lambda _: news.set()),
+            await self._connection.watch_name(NAME, lambda _: news.set()),
+        ]
+        gone = asyncio.ensure_future(self._connection.wait_closed())
+        gone.add_done_callback(lambda _: news.set())
+        try:
+            while True:
+                await news.wait()
+                news.clear()
+                yield await self.report()
+        finally:
+            gone.cancel()
+            for subscription in subscriptions:
+                await subscription.cancel()
+
+    async def pause(self, migration: str = "", until: float = 0.0) -> None:
+        """Pauses one migration, or "" for all; until a time (seconds since the epoch), 0.0: until told."""
+        path, interface = _of(migration)
+        await self._call(path, interface, "Pause", "ta{sv}", to_moment(until), {})
+
+    async def resume(self, migration: str = "") -> None:
+        """Takes a pause back."""
+        path, interface = _of(migration)
+        await self._call(path, interface, "Resume", "a{sv}", {})
+
+    async def retry_now(self) -> None:
+        """Forgets waiting times."""
+        await self._call(ROOT, MANAGER, "RetryNow", "a{sv}", {})
+
+    async def rescan(self) -> None:
+        """Looks at drive and target again."""
+        await self._call(ROOT, MANAGER, "Rescan", "a{sv}", {})
+
+    async def reload(self) -> None:
+        """Reads the configuration again."""
+        await self._call(ROOT, MANAGER, "Reload", "a{sv}", {}, timeout=PATIENCE)
+
+    async def set_limit(self, limit: int) -> None:
+        """The cap in bytes per second; 0: none."""
+        await self._call(ROOT, PROPERTIES, "Set", "ssv", MANAGER, "Limit", Variant("t", count(limit)))
+
+    async def hold(self, who: str, why: str) -> int:
+        """Holds slowboat back until the file descriptor that this gives is closed."""
+        return int((await self._call(ROOT, MANAGER, "Hold", "ssa{sv}", who, why, {}))[0])
+
+    async def history(self, since: float = 0.0, limit: int = 100) -> Sequence[tuple[float, str, str, str]]:
+        """The newest lines of the history, oldest first: (when, migration, kind, text)."""
+        entries = await self._call(ROOT, MANAGER, "GetHistory", "tua{sv}", to_moment(since), small(limit), {})
+        return [(from_moment(each["time"]), each["migration"], each["kind"], each["text"]) for each in entries[0]]
+
+    async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
+        """What is sent, in order: name, role, set, bytes, phase, canary."""
+        answer = await self._call(path_of(migration), MIGRATION, "Plan", "a{sv}", {}, timeout=PATIENCE)
+        return list(answer[0])
+
+    async def hand_over(self, migration: str) -> None:
+        """Does the handover now."""
+        await self._call(path_of(migration), MIGRATION, "HandOver", "a{sv}", {}, timeout=PATIENCE)
+
+    async def undo_handover(self, migration: str) -> None:
+        """Takes the handover back."""
+        await self._call(path_of(migration), MIGRATION, "UndoHandover", "a{sv}", {}, timeout=PATIENCE)
+
+    async def verify(self, migration: str) -> None:
+        """Compares what is at the target with what was sent."""
+        await self._call(path_of(migration), MIGRATION, "Verify", "a{sv}", {}, timeout=PATIENCE)
+
+    async def _call(
+        self, path: str, interface: str, member: str, signature: str = "", *body: object, timeout: float = 10.0
+    ) -> list[Any]:
+        try:
+            return await self._connection.call(
+                NAME, path, interface, member, signature, *body, timeout=timeout, start=False
+            )
+        except BusError as error:
+            raise _as_ours(error) from error
+
+
+def _of(migration: str) -> tuple[str, str]:
+    return (path_of(migration), MIGRATION) if migration else (ROOT, MANAGER)
+
+
+def _not_running() -> NeedsUser:
+    return NeedsUser(
+        "slowboat is not running",
+        hint="Start it with: systemctl --user start slowboat (where it is not installed yet: slowboat install)",
+        code="not-running",
+    )
+
+
+_WORDS: Final[Mapping[str, type[SlowboatError]]] = {
+    "InvalidConfig": NeedsUser,
+    "NeedsUser": NeedsUser,
+    "NotFound": Refused,
+    "NotSupported": Refused,
+    "Refused": Refused,
+    "SourceAbsent": SourceAbsent,
+    "Cancelled": Stopped,
+    "Busy": Transient,
+}
+
+
+def _as_ours(error: BusError) -> SlowboatError:
+    """What the daemon meant by an error on D-Bus."""
+    prefix, _, word = error.name.rpartition(".")
+    if prefix == f"{NAME}.Error" and word in _WORDS:
+        code = "config" if word == "InvalidConfig" else word.lower()
+        return _WORDS[word](error.text.removesuffix("."), code=code)
+    if error.absent or error.name.endswith(".Disconnected"):
+        return _not_running()
+    if error.name == "org.freedesktop.DBus.Error.UnknownObject":
+        return Refused("slowboat has no migration of that name", hint='See "slowboat status"', code="not-found")
+    if error.name == "org.freedesktop.DBus.Error.NoReply":
+        return Transient("slowboat does not answer", hint="See: journalctl --user -u slowboat", code="no-reply")
+    return Transient(f"slowboat refused it: {error.text or error.name}", code="dbus")

@@ -1,0 +1,348 @@
+"""The daemon's side of our D-Bus interface.
+
+Knows the names, the objects and how an error of ours is called on D-Bus; must not know why the engine does
+anything. It keeps what was published last, tells of changes of state at once and of counters at most once a
+second, and outlives the bus: where that goes away, everything is offered again on the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+
+from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
+from slowboat.core.words import ManagerReport, MigrationReport
+from slowboat.edges.bus.holds import Held, Holds
+from slowboat.edges.bus.objects import Interface, Tree, shipped
+from slowboat.edges.bus.shown import (
+    COUNTERS,
+    MANAGER,
+    MIGRATION,
+    NAME,
+    ROOT,
+    count,
+    from_moment,
+    path_of,
+    to_dict,
+    to_moment,
+    to_properties,
+)
+from slowboat.edges.dbus import Answer, BusError, Call, CallRefused, Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+log = logging.getLogger(__name__)
+
+INTERVAL: Final = 1.0
+"""Seconds between two signals that only count: what a person can follow, at next to no cost."""
+
+FIRST_RETRY: Final = 1.0
+LAST_RETRY: Final = 60.0
+"""Seconds between tries to find a bus that went away: soon at first, then without wearing down a laptop."""
+
+_PLAN: Final = {"name": "s", "role": "s", "set": "s", "bytes": "t", "phase": "s", "canary": "b"}
+_HOLD: Final = {"who": "s", "why": "s", "since": "t"}
+_EVENT: Final = {"time": "t", "migration": "s", "kind": "s", "text": "s"}
+
+
+class Commands(Protocol):
+    """What the bus asks of the engine, in the engine's own words; see `engine.ports.Commands`."""
+
+    def pause(self, migration: str, until: float) -> None:
+        """Stops sending until a time (seconds since the epoch); 0.0: until told. "": all migrations."""
+
+    def resume(self, migration: str) -> None:
+        """Takes a pause back."""
+
+    def retry_now(self) -> None:
+        """Forgets waiting times."""
+
+    def rescan(self) -> None:
+        """Looks at drive and target again."""
+
+    async def reload(self) -> None:
+        """Reads the configuration again."""
+
+    def set_limit(self, limit: int) -> None:
+        """The cap in bytes per second; 0: none."""
+
+    async def hand_over(self, migration: str) -> None:
+        """Does the handover now."""
+
+    async def undo_handover(self, migration: str) -> None:
+        """Takes the handover back."""
+
+    async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
+        """What would be sent, in order."""
+
+    def history(self, since: float, limit: int) -> Sequence[tuple[float, str, str, str]]:
+        """The newest lines of the history."""
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """What an engine has besides, where it can compare the target with what was sent."""
+
+    async def verify(self, migration: str) -> None:
+        """Compares; raises what it found."""
+
+
+def error_name(error: SlowboatError) -> str:
+    """What an error of ours is called on D-Bus; docs/dbus.md says what each means to a caller."""
+    match error:
+        case NeedsUser(code=code) if code.startswith("config"):
+            word = "InvalidConfig"
+        case NeedsUser():
+            word = "NeedsUser"
+        case SourceAbsent():
+            word = "SourceAbsent"
+        case Refused(code="not-found"):
+            word = "NotFound"
+        case Refused():
+            word = "Refused"
+        case Transient():
+            word = "Busy"
+        case Stopped():
+            word = "Cancelled"
+        case _:
+            word = "Failed"
+    return f"{NAME}.Error.{word}"
+
+
+class _Offered:
+    """One of our objects: the properties as published, the methods as the engine's commands."""
+
+    def __init__(self, interface: Interface, properties: dict[str, Any]) -> None:
+        self.interface = interface
+        self.properties = properties
+        self.told = dict(properties)
+        self.last = -INTERVAL
+        self.timer: asyncio.TimerHandle | None = None
+        self.methods: Mapping[str, Callable[..., Any]] = {}
+        self.setters: Mapping[str, Callable[[Any], None]] = {}
+
+    def values(self) -> Mapping[str, Any]:
+        """As `Exported`."""
+        return self.properties
+
+    def set(self, name: str, value: Any) -> None:  # noqa: ANN401  # of the property's type
+        """As `Exported`."""
+        with _named_errors():
+            self.setters[name](value)
+
+    def invoke(self, call: Call) -> Any:  # noqa: ANN401  # of the method's type
+        """As `Exported`; a method gets its arguments without the options that come last."""
+        with _named_errors():
+            outcome = self.methods[call.member](*call.body[:-1])
+        return _with_named_errors(outcome) if asyncio.iscoroutine(outcome) else outcome
+
+
+class _named_errors(contextlib.AbstractContextManager[None]):  # noqa: N801  # used like a function
+    """Errors of ours leave the block under their D-Bus names."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SlowboatError) and not isinstance(error, CallRefused):
+            raise CallRefused(error_name(error), str(error)) from error
+
+
+async def _with_named_errors(outcome: Awaitable[Any]) -> Any:  # noqa: ANN401  # of the method's type
+    with _named_errors():
+        return await outcome
+
+
+class Service:
+    """Offers our interface on the session bus. Fulfils `engine.ports.Bus`."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        *,
+        version: str,
+        on_hold: Callable[[Sequence[Held]], None] = lambda _: None,
+        address: str = "",
+        interval: float = INTERVAL,
+    ) -> None:
+        """Offers nothing yet; see `start`.
+
+        Args:
+            commands: what callers may ask for.
+            version: of slowboat, for the Version property.
+            on_hold: told of all holds whenever one begins or ends.
+            address: another bus than the session's.
+            interval: seconds between two signals that only count.
+        """
+        self._commands = commands
+        self._on_hold = on_hold
+        self._address = address
+        self._interval = interval
+        self._connection: Connection | None = None
+        self._tree = Tree(ROOT)
+        self._of_migration = shipped(MIGRATION)
+        self._holds = Holds(self._held)
+        report = ManagerReport(version)
+        self._manager = _Offered(shipped(MANAGER), to_properties(report) | {"Holds": []})
+        self._manager.methods = self._manager_methods()
+        self._manager.setters = {"Limit": commands.set_limit}
+        self._tree.add(ROOT, self._manager.interface, self._manager)
+        self._migrations: dict[str, _Offered] = {}
+
+    async def start(self) -> None:
+        """Takes our name on the bus and offers everything.
+
+        Raises:
+            NeedsUser: another slowboat is running (code "already-running").
+            BusGone, NoReply: there is no bus, or it does not answer.
+        """
+        connection = await Connection.open(address=self._address)
+        connection.serve(self._tree.answer)  # before the name, or the first caller finds nobody
+        ours = False
+        try:
+            ours = await connection.own(NAME)
+        finally:
+            if not ours:
+                await connection.close()
+        if not ours:
+            raise NeedsUser(
+                "slowboat is already running on this session bus",
+                hint='See what it does with "slowboat status"; to stop it: systemctl --user stop slowboat',
+                code="already-running",
+            )
+        self._connection = connection
+        self._tree.connection = connection
+
+    async def run(self) -> None:
+        """Stays until cancelled; where the bus goes away, comes back on the next one."""
+        while True:
+            if self._connection is not None:
+                await self._connection.wait_closed()
+                self._tree.connection = None
+            await self._return()
+
+    async def _return(self) -> None:
+        log.warning("the session bus went away; slowboat goes on and waits for it")
+        wait = FIRST_RETRY
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                await self.start()
+            except (BusError, NeedsUser) as error:
+                log.debug("no bus yet: %s", error)
+                wait = min(wait * 2, LAST_RETRY)
+            else:
+                log.info("the session bus is back")
+                return
+
+    async def close(self) -> None:
+        """Leaves the bus: tells what was not told yet, and gives the name back."""
+        for path, offered in ((ROOT, self._manager), *self._migrations.items()):
+            self._tell(path, offered)
+        self._holds.close()
+        if self._connection is not None:
+            await self._connection.close()
+            self._tree.connection = self._connection = None
+
+    # Publishing
+
+    def publish(self, report: ManagerReport) -> None:
+        """Shows a report: state at once, counters at most once a second, each migration as an object."""
+        # The holds are ours, not the engine's: it was told of them by `on_hold`.
+        self._show(ROOT, self._manager, to_properties(report) | {"Holds": self._manager.properties["Holds"]})
+        wanted = {path_of(name): each for name, each in report.migrations.items()}
+        for path in [path for path in self._migrations if path not in wanted]:
+            self._drop(path)
+        for path, each in wanted.items():
+            if path in self._migrations:
+                self._show(path, self._migrations[path], to_properties(each))
+            else:
+                self._offer(path, each)
+
+    def _offer(self, path: str, report: MigrationReport) -> None:
+        offered = _Offered(self._of_migration, to_properties(report))
+        offered.methods = self._migration_methods(report.name)
+        self._migrations[path] = offered
+        self._tree.add(path, offered.interface, offered)
+
+    def _drop(self, path: str) -> None:
+        offered = self._migrations.pop(path)
+        if offered.timer is not None:
+            offered.timer.cancel()
+        self._tree.remove(path)
+
+    def _show(self, path: str, offered: _Offered, properties: dict[str, Any]) -> None:
+        offered.properties = properties
+        changed = _changes(offered)
+        if not changed:
+            return
+        loop = asyncio.get_running_loop()
+        due = offered.last + self._interval
+        if changed - COUNTERS or loop.time() >= due:
+            self._tell(path, offered)
+        elif offered.timer is None:
+            offered.timer = loop.call_at(due, self._tell, path, offered)
+
+    def _tell(self, path: str, offered: _Offered) -> None:
+        if offered.timer is not None:
+            offered.timer.cancel()
+            offered.timer = None
+        changed = _changes(offered)
+        if not changed:
+            return
+        offered.last = asyncio.get_running_loop().time()
+        offered.told = dict(offered.properties)
+        self._tree.changed(path, offered.interface.name, sorted(changed))
+
+    # Obeying
+
+    def _manager_methods(self) -> Mapping[str, Callable[..., Any]]:
+        commands = self._commands
+        return {
+            "Pause": lambda until: commands.pause("", from_moment(until)),
+            "Resume": lambda: commands.resume(""),
+            "RetryNow": commands.retry_now,
+            "Rescan": commands.rescan,
+            "Reload": commands.reload,
+            "Hold": self._hold,
+            "GetHistory": self._history,
+        }
+
+    def _migration_methods(self, name: str) -> Mapping[str, Callable[..., Any]]:
+        commands = self._commands
+        return {
+            "Pause": lambda until: commands.pause(name, from_moment(until)),
+            "Resume": lambda: commands.resume(name),
+            "Verify": lambda: self._verify(name),
+            "HandOver": lambda: commands.hand_over(name),
+            "UndoHandover": lambda: commands.undo_handover(name),
+            "Plan": lambda: self._plan(name),
+        }
+
+    async def _verify(self, name: str) -> None:
+        if not isinstance(self._commands, Verifies):
+            raise CallRefused(f"{NAME}.Error.NotSupported", "this version of slowboat cannot verify")
+        await self._commands.verify(name)
+
+    async def _plan(self, name: str) -> list[dict[str, Any]]:
+        items = await self._commands.plan(name)
+        return [to_dict({**item, "bytes": count(int(item["bytes"]))}, _PLAN) for item in items]
+
+    def _history(self, since: int, most: int) -> list[dict[str, Any]]:
+        lines = self._commands.history(from_moment(since), most)
+        return [
+            to_dict({"time": to_moment(when), "migration": name, "kind": kind, "text": text}, _EVENT)
+            for when, name, kind, text in lines
+        ]
+
+    def _hold(self, who: str, why: str) -> Answer:
+        return Answer("h", [0], (self._holds.take(who, why),))
+
+    def _held(self, held: Sequence[Held]) -> None:
+        shown = [to_dict({"who": each.who, "why": each.why, "since": to_moment(each.since)}, _HOLD) for each in held]
+        self._show(ROOT, self._manager, self._manager.properties | {"Holds": shown})
+        self._on_hold(held)
+
+
+def _changes(offered: _Offered) -> set[str]:
+    return {name for name, value in offered.properties.items() if offered.told[name] != value}
