@@ -1,0 +1,148 @@
+"""The schedule: weekdays, midnight, and the nights in which the clock is put forward or back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slowboat.core.schedule import (
+    Schedule,
+    Window,
+    allowed,
+    cap_of,
+    day_end,
+    month_end,
+    next_edge,
+    next_opening,
+    periods,
+    strictest,
+)
+
+BERLIN = ZoneInfo("Europe/Berlin")
+CAIRO = ZoneInfo("Africa/Cairo")  # puts its clocks forward at midnight
+ZONES = [BERLIN, CAIRO, *map(ZoneInfo, ("UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"))]
+
+
+def at(zone: ZoneInfo, *when: int, fold: int = 0) -> float:
+    return datetime(*when, tzinfo=zone, fold=fold).timestamp()
+
+
+def test_a_window_over_midnight_belongs_to_the_day_it_begins() -> None:
+    saturday_night = Schedule((Window(frozenset({5}), 22 * 60, 6 * 60, send=7),))
+    assert allowed(saturday_night, at(BERLIN, 2023, 11, 18, 21, 59), BERLIN) == "never"
+    assert allowed(saturday_night, at(BERLIN, 2023, 11, 18, 22, 0), BERLIN) == 7
+    assert allowed(saturday_night, at(BERLIN, 2023, 11, 19, 5, 59), BERLIN) == 7
+    assert allowed(saturday_night, at(BERLIN, 2023, 11, 19, 6, 0), BERLIN) == "never"
+    assert allowed(saturday_night, at(BERLIN, 2023, 11, 18, 5, 0), BERLIN) == "never"
+
+
+def test_until_midnight_and_the_whole_day() -> None:
+    evening = Schedule((Window(start=20 * 60, end=1440),))
+    assert allowed(evening, at(BERLIN, 2023, 11, 18, 23, 59), BERLIN) == "go"
+    assert allowed(evening, at(BERLIN, 2023, 11, 19, 0, 0), BERLIN) == "never"
+    assert next_edge(Schedule((Window(),)), at(BERLIN, 2023, 11, 18), BERLIN) is None
+    assert next_edge(Schedule(), at(BERLIN, 2023, 11, 18), BERLIN) is None
+
+
+def test_the_hour_that_is_left_out() -> None:
+    night = Schedule((Window(start=2 * 60, end=3 * 60),))
+    leap = at(BERLIN, 2024, 3, 31, 3, 0)
+    assert allowed(night, leap - 1, BERLIN) == "never"
+    assert allowed(night, leap, BERLIN) == "never"
+    assert next_edge(night, leap - 3600, BERLIN) == at(BERLIN, 2024, 4, 1, 2, 0)
+
+
+def test_a_window_that_ends_in_the_hour_left_out_ends_with_the_leap() -> None:
+    night = Schedule((Window(start=60, end=150),))
+    leap = at(BERLIN, 2024, 3, 31, 3, 0)
+    assert next_edge(night, leap - 1800, BERLIN) == leap
+    assert allowed(night, leap, BERLIN) == "never"
+
+
+def test_the_hour_that_comes_twice() -> None:
+    night = Schedule((Window(start=2 * 60, end=3 * 60),))
+    first = at(BERLIN, 2023, 10, 29, 2, 0)
+    assert next_edge(night, first - 60, BERLIN) == first
+    assert next_edge(night, first, BERLIN) == first + 7200
+    assert allowed(night, first + 7199, BERLIN) == "go"
+
+
+def test_strictest_and_caps() -> None:
+    assert strictest(()) == "go"
+    assert strictest(("go", "spare")) == "spare"
+    assert strictest(("go", 5, "spare", 9)) == 5
+    assert strictest((5, "never")) == "never"
+    assert strictest((5, 0)) == "never"
+    assert strictest((-3,)) == "never"
+    assert [cap_of(send) for send in ("go", "spare", "never", 5, -5)] == [None, None, 0, 5, 0]
+
+
+def test_overlapping_windows_and_what_is_outside() -> None:
+    schedule = Schedule((Window(send=9), Window(start=600, end=660, send=3)), otherwise=1)
+    assert allowed(schedule, at(BERLIN, 2023, 11, 18, 10, 30), BERLIN) == 3
+    assert allowed(schedule, at(BERLIN, 2023, 11, 18, 11, 0), BERLIN) == 9
+    assert allowed(Schedule((Window(frozenset({0})),), otherwise=1), at(BERLIN, 2023, 11, 18), BERLIN) == 1
+
+
+def test_opening_looks_past_edges_that_stay_shut() -> None:
+    mondays = Schedule((Window(frozenset({0}), 600, 660), Window(frozenset({6}), 0, 60, send="never")))
+    assert next_opening(mondays, at(BERLIN, 2023, 11, 18), BERLIN) == at(BERLIN, 2023, 11, 20, 10, 0)
+    assert next_opening(Schedule((Window(send="never"),)), at(BERLIN, 2023, 11, 18), BERLIN) is None
+
+
+def test_days_and_months_end_by_the_clock_on_the_wall() -> None:
+    assert periods(at(BERLIN, 2023, 12, 31, 23, 59), BERLIN) == ("2023-12-31", "2023-12")
+    assert month_end(at(BERLIN, 2023, 12, 31, 23, 59), BERLIN) == at(BERLIN, 2024, 1, 1)
+    assert day_end(at(BERLIN, 2023, 10, 29), BERLIN) - at(BERLIN, 2023, 10, 29) == 25 * 3600
+    leap = datetime(2024, 4, 25, 22, 0, tzinfo=UTC).timestamp()  # 2024-04-26 00:00 does not exist in Cairo
+    assert day_end(leap - 60, CAIRO) == leap
+    assert periods(leap, CAIRO)[0] == "2024-04-26"
+
+
+@pytest.mark.parametrize("now", [float("nan"), float("inf"), float("-inf"), -1e18, 1e18, 0.0])
+def test_no_calendar_reaches_there_and_nothing_breaks(now: float) -> None:
+    schedule = Schedule((Window(frozenset({1}), 60, 120),))
+    for zone in ZONES:
+        allowed(schedule, now, zone)
+        next_edge(schedule, now, zone)
+        periods(now, zone)
+        day_end(now, zone)
+        month_end(now, zone)
+
+
+windows = st.builds(
+    Window,
+    st.frozensets(st.integers(0, 6), min_size=1),
+    st.integers(0, 1439),
+    st.integers(1, 1440),
+    st.sampled_from(["go", "never", 1, 2]),
+)
+schedules = st.builds(Schedule, st.lists(windows, min_size=1, max_size=3).map(tuple), st.sampled_from(["never", 5]))
+leaps = st.sampled_from([1711846800, 1698541200, 1714082400, 1699164000, 1712415600])  # of the zones above
+times = st.one_of(st.integers(1_600_000_000, 1_800_000_000), st.builds(int.__add__, leaps, st.integers(-90000, 90000)))
+
+
+@given(schedules, times, st.sampled_from(ZONES))
+def test_the_next_edge_is_neither_late_nor_early(schedule: Schedule, now: int, zone: ZoneInfo) -> None:
+    present = allowed(schedule, now, zone)
+    edge = next_edge(schedule, now, zone)
+    end = now + 8 * 86400 if edge is None else int(edge)
+    step = max(60, (end - now) // 400)
+    for moment in (*range(now, end, step), end - 1):
+        if moment > now:
+            assert allowed(schedule, moment, zone) == present
+    if edge is not None:
+        assert edge > now
+        assert allowed(schedule, edge, zone) != present
+
+
+@given(times, st.sampled_from(ZONES))
+def test_a_day_ends_where_the_next_begins(now: int, zone: ZoneInfo) -> None:
+    for end, part in ((day_end(now, zone), 0), (month_end(now, zone), 1)):
+        assert end > now
+        assert periods(end - 1, zone)[part] == periods(now, zone)[part]
+        assert periods(end, zone)[part] != periods(now, zone)[part]
