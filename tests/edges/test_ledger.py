@@ -113,38 +113,6 @@ def test_moving_what_was_never_adopted_is_a_mistake(path: Path) -> None:
         assert ledger.items("home") == (item("a"),)
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["move", "sent", "segment", "adopt", "forget"]),
-            st.sampled_from("abc"),
-            st.sampled_from(Phase),
-        ),
-        max_size=12,
-    )
-)
-def test_what_is_kept_in_memory_is_what_is_on_disk(steps: list[tuple[str, str, Phase]]) -> None:
-    first = [item("a"), item("b", 1), item("c", 2)]
-    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l") as ledger:
-        ledger.adopt("home", first, {}, {})
-        for what, name, phase in steps:
-            before = ledger.items("home")
-            if what == "adopt":
-                ledger.adopt("home", [item(name, 4)], {}, {})
-            elif what == "forget":
-                ledger.forget("home")
-            elif what == "sent":
-                ledger.sent("home", name, 3)
-            elif what == "segment":
-                ledger.begun_segments("home", name, 9)
-            elif any(i.name == name for i in before):
-                ledger.move("home", name, phase, md5=name, error=what, attempt=True)
-            shown = ledger.items("home")
-            ledger._read.clear()
-            assert ledger.items("home") == shown
-
-
 def test_facts_and_forgetting(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.set_fact("", "paused-until", "5.0")
@@ -215,9 +183,7 @@ def test_two_at_once(path: Path) -> None:
         with pytest.raises(NeedsUser) as inside:
             Ledger(path)
         assert inside.value.code == "already-running"
-        other = subprocess.run(
-            [sys.executable, "-c", OPENS, path], capture_output=True, text=True, check=True
-        )
+        other = subprocess.run([sys.executable, "-c", OPENS, path], capture_output=True, text=True, check=True)
         assert other.stdout == "already-running\n"
     Ledger(path).close()
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import sqlite3
 import time
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from slowboat.core.errors import NeedsUser, Transient
 from slowboat.core.words import Item, Phase, Role, SetId, SourceFile
@@ -59,8 +60,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
             bytes_sent INTEGER NOT NULL CHECK (bytes_sent >= 0),
             attempts INTEGER NOT NULL CHECK (attempts >= 0),
             error TEXT NOT NULL,
-            PRIMARY KEY (migration, name),
-            UNIQUE (migration, rank)
+            PRIMARY KEY (migration, rank),  -- as they are read: all of them, in order
+            UNIQUE (migration, name)
         ) WITHOUT ROWID""",
         """CREATE TABLE manifests (
             migration TEXT NOT NULL REFERENCES migrations (name) ON DELETE CASCADE,
@@ -93,14 +94,7 @@ _INSERT_OBJECT = (
     f"INSERT INTO objects (migration, {_COLUMNS}) "  # noqa: S608 (constants of this module)
     "VALUES (?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT))"
 )
-_SELECT_OBJECTS = f"SELECT {_COLUMNS} FROM objects WHERE migration = ?"  # noqa: S608 (likewise)
-
-
-class _Kept(NamedTuple):
-    """A migration's objects as last read, by rank, and each name's place: the engine reads them often."""
-
-    items: list[Item]
-    places: dict[str, int]
+_SELECT_OBJECTS = f"SELECT {_COLUMNS} FROM objects WHERE migration = ? ORDER BY rank"  # noqa: S608 (likewise)
 
 
 class Ledger:
@@ -121,7 +115,6 @@ class Ledger:
         self._path = path
         self._clock = clock
         self.set_aside: Path | None = None
-        self._read: dict[str, _Kept] = {}
         with _saying(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _lock(path)
@@ -139,9 +132,7 @@ class Ledger:
                 raise
         self.set_aside = _set_aside(self._path, self._clock())
         db = _connect(self._path)
-        text = (
-            f"The ledger was damaged and set aside as {self.set_aside}; the server is asked again what it has"
-        )
+        text = f"The ledger was damaged and set aside as {self.set_aside}; the server is asked again what it has"
         db.execute(
             "INSERT INTO history (at, migration, kind, text) VALUES (?, '', 'ledger', CAST(? AS TEXT))",
             (self._clock(), _bytes(text)),
@@ -179,7 +170,6 @@ class Ledger:
         self, migration: str, items: Sequence[Item], manifests: Mapping[str, bytes], facts: Mapping[str, str]
     ) -> None:
         """Makes `items` the whole list, as they stand; adds `manifests` and `facts` to those it has."""
-        self._read.pop(migration, None)
         with self._transaction() as db:
             _know(db, migration)
             db.execute("DELETE FROM objects WHERE migration = ?", (migration,))
@@ -194,22 +184,8 @@ class Ledger:
 
     def items(self, migration: str) -> Sequence[Item]:
         """The adopted objects by rank; () where nothing was adopted."""
-        kept = self._read.get(migration)
-        if kept is None:
-            with _saying(self._path):
-                found = list(_items(self._db.execute(_SELECT_OBJECTS + " ORDER BY rank", (migration,))))
-            kept = self._read[migration] = _Kept(found, {item.name: at for at, item in enumerate(found)})
-        return tuple(kept.items)
-
-    def _read_again(self, migration: str, name: str) -> None:
-        """Brings one object that was just written up to date in what was read before."""
-        kept = self._read.pop(migration, None)  # and only put back once it is right
-        if kept is not None and name in kept.places:
-            where = (migration, _bytes(name))
-            with _saying(self._path):
-                one = self._db.execute(_SELECT_OBJECTS + " AND name = CAST(? AS TEXT)", where)
-                kept.items[kept.places[name]] = next(_items(one))
-            self._read[migration] = kept
+        with _saying(self._path):
+            return tuple(_items(self._db.execute(_SELECT_OBJECTS, (migration,))))
 
     def move(
         self,
@@ -234,7 +210,6 @@ class Ledger:
             )
             if done.rowcount != 1:
                 raise KeyError((migration, name))
-        self._read_again(migration, name)
 
     def begun_segments(self, migration: str, name: str, segment: int) -> None:
         """Fixes the size of that object's segments (bytes); 0 takes it back."""
@@ -246,19 +221,12 @@ class Ledger:
 
     def _update(self, change: str, value: int, migration: str, name: str) -> None:
         with self._transaction() as db:
-            db.execute(
-                f"{change} WHERE migration = ? AND name = CAST(? AS TEXT)", (value, migration, _bytes(name))
-            )
-        self._read_again(migration, name)
+            db.execute(f"{change} WHERE migration = ? AND name = CAST(? AS TEXT)", (value, migration, _bytes(name)))
 
     def facts(self, migration: str) -> Mapping[str, str]:
         """The migration's own facts: key to text."""
         with _saying(self._path):
-            return dict(
-                self._db.execute(
-                    "SELECT key, value FROM facts WHERE migration = ? ORDER BY key", (migration,)
-                )
-            )
+            return dict(self._db.execute("SELECT key, value FROM facts WHERE migration = ? ORDER BY key", (migration,)))
 
     def set_fact(self, migration: str, key: str, value: str) -> None:
         """Remembers one fact; "" forgets it. Migration "" is for the whole daemon."""
@@ -277,7 +245,6 @@ class Ledger:
 
     def forget(self, migration: str) -> None:
         """Drops a migration's objects, manifests and facts (not its history)."""
-        self._read.pop(migration, None)
         with self._transaction() as db:
             db.execute("DELETE FROM migrations WHERE name = ?", (migration,))
 
@@ -301,9 +268,7 @@ class Ledger:
 
 def _lock(path: Path) -> int:
     """Takes `<ledger>.lock` by flock, which no other open and close in this process can drop."""
-    lock = os.open(
-        path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -362,9 +327,7 @@ def _is_broken(error: sqlite3.DatabaseError) -> bool:
     return isinstance(error, _Broken) or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def upgrade(
-    db: sqlite3.Connection, steps: Sequence[Sequence[str]] = STEPS, *, path: Path = Path("the ledger")
-) -> None:
+def upgrade(db: sqlite3.Connection, steps: Sequence[Sequence[str]] = STEPS, *, path: Path = Path("the ledger")) -> None:
     """Brings a ledger's schema up to `len(steps)`, each step in a transaction of its own.
 
     Args:
@@ -462,8 +425,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
+_text = functools.partial(str, encoding="utf-8", errors="surrogateescape")
 
 
 _Row = tuple[str, bytes, int, int, str, int, int, int, int, str, bool, str, str, int, int, int, bytes]
