@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from realparts.drive import Drive, make_chain
+from realparts.duplicity import DEBIANS, NEWEST, Duplicity, installed_duplicity
 from realparts.presence import program
 from realparts.private_bus import PrivateBus, running_bus
 from realparts.swift_server import SwiftServer, running_swift
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,3 +79,47 @@ def system_bus() -> Iterator[str]:
     """The address of a second private bus, to play the system bus; nobody is on it."""
     with running_bus() as bus:
         yield bus.address
+
+
+@pytest.fixture
+def duplicity(tmp_path: Path) -> Iterator[Duplicity]:
+    """The newest duplicity, with a home and a keyring of its own."""
+    with installed_duplicity(NEWEST, tmp_path / "home") as found:
+        yield found
+
+
+@pytest.fixture
+def old_duplicity(tmp_path: Path) -> Iterator[Duplicity]:
+    """Debian's duplicity (0.8.22 in Debian 12), with a home and a keyring of its own."""
+    with installed_duplicity(DEBIANS, tmp_path / "old-home") as found:
+        yield found
+
+
+@pytest.fixture(params=["newest", "debian"])
+def any_duplicity(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Duplicity]:
+    """Each duplicity in turn."""
+    path = NEWEST if request.param == "newest" else DEBIANS
+    with installed_duplicity(path, tmp_path / "home") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def finished_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drive]:
+    """One encrypted chain for the whole run, a full and two incrementals; not to be changed, see `chain`."""
+    folder = tmp_path_factory.mktemp("chain")
+    with installed_duplicity(NEWEST, folder / "home") as found:
+        yield make_chain(found, folder)
+
+
+@pytest.fixture
+def chain(finished_chain: Drive, tmp_path: Path) -> Drive:
+    """This test's own copy of the finished chain: drive, cache and home may be broken, the data may not."""
+    return finished_chain.copied_to(tmp_path / "chain")
+
+
+@pytest.fixture(params=["encrypted", "plain", "prefixed"])
+def each_chain(request: pytest.FixtureRequest, tmp_path: Path, duplicity: Duplicity) -> Drive:
+    """A chain of this test's own in each dress: encrypted, plain, and plain with a file prefix."""
+    prefix = "pre-" if request.param == "prefixed" else ""
+    style = replace(duplicity, encrypted=request.param == "encrypted", file_prefix=prefix)
+    return make_chain(style, tmp_path / "made")

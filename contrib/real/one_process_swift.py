@@ -106,9 +106,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="of the proxy; 0 takes a free one")
     parser.add_argument("--max-file-size", type=int, default=5368709122, help="bytes of the largest object")
     parser.add_argument("--token-life", type=int, default=86400, help="seconds until a token expires")
-    parser.add_argument(
-        "--expirer", type=float, default=0, help="run Swift's object expirer every so many seconds"
-    )
+    parser.add_argument("--expirer", type=float, default=0, help="run Swift's object expirer every so many seconds")
     parser.add_argument("--loglevel", default="WARNING", help="of DIR/swift.log")
     return parser.parse_args()
 
@@ -117,9 +115,7 @@ def pipeline(filters: str, values: dict[str, Any]) -> str:
     """The proxy's part of a configuration file, with one section for each filter that Swift ships."""
     sections = [f"[pipeline:main]\npipeline = {filters}\n", PROXY_APP]
     for name, settings in FILTERS.items():
-        sections.append(
-            f"[filter:{name}]\nuse = egg:swift#{name.replace('-', '_')}\n{settings.format(**values)}\n"
-        )
+        sections.append(f"[filter:{name}]\nuse = egg:swift#{name.replace('-', '_')}\n{settings.format(**values)}\n")
     return "\n".join(sections)
 
 
@@ -166,9 +162,7 @@ def need_xattrs(directory: Path) -> None:
     try:
         os.setxattr(probe, "user.swift.metadata", b"x" * 3000)
     except OSError as error:
-        sys.exit(
-            f"contrib/swift: {directory} cannot hold user extended attributes ({error}); choose another --dir"
-        )
+        sys.exit(f"contrib/swift: {directory} cannot hold user extended attributes ({error}); choose another --dir")
     finally:
         probe.unlink()
 

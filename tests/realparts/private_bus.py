@@ -47,9 +47,7 @@ class PrivateBus:
         self._socket.unlink(missing_ok=True)
         configuration = self._folder / "bus.conf"
         configuration.write_text(_CONFIGURATION.format(path=self._socket))
-        argv = with_us(
-            program("dbus-daemon"), f"--config-file={configuration}", "--nofork", "--print-address=1"
-        )
+        argv = with_us(program("dbus-daemon"), f"--config-file={configuration}", "--nofork", "--print-address=1")
         self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._process.stdout
         assert self._process.stdout.readline().startswith("unix:"), "dbus-daemon did not start"

@@ -68,8 +68,15 @@ class SwiftServer:
         return int(self.auth_url.split(":")[2].split("/")[0])
 
     def environment(self) -> dict[str, str]:
-        """What duplicity's swift:// wants to find in its environment."""
-        return {"SWIFT_AUTHURL": self.auth_url, "SWIFT_USERNAME": self.user, "SWIFT_PASSWORD": self.key}
+        """What duplicity's swift:// wants to find in its environment.
+
+        The ST_ names too: duplicity's swiftbackend asks sizes and deletes through SwiftService, which takes
+        v1 credentials from these alone and otherwise turns to Keystone (process_options in
+        https://opendev.org/openstack/python-swiftclient/src/branch/master/swiftclient/service.py).
+        """
+        names = {"AUTHURL": self.auth_url, "USERNAME": self.user, "PASSWORD": self.key, "AUTHVERSION": "1"}
+        services = {"ST_AUTH": self.auth_url, "ST_USER": self.user, "ST_KEY": self.key}
+        return {f"SWIFT_{name}": value for name, value in names.items()} | services
 
     @contextmanager
     def connection(self) -> Iterator[swiftclient.Connection]:
