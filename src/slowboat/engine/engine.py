@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 
 from slowboat.core import policy
 from slowboat.core.conditions import Hold
-from slowboat.core.errors import NeedsUser
+from slowboat.core.errors import NeedsUser, Refused
 from slowboat.core.words import Connectivity
 from slowboat.engine import report
+from slowboat.engine.migration import Migration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from slowboat.core.conditions import Conditions, Rules
     from slowboat.core.words import ManagerReport, Permit
-    from slowboat.engine.migration import Migration
-    from slowboat.engine.ports import Bus, Ledger, World
+    from slowboat.engine.ports import Ledger, World
+    from slowboat.engine.work import Order, Tools
 
 TICK = 1.0
 """Seconds between reports while something is under way; at rest there are none."""
@@ -37,45 +38,52 @@ class Engine:
         rules: Rules,
         world: World,
         ledger: Ledger,
-        bus: Bus,
+        *,
         now: Callable[[], float],
+        publish: Callable[[ManagerReport], None],
         set_rate: Callable[[int | None], None],
+        wake_at: Callable[[float | None], None],
         reload: Callable[[], None],
     ) -> None:
-        """`set_rate` moves the cap of all uploads; `reload` makes the daemon read its configuration again."""
+        """Runs nothing yet.
+
+        Args:
+            now: seconds since the epoch.
+            publish: shows a report.
+            set_rate: moves the cap of all uploads, bytes per second.
+            wake_at: has `clock_struck` called at that time (seconds since the epoch); None: not at all.
+            reload: makes the daemon read its configuration again; raises NeedsUser where that is wrong.
+        """
         self._version = version
         self._rules = rules
         self._world = world
         self._ledger = ledger
-        self._bus = bus
         self._now = now
+        self._publish = publish
         self._set_rate = set_rate
+        self._wake_at = wake_at
         self._reload = reload
         self._migrations: dict[str, Migration] = {}
+        self._at_home: dict[str, bool] = {}
         self._holds: tuple[Hold, ...] = ()
-        self._rate: int | None = None
+        self._rate: int | None = -1  # no rate at all: the first one is always set
         self._was_online = False
         self._changed = asyncio.Event()
-        self._clock_moved = asyncio.Event()
+        self._still = asyncio.Event()
 
-    def add(self, make: Callable[[Callable[[], Permit], Callable[[], None]], Migration]) -> None:
-        """Takes one migration in; `make` builds it with its permit and with what to call when there is news."""
-        name = ""
-
-        def permit() -> Permit:
-            return self._permit(name)
-
-        migration = make(permit, self._changed.set)
-        name = migration.order.name
-        self._migrations[name] = migration
+    def add(self, order: Order, tools: Tools, *, at_home: bool = False) -> None:
+        """Takes one migration in; `at_home` says that its target is on this very machine."""
+        name = order.name
+        self._at_home[name] = at_home
+        self._migrations[name] = Migration(order, tools, lambda: self._permit(name), self._changed.set)
 
     async def run(self) -> None:
         """Runs until cancelled."""
+        self.world_changed()
         async with asyncio.TaskGroup() as tasks:
-            for migration in self._migrations.values():
-                tasks.create_task(migration.run(), name=migration.order.name)
+            for name, migration in self._migrations.items():
+                tasks.create_task(migration.run(), name=name)
             tasks.create_task(self._report(), name="report")
-            tasks.create_task(self._clock(), name="clock")
 
     # -- the permit ------------------------------------------------------------------------------------------
 
@@ -96,6 +104,9 @@ class Engine:
         if conditions.paused_until is None:
             until = self._ledger.facts(migration).get("paused_until", "")
             conditions = replace(conditions, paused_until=float(until) if until else None)
+        if self._at_home[migration]:  # no network is needed to reach this machine; what it is still counts
+            network = replace(conditions.network, connectivity=Connectivity.FULL, known=True)
+            conditions = replace(conditions, network=network)
         return policy.permit(conditions, self._rules, self._now())
 
     def world_changed(self) -> None:
@@ -104,37 +115,45 @@ class Engine:
         if permit.rate != self._rate:
             self._rate = permit.rate
             self._set_rate(permit.rate)
-        online = self.conditions().network.connectivity is Connectivity.FULL
+        online = self.conditions().network.connectivity >= Connectivity.LIMITED
         returned, self._was_online = online and not self._was_online, online
         for migration in self._migrations.values():
             if returned:
                 migration.network_returned()
             migration.wake()
+        self._wake_at(self._next_change())
         self._changed.set()
+
+    def _next_change(self) -> float | None:
+        """When the clock alone changes a permit: a pause ends, an hour of the schedule begins."""
+        now = self._now()
+        pauses = (self._ledger.facts(name).get("paused_until", "") for name in self._migrations)
+        moments = [policy.next_change(self.conditions(), self._rules, now), *(float(text or 0.0) for text in pauses)]
+        return min((moment for moment in moments if moment and moment > now), default=None)
 
     def drives_changed(self) -> None:
         """Something was mounted, unmounted, or written to a watched folder."""
         for migration in self._migrations.values():
             migration.drive_may_have_changed()
 
-    async def _clock(self) -> None:
-        """Wakes everybody when the clock alone changes the permit: a pause ends, an hour of the schedule begins."""
+    def clock_struck(self) -> None:
+        """The time has come that the permit was waiting for, or the clock was set: decide again."""
         self.world_changed()
-        while True:
-            moment = policy.next_change(self.conditions(), self._rules, self._now())
-            self._clock_moved.clear()
-            try:
-                async with asyncio.timeout(max(0.05, moment - self._now()) if moment else None):
-                    await self._clock_moved.wait()
-            except TimeoutError:
-                self.world_changed()
+
+    async def stand_still(self) -> None:
+        """Before sleep: returns as soon as nothing is on the line any more."""
+        self.world_changed()
+        while any(migration.under_way() for migration in self._migrations.values()):
+            self._still.clear()
+            await self._still.wait()
 
     # -- the report ------------------------------------------------------------------------------------------
 
     async def _report(self) -> None:
         while True:
-            self._bus.publish(self.report())
+            self._publish(self.report())
             busy = any(migration.under_way() for migration in self._migrations.values())
+            self._still.set()
             self._changed.clear()
             try:
                 async with asyncio.timeout(TICK if busy else None):
@@ -219,7 +238,6 @@ class Engine:
     def _asked(self) -> None:
         """People do not wait for the next tick."""
         self.world_changed()
-        self._clock_moved.set()
 
     def _named(self, migration: str) -> Sequence[str]:
         if not migration:
@@ -230,5 +248,5 @@ class Engine:
         found = self._migrations.get(migration)
         if found is None:
             known = ", ".join(self._migrations) or "none"
-            raise NeedsUser(f"there is no migration called {migration!r}", hint=f"There are: {known}", code="not-found")
+            raise Refused(f"there is no migration called {migration!r}", hint=f"There are: {known}", code="not-found")
         return found

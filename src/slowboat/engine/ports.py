@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         Installed,
         Item,
         Limits,
-        ManagerReport,
         Notice,
         Phase,
         RemoteObject,
@@ -227,13 +226,6 @@ class Ledger(Protocol):
 
     def history(self, since: float = 0.0, limit: int = 100) -> Sequence[tuple[float, str, str, str]]:
         """The newest lines of the history, oldest first: (when, migration, kind, text)."""
-
-
-class Bus(Protocol):
-    """Where the report is shown and notices are told."""
-
-    def publish(self, report: ManagerReport) -> None:
-        """Shows a report: state at once, counters at most once a second."""
 
 
 class Notifier(Protocol):
