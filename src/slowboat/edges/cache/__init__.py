@@ -1,0 +1,10 @@
+"""duplicity's caches on this machine: found by what they hold, installed for the target, taken back.
+
+`finding` looks for the cache that belongs to a chain, `installing` puts a copy in place and takes it away,
+`locking` holds duplicity's own lock meanwhile, `edge` puts them together off the event loop.
+"""
+
+from slowboat.edges.cache.edge import Cache
+from slowboat.edges.cache.finding import usual_archive_dirs
+
+__all__ = ["Cache", "usual_archive_dirs"]

@@ -1,0 +1,283 @@
+"""A copy of duplicity's cache under the target's name: complete or not there, whatever happens.
+
+The copy is made in a hidden folder beside the caches (`.slowboat-...`, on the same file system), read back, flushed,
+and renamed. A rename cannot replace a folder that holds anything (rename(2), ENOTEMPTY), so nothing of anybody's is
+ever overwritten. What a killed run leaves is hidden from duplicity, whose caches have no such names, and removed
+by the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import gzip
+import hashlib
+import os
+import secrets
+import shutil
+from typing import TYPE_CHECKING, BinaryIO
+
+from slowboat.core import names
+from slowboat.core.errors import NeedsUser, Stopped, Transient
+from slowboat.core.words import Installed
+from slowboat.edges.cache.finding import OURS, contents, open_to_read
+from slowboat.edges.cache.locking import LOCKFILE, RETRY_AFTER, held
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator, Iterable, Sequence
+    from pathlib import Path
+
+BLOCK = 1 << 20
+"""Bytes per step of a copy."""
+
+SPARE = 4 << 20
+"""Bytes that must stay free beside the copy, for the file system's own books."""
+
+
+def hand_over(source: Path, wanted: Sequence[str], url: str, stop: threading.Event) -> Installed:
+    """Installs the files `wanted` of the cache `source` as the cache for `url`, in the same archive dir.
+
+    Args:
+        source: a cache; it is only read.
+        wanted: file names in it.
+        url: the URL that duplicity will use, as it will be typed.
+        stop: set to break off; nothing is installed then.
+
+    Raises:
+        NeedsUser: another cache stands there ("cache-exists"), the source's is incomplete ("no-cache"), or there
+            is no room ("no-space").
+        Transient: duplicity is running.
+        Stopped: `stop` was set.
+        OSError: the disk.
+    """
+    target = source.parent / names.cache_directory(url)
+    _remove_leftovers(source.parent)
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(held(source))
+        if target.is_dir() and not target.samefile(source):
+            locks.enter_context(held(target))
+        _must_have(source, wanted)
+        if os.path.lexists(target) and not _is_free(target):
+            _must_be_same(source, wanted, target, url, stop)
+            return _installed(target, wanted, url, adopted=True)
+        with _hidden_copy(source, wanted, stop) as copy:
+            _put_in_place(copy, target)
+    return _installed(target, wanted, url, adopted=False)
+
+
+def undo(installed: Installed) -> None:
+    """Removes what was installed, where nobody has touched it since.
+
+    Raises:
+        NeedsUser: something in it changed or was added; it stays (code "cache-used").
+        Transient: duplicity is running.
+        OSError: the disk.
+    """
+    directory = installed.directory
+    if installed.adopted or not directory.is_dir():
+        return
+    with held(directory):
+        found = {name: _state(directory / name) for name in _names_in(directory)}
+        changed = sorted(name for name in {*found, *installed.files} if found.get(name) != installed.files.get(name))
+        if changed:
+            raise NeedsUser(
+                f"duplicity has used its cache for {_bare(installed.url)} since the handover ({changed[0]} in"
+                f" {directory})",
+                hint="Leave it: backups have gone to the cloud already. To go back all the same, point duplicity "
+                "or Deja Dup at the drive again",
+                code="cache-used",
+            )
+        hidden = directory.with_name(f"{OURS}undone-{secrets.token_hex(8)}")
+        directory.rename(hidden)
+    _flush(directory.parent)
+    shutil.rmtree(hidden)
+
+
+def _must_have(source: Path, wanted: Sequence[str]) -> None:
+    known = contents(source).files
+    missing = [name for name in wanted if name not in known]
+    if missing or not wanted:
+        raise NeedsUser(
+            f"duplicity's cache {source} lacks {missing[0] if missing else 'everything'}",
+            hint="Run `duplicity list-current-files` once for the folder on the drive: it completes the cache",
+            code="no-cache",
+        )
+
+
+def _is_free(target: Path) -> bool:
+    """Whether nothing but duplicity's lock file stands in that folder."""
+    return target.is_dir() and not target.is_symlink() and not _names_in(target)
+
+
+def _names_in(directory: Path) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries if entry.name != LOCKFILE]
+
+
+def _must_be_same(source: Path, wanted: Sequence[str], target: Path, url: str, stop: threading.Event) -> None:
+    """Makes sure that the cache at `target` is what would have been installed, or what duplicity made of it."""
+    there = contents(target).files if target.is_dir() else {}
+    end = max(parsed.set_id.end for name, parsed in contents(source).files.items() if name in wanted)
+    # What begins where the chain ends was added by duplicity's own backups to the target, and belongs there.
+    strange = [
+        name
+        for name in (_names_in(target) if target.is_dir() else [target.name])
+        if name not in wanted and (name not in there or there[name].set_id.start < end)
+    ]
+    missing = [name for name in wanted if name not in there]
+    differs = strange or missing
+    if not differs and not source.samefile(target):
+        differs = [name for name in wanted if not _same(source / name, target / name, stop)]
+    if differs:
+        why = "is missing" if differs == missing else "is not of this backup" if strange else "differs"
+        raise NeedsUser(
+            f"duplicity already has another cache for {_bare(url)}: {min(differs)} in {target} {why}",
+            hint="If nothing was ever backed up to that URL, move the folder away: "
+            f"mv {target} {target}.old; otherwise choose another container or prefix",
+            code="cache-exists",
+        )
+
+
+def _bare(url: str) -> str:
+    """The URL without the user and password that may stand in it."""
+    scheme, slashes, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _same(one: Path, other: Path, stop: threading.Event) -> bool:
+    """Whether two files of a cache hold the same: byte by byte, or, of signatures, what is packed in them."""
+    if _digest(one, stop) == _digest(other, stop):
+        return True
+    if not one.name.endswith((".gz", ".z")):
+        return False
+    try:
+        return _digest(one, stop, unpack=True) == _digest(other, stop, unpack=True)
+    except (gzip.BadGzipFile, EOFError):
+        return False
+
+
+def _digest(path: Path, stop: threading.Event, *, unpack: bool = False) -> bytes:
+    found = hashlib.sha256()
+    with os.fdopen(open_to_read(path), "rb") as file:
+        reader: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=file) if unpack else file
+        while block := reader.read(BLOCK):
+            _check(stop)
+            found.update(block)
+    return found.digest()
+
+
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise Stopped("the handover was broken off")
+
+
+@contextlib.contextmanager
+def _hidden_copy(source: Path, wanted: Sequence[str], stop: threading.Event) -> Generator[Path]:
+    """A complete, flushed and checked copy in a hidden folder; removed where it was not put in place."""
+    _must_have_room(source, wanted)
+    hidden = source.parent / f"{OURS}{secrets.token_hex(8)}"
+    hidden.mkdir(mode=0o700)
+    ours = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(ours, fcntl.LOCK_EX)  # tells another slowboat that this is no leftover
+        for name in wanted:
+            _copy(source / name, hidden / name, stop)
+        os.fsync(ours)
+        yield hidden
+    finally:
+        if hidden.exists():
+            shutil.rmtree(hidden, ignore_errors=True)
+        os.close(ours)
+
+
+def _must_have_room(source: Path, wanted: Iterable[str]) -> None:
+    room = os.statvfs(source.parent)
+    free = room.f_bavail * room.f_frsize
+    needed = sum((source / name).lstat().st_size for name in wanted) + SPARE
+    if free < needed:
+        raise NeedsUser(
+            f"There is no room in {source.parent} for a copy of duplicity's cache: it takes {needed} bytes and "
+            f"{free} are free",
+            hint=f"Free {needed - free} bytes there",
+            code="no-space",
+        )
+
+
+def _copy(source: Path, target: Path, stop: threading.Event) -> None:
+    """Copies one file, flushes it, and reads it back."""
+    read = hashlib.sha256()
+    with os.fdopen(open_to_read(source), "rb") as file:
+        before = os.fstat(file.fileno())
+        to = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(to, "wb") as copy:
+            while block := file.read(BLOCK):
+                _check(stop)
+                read.update(block)
+                copy.write(block)
+            copy.flush()
+            os.fsync(copy.fileno())
+        after = os.fstat(file.fileno())
+    same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    if not same or _digest(target, stop) != read.digest():
+        raise Transient(
+            f"{source} changed while it was copied" if not same else f"{target.parent} does not keep what is written",
+            hint="slowboat tries again",
+            code="cache-changed",
+            retry_after=RETRY_AFTER,
+            scope="object",
+        )
+
+
+def _put_in_place(copy: Path, target: Path) -> None:
+    """Renames the copy to its final name, which must be free, and makes that last."""
+    if target.is_dir():
+        with contextlib.suppress(FileNotFoundError):
+            (target / LOCKFILE).unlink()  # it is held by us; rename(2) wants the folder empty
+    try:
+        copy.rename(target)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise
+        raise Transient(
+            f"{target} appeared while the cache was copied: duplicity is running",
+            hint="slowboat waits until that run is over",
+            code="duplicity-running",
+            retry_after=RETRY_AFTER,
+            scope="object",
+        ) from error
+    _flush(target.parent)
+
+
+def _flush(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _installed(target: Path, wanted: Iterable[str], url: str, *, adopted: bool) -> Installed:
+    return Installed(target, url, {name: _state(target / name) for name in wanted}, adopted=adopted)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _remove_leftovers(archive_dir: Path) -> None:
+    """Removes hidden folders of runs that were killed; those of a run that lives are locked."""
+    for leftover in sorted(archive_dir.glob(f"{OURS}*")):
+        if leftover.is_symlink() or not leftover.is_dir():
+            continue
+        fd = os.open(leftover, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(leftover, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(fd)
