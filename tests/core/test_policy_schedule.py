@@ -71,6 +71,17 @@ def test_the_hour_that_comes_twice() -> None:
     assert allowed(night, first + 7199, BERLIN) == "go"
 
 
+def test_a_window_that_ends_in_the_hour_that_comes_twice_ends_twice() -> None:
+    night = Schedule((Window(start=60, end=150),))
+    edges = [at(BERLIN, 2023, 10, 29, 1, 30)]
+    for _ in range(3):
+        edge = next_edge(night, edges[-1], BERLIN)
+        assert edge is not None
+        edges.append(edge)
+    first_end = at(BERLIN, 2023, 10, 29, 2, 30)
+    assert edges[1:] == [first_end, first_end + 1800, first_end + 3600]
+
+
 def test_strictest_and_caps() -> None:
     assert strictest(()) == "go"
     assert strictest(("go", "spare")) == "spare"

@@ -69,13 +69,15 @@ async def test_reads_the_whole_at_start(system_bus: str, session_bus: str, kerne
 
 
 async def test_steps_of_an_activation_are_no_changes(system_bus: str, session_bus: str, kernel: Path) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
-        async with watching(system_bus, session_bus, kernel) as (watch, changes):
-            assert watch.current().connectivity is Connectivity.NONE
-            count = changes.count
-            await manager.say(manager.connect(1, "Phone", "802-11-wireless", metered=3, default=True), metered=3)
-            await changes.until(lambda: watch.current() == full("Phone", types=("wifi",), metered=True))
-            assert changes.count == count + 1
+    async with (
+        NetworkManagerLookalike(system_bus) as manager,
+        watching(system_bus, session_bus, kernel) as (watch, changes),
+    ):
+        assert watch.current().connectivity is Connectivity.NONE
+        count = changes.count
+        await manager.say(manager.connect(1, "Phone", "802-11-wireless", metered=3, default=True), metered=3)
+        await changes.until(lambda: watch.current() == full("Phone", types=("wifi",), metered=True))
+        assert changes.count == count + 1
 
 
 async def test_a_tunnel_does_not_hide_the_meter_beneath(system_bus: str, session_bus: str, kernel: Path) -> None:

@@ -15,7 +15,7 @@ import ctypes
 import logging
 import os
 import time
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -136,20 +136,20 @@ class Zone:
         self._read: tuple[object, tzinfo] | None = None
 
     def current(self) -> tzinfo:
-        """The zone that $TZ names, else the one in /etc/localtime, else UTC. Never raises."""
+        """The zone that $TZ names, else the one in /etc/localtime, else the C library's offset of now. Never raises."""
         name = os.environ.get("TZ", "").lstrip(":")
         try:
             stamp = name or (self._file.stat().st_mtime_ns, self._file.stat().st_ino)
             if self._read is None or self._read[0] != stamp:
                 self._read = (stamp, self._zone(name))
-        except (OSError, ValueError):
-            return UTC
+        except (OSError, ValueError, KeyError):  # no such file, no such zone, none of ours ("CET-1CEST")
+            return datetime.now().astimezone().tzinfo or UTC
         return self._read[1]
 
     def _zone(self, name: str) -> tzinfo:
-        if name:
+        if name and not name.startswith("/"):
             return ZoneInfo(name)
-        with self._file.open("rb") as file:
+        with (Path(name) if name else self._file).open("rb") as file:
             return ZoneInfo.from_file(file)
 
 
