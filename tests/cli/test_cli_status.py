@@ -105,7 +105,7 @@ def test_who_is_needed_learns_what_for_and_how_to_go_on():
             "Done. Back up to swift://backups/laptop from now on, no longer to the drive.",
         ),
         ({"handover": HandoverState.PENDING, "metadata_done": 9}, "9 of 14 metadata files are. Until then, go on"),
-        ({"handover": HandoverState.PENDING}, "a few volumes that Deja Dup checks go first. Until then, go on"),
+        ({"handover": HandoverState.PENDING}, "the handover follows by itself, shortly. Until then, go on"),
         ({"handover": HandoverState.PENDING, "handover_why": "duplicity runs"}, "Not yet. duplicity runs. Until"),
         ({"handover": HandoverState.READY}, "Comes next, by itself."),
         (

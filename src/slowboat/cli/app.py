@@ -7,6 +7,7 @@ Libraries are imported when they are needed: `--help` needs no bus, and a Tab mu
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -138,7 +139,7 @@ def status(*, watch: bool = False, as_json: bool = False) -> None:
 
 @cli.command()
 def why() -> None:
-    """Tells why nothing, or less, is sent, what would help, and until when it lasts."""
+    """Tells why it waits or is slow, and what would help."""
     from slowboat.cli.status import why as reasons
 
     screen.show(reasons(_ask(lambda daemon: daemon.report()), time.time()))
@@ -149,7 +150,10 @@ def why() -> None:
 @click.option("-a", "--all", "every", is_flag=True, help="List every single file.")
 @_as_json
 def plan(name: str, *, every: bool, as_json: bool) -> None:
-    """Shows what is sent in what order, how much it is, and how long it takes. Sends nothing."""
+    """Shows what is sent in what order, and how long it takes.
+
+    It sends nothing by itself.
+    """
     from slowboat.cli import listing, machine
 
     async def question(daemon: Client) -> tuple[ManagerReport, dict[str, Sequence[listing.PlanRow]]]:
@@ -171,7 +175,14 @@ def plan(name: str, *, every: bool, as_json: bool) -> None:
 @cli.command()
 @click.argument("words", nargs=-1, metavar="[2h | until 18:00] [NAME]", shell_complete=_names)
 def pause(words: tuple[str, ...]) -> None:
-    """Stops sending: until you resume, for a while (2h, 30min, 1h30m), or until a time."""
+    r"""Stops sending, for a while or until you resume.
+
+    \b
+    slowboat pause               until: slowboat resume
+    slowboat pause 2h            also 30min, 1h30m, 2d
+    slowboat pause until 18:00   also 2026-11-24, "2026-11-24 18:00"
+    slowboat pause 2h laptop     only that migration
+    """
     now = time.time()
     try:
         until, name = asking.pause(words, now)
@@ -185,11 +196,12 @@ def pause(words: tuple[str, ...]) -> None:
 
     _ask(question)
     who = f"“{phrases.plain(name)}” is paused" if name else "Paused"
+    again = f"slowboat resume {phrases.plain(shlex.quote(name))}" if name else "slowboat resume"
     if until:
         left = phrases.duration(until - now)
-        screen.say(f"{who} until {phrases.moment(until, now)} (for {left}). To go on earlier: slowboat resume")
+        screen.say(f"{who} until {phrases.moment(until, now)} (for {left}). To go on earlier: {again}")
     else:
-        screen.say(f"{who} until you say: slowboat resume")
+        screen.say(f"{who} until you say: {again}")
 
 
 @cli.command()
@@ -210,7 +222,10 @@ def resume(name: str) -> None:
 @cli.command()
 @click.argument("rate", required=False)
 def limit(rate: str | None) -> None:
-    """Sets the most that is sent per second: 500k (kB), 1.5M (MB), 4Mbit, or off. Alone: shows it."""
+    """Sets or shows the most that is sent per second.
+
+    RATE is 500k (kB per second), 1.5M (MB per second), 4Mbit, or off.
+    """
     if rate is None:
         at_most = _ask(lambda daemon: daemon.report()).limit
         screen.say(f"At most {_told(at_most)}." if at_most else "There is no limit.")
@@ -231,7 +246,10 @@ def _told(at_most: int) -> str:
 @_name
 @click.option("--undo", is_flag=True, help="Take it back, as long as duplicity has not written to the cloud.")
 def handover(name: str, *, undo: bool) -> None:
-    """Lets duplicity go on in the cloud, now (it happens by itself once the metadata is there)."""
+    """Lets duplicity go on in the cloud, now.
+
+    It happens by itself as soon as the metadata is there.
+    """
 
     async def question(daemon: Client) -> MigrationReport:
         migration = _chosen(await daemon.report(), name)
@@ -286,14 +304,20 @@ def history(lines: int, since: str | None, *, as_json: bool) -> None:
 
 @cli.command()
 def retry() -> None:
-    """Tries again now: what waits for a server, what was set aside, what needed you."""
+    """Tries again now.
+
+    What waits for a server, what was set aside, and what needed you and is cured.
+    """
     _ask(lambda daemon: daemon.retry_now())
     screen.say("It tries again now. What comes of it: slowboat status")
 
 
 @cli.command()
 def reload() -> None:
-    """Reads the configuration again; where it is wrong, the one in use stays."""
+    """Reads the configuration again.
+
+    Where it is wrong, the one in use stays, and you are told what is wrong.
+    """
     _ask(lambda daemon: daemon.reload())
     screen.say("The configuration has been read again.")
 
@@ -301,7 +325,7 @@ def reload() -> None:
 @cli.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Instead of ~/.config/slowboat/config.toml.")
 def daemon(config: Path | None) -> int:
-    """Runs the daemon in the foreground; normally systemd does (slowboat install)."""
+    """Runs the daemon here; normally systemd does that."""
     from slowboat.daemon import main as run
 
     return run(config)
@@ -310,7 +334,7 @@ def daemon(config: Path | None) -> int:
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Prints the completions for a shell; `slowboat completion --help` says where to put them.
+    r"""Prints the completions for a shell.
 
     \b
     bash  slowboat completion bash > ~/.local/share/bash-completion/completions/slowboat

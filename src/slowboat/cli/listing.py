@@ -103,7 +103,7 @@ def plan(name: str, rows: Sequence[PlanRow], reckoned: Pace) -> RenderableType:
         cells = [str(number), step.what, f"{step.files:,}", phrases.size(step.size)]
         table.add_row(*(Text(cell) for cell in cells), _state(step), Text(through))
         if step.before_handover and (number == len(made) or not made[number].before_handover):
-            table.add_row("", Text("Handover: back up to the cloud from here on", style="green"))
+            table.add_row("", Text("Handover happens here", style="green"))
     return Group(_plan_title(name, made), table, Text(_plan_end(waited, reckoned)))
 
 
@@ -191,15 +191,15 @@ def _one_kind(row: PlanRow) -> str:
 
 
 def _canary(row: PlanRow) -> str:
-    return " (for Deja Dup's check)" if row.get("canary") else ""
+    return " (Deja Dup's check)" if row.get("canary") else ""
 
 
 def _state(step: Step) -> Text:
+    there = "all" if step.done == step.files else f"{step.done:,}" if step.done else "none"
+    told = Text(there, style="green" if step.done == step.files else "")
     if step.refused:
-        return Text(f"{step.refused:,} set aside", style="red")
-    if step.done == step.files:
-        return Text("in the cloud", style="green")
-    return Text(f"{step.done:,} in the cloud" if step.done else "to be sent")
+        told.append(f", {step.refused:,} set aside", style="red")
+    return told
 
 
 def _plan_title(name: str, made: Iterable[Step]) -> Text:
@@ -213,11 +213,11 @@ def _plan_title(name: str, made: Iterable[Step]) -> Text:
 def _plan_table() -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", justify="right", style="dim", no_wrap=True)
-    table.add_column("What", overflow="fold")
+    table.add_column("What", overflow="fold", min_width=16)
     table.add_column("Files", justify="right", no_wrap=True)
     table.add_column("Size", justify="right", no_wrap=True)
-    table.add_column("State")
-    table.add_column("Through in")
+    table.add_column("In the cloud")
+    table.add_column("Done in")
     return table
 
 

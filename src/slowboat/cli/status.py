@@ -244,7 +244,7 @@ def _metadata(migration: MigrationReport) -> str:
     if done < total:
         files = phrases.count(total, "metadata file", "metadata files")
         return f"First the metadata must be in the cloud: {done:,} of {files} are."
-    return "The metadata is in the cloud; a few volumes that Deja Dup checks go first."
+    return "The metadata is in the cloud; the handover follows by itself, shortly."
 
 
 def _restore(migration: MigrationReport) -> str | Text:

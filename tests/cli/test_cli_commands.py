@@ -1,0 +1,346 @@
+"""Every command as a program of its own, against the real service on a real bus."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import stand_in
+
+from slowboat import __version__
+from slowboat.core.errors import NeedsUser
+from slowboat.core.words import Activity, HandoverState, Reason
+from slowboat.edges.bus.service import Service
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.needs("dbus-daemon")
+
+
+class Ran:
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+        self.text = re.sub(r"\s+", " ", out).strip()
+        self.complaint = re.sub(r"\s+", " ", err).strip()
+
+
+def environment(address, **more):
+    kept = {name: os.environ[name] for name in ("PATH", "HOME")}
+    here = {"PYTHONPATH": str(ROOT / "src"), "LANG": "C.UTF-8", "TZ": "Europe/Berlin"}
+    return kept | here | {"DBUS_SESSION_BUS_ADDRESS": address} | more
+
+
+async def started(address, *words, **more):
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "slowboat", *words,
+        env=environment(address, **more), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def slowboat(address, *words, **more):
+    process = await started(address, *words, **more)
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    ran = Ran(process.returncode, out.decode(), err.decode())
+    assert "Traceback" not in ran.err
+    return ran
+
+
+@asynccontextmanager
+async def daemon(address, *migrations):
+    engine = stand_in.Engine(*migrations)
+    engine.service = Service(engine, version=__version__, address=address)
+    await engine.service.start()
+    engine.show()
+    try:
+        yield engine
+    finally:
+        await engine.service.close()
+
+
+async def test_status_is_what_comes_without_a_command(session_bus):
+    async with daemon(session_bus):
+        bare, named = await slowboat(session_bus), await slowboat(session_bus, "status")
+    assert bare.code == named.code == 0
+    assert bare.out == named.out
+    assert "slowboat is sending at 512 kB/s over Home (limit 600 kB/s)" in bare.text
+    assert "24.1 GB of 103.0 GB, 964 of 4,120 volumes" in bare.text
+    assert "\x1b" not in bare.out
+
+
+async def test_status_for_programs(session_bus):
+    async with daemon(session_bus):
+        ran = await slowboat(session_bus, "status", "--json")
+    shown = json.loads(ran.out)
+    assert shown["rate"] == 512_000
+    assert shown["migrations"]["laptop"]["handover"] == "pending"
+
+
+async def test_a_plain_c_locale_gets_plain_ascii(session_bus):
+    reasons = (Reason("metered", "The network “Zoë’s phone” is metered", "Wait …"),)
+    async with daemon(session_bus) as engine:
+        engine.show(activity=Activity.WAITING, reasons=reasons)
+        ran = await slowboat(session_bus, "status", LANG="C")
+        forced = await slowboat(session_bus, "status", LC_ALL="C")
+    assert ran.out == forced.out
+    assert ran.out.isascii()
+    assert '* The network "Zo\\xeb\'s phone" is metered. What helps: Wait ....' in ran.text
+
+
+async def test_watching_shows_each_change_and_ends_with_the_daemon(session_bus):
+    async with daemon(session_bus) as engine:
+        process = await started(session_bus, "status", "--watch")
+        assert process.stdout
+        async with asyncio.timeout(30):
+            first = (await process.stdout.readline()).decode()
+            engine.show(activity=Activity.PAUSED, rate=0)
+            second = (await process.stdout.readline()).decode()
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert "is sending at 512 kB/s" in first
+    assert "is paused" in second
+    assert process.returncode == 3
+    assert "slowboat is not running" in err.decode()
+    assert b"Traceback" not in out + err
+
+
+async def test_an_interrupt_ends_the_watching_quietly(session_bus):
+    async with daemon(session_bus):
+        process = await started(session_bus, "status", "--watch", "--json")
+        assert process.stdout
+        async with asyncio.timeout(30):
+            json.loads(await process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+            _, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+
+
+async def test_why_tells_reasons_and_cures(session_bus):
+    metered = Reason("metered", 'The network "Phone" is metered', "Use another")
+    schedule = Reason("schedule", "It is not the hour", until=4e9)
+    async with daemon(session_bus) as engine:
+        engine.show(activity=Activity.WAITING, reasons=(metered, schedule))
+        ran = await slowboat(session_bus, "why")
+    assert ran.code == 0
+    assert 'The network "Phone" is metered. What helps: Use another.' in ran.text
+    assert "It is not the hour. Ends by itself 2 October 2096 at 09:06" in ran.text
+
+
+async def test_plan_lists_the_order_in_words_and_for_programs(session_bus):
+    async with daemon(session_bus) as engine:
+        words = await slowboat(session_bus, "plan")
+        every = await slowboat(session_bus, "plan", "laptop", "--all")
+        programs = await slowboat(session_bus, "plan", "laptop", "--json")
+    assert engine.asked == [("plan", "laptop")] * 3
+    assert "100 MB to go: about 3 min at the present 512 kB/s." in words.text
+    assert all(f"vol{n}" in every.out for n in range(1, 5))
+    assert json.loads(programs.out)["laptop"] == stand_in.PLAN
+
+
+async def test_pause_and_resume_say_what_is_so_now(session_bus):
+    async with daemon(session_bus) as engine:
+        plain = await slowboat(session_bus, "pause")
+        status = await slowboat(session_bus)
+        before = time.time()
+        some = await slowboat(session_bus, "pause", "2h", "laptop")
+        after = time.time()
+        until = await slowboat(session_bus, "pause", "until", "18:00")
+        back = await slowboat(session_bus, "resume")
+        one = await slowboat(session_bus, "resume", "laptop")
+    (_, _, forever), (_, name, for_two), (_, _, six), *rest = engine.asked
+    assert plain.text == "Paused until you say: slowboat resume"
+    assert "slowboat is paused" in status.text
+    assert "What helps: slowboat resume" in status.text
+    assert forever == 0.0
+    assert name == "laptop"
+    assert before + 7200 <= for_two <= after + 7200
+    assert some.text.startswith("“laptop” is paused until ")
+    assert "(for 2 h). To go on earlier: slowboat resume laptop" in some.text
+    assert time.strftime("%M", time.localtime(six)) == "00"
+    assert "18:00" in until.text
+    assert rest == [("resume", ""), ("resume", "laptop")]
+    assert "no longer paused" in back.text
+    assert "“laptop” is no longer paused" in one.text
+
+
+async def test_limit_sets_shows_and_lifts_the_cap(session_bus):
+    async with daemon(session_bus) as engine:
+        shown = await slowboat(session_bus, "limit")
+        narrow = await slowboat(session_bus, "limit", "500k")
+        off = await slowboat(session_bus, "limit", "off")
+        none = await slowboat(session_bus, "limit")
+    assert shown.text == "At most 600 kB/s (4.8 Mbit/s)."
+    assert narrow.text == "At most 500 kB/s (4 Mbit/s) from now on."
+    assert "No limit from now on." in off.text
+    assert none.text == "There is no limit."
+    assert engine.asked == [("set_limit", 500_000), ("set_limit", 0)]
+
+
+async def test_handover_says_where_to_back_up_to_and_can_be_undone(session_bus):
+    async with daemon(session_bus) as engine:
+        done = await slowboat(session_bus, "handover")
+        again = await slowboat(session_bus, "handover", "laptop")
+        undone = await slowboat(session_bus, "handover", "--undo")
+    assert engine.asked == [("hand_over", "laptop"), ("undo_handover", "laptop")]
+    assert "The handover is done. Back up to swift://backups/laptop from now on" in done.text
+    assert "Keep the drive" in done.text
+    assert again.out == done.out
+    assert "Go on backing up to the drive (/media/anna/Backup/laptop)" in undone.text
+    assert engine.report.migrations["laptop"].handover is HandoverState.PENDING
+
+
+async def test_history_in_words_and_for_programs(session_bus):
+    async with daemon(session_bus) as engine:
+        words = await slowboat(session_bus, "history")
+        programs = await slowboat(session_bus, "history", "-n", "1", "--json")
+        before = time.time()
+        await slowboat(session_bus, "history", "--since", "2d")
+    assert "2026-11-18 12:06 The chain on the drive is adopted" in words.text
+    assert [entry["text"] for entry in json.loads(programs.out)] == ["Y"]
+    assert engine.asked[0] == ("history", 0.0, 30)
+    assert before - 2 * 86400 <= engine.asked[2][1] <= time.time() - 2 * 86400
+
+
+async def test_retry_and_reload_reach_the_daemon(session_bus):
+    async with daemon(session_bus) as engine:
+        assert (await slowboat(session_bus, "retry")).code == 0
+        assert (await slowboat(session_bus, "reload")).code == 0
+    assert engine.asked == [("retry_now",), ("reload",)]
+
+
+async def test_what_this_daemon_cannot_do_yet_is_said(session_bus):
+    async with daemon(session_bus):
+        ran = await slowboat(session_bus, "verify")
+    assert ran.code == 1
+    assert ran.complaint == "slowboat: this version of slowboat cannot verify."
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["why"], ["plan"], ["pause"], ["resume"], ["limit"], ["handover"], ["history"], ["verify"]]
+)
+async def test_without_a_daemon_one_line_says_so_and_how_to_start_it(session_bus, words):
+    ran = await slowboat(session_bus, *words)
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.complaint.startswith("slowboat: slowboat is not running. What helps: Start it with: systemctl")
+
+
+async def test_without_a_bus_one_line_says_so():
+    ran = await slowboat("unix:path=/nonexistent/bus")
+    assert (ran.code, ran.out) == (3, "")
+    assert "not with sudo" in ran.complaint
+
+
+@pytest.mark.parametrize(
+    "words", [["pause", "desktop"], ["resume", "desktop"], ["handover", "desktop"], ["plan", "desktop"]]
+)
+async def test_an_unknown_migration_is_named_with_those_there_are(session_bus, words):
+    async with daemon(session_bus) as engine:
+        ran = await slowboat(session_bus, *words)
+    assert (ran.code, engine.asked) == (1, [])
+    assert ran.complaint == "slowboat: there is no migration called “desktop”. What helps: The names are: laptop."
+
+
+async def test_with_several_migrations_the_one_that_is_meant_must_be_said(session_bus):
+    other = stand_in.dataclasses.replace(stand_in.LAPTOP, name="desktop")
+    async with daemon(session_bus, stand_in.LAPTOP, other) as engine:
+        ran = await slowboat(session_bus, "handover")
+    assert (ran.code, engine.asked) == (2, [])
+    assert "which migration?" in ran.complaint
+    assert "laptop" in ran.complaint
+    assert "desktop" in ran.complaint
+
+
+async def test_a_refusal_of_the_daemon_comes_with_its_cure(session_bus):
+    refusal = NeedsUser("another chain stands at swift://backups/laptop", hint="Choose another prefix in the settings")
+    async with daemon(session_bus) as engine:
+        engine.refusal = refusal
+        for words in (["handover"], ["pause"], ["limit", "500k"], ["reload"], ["plan"], ["history"]):
+            ran = await slowboat(session_bus, *words)
+            assert (ran.code, ran.out) == (1, "")
+            assert "another chain stands at swift://backups/laptop" in ran.complaint
+            assert "Choose another prefix in the settings" in ran.complaint
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["limit", "500"], "500k for 500 kB per second"),
+        (["limit", "0"], "slowboat pause"),
+        (["pause", "until"], "pause until 18:00"),
+        (["pause", "2h", "laptop", "x"], "too much"),
+        (["history", "--since", "yesterday"], "no span of time"),
+        (["sail"], "No such command"),
+        (["status", "--wacth"], "--watch"),
+    ],
+)
+async def test_wrong_words_are_answered_with_right_ones(words, told):
+    ran = await slowboat("unix:path=/nonexistent/bus", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert told in ran.complaint
+
+
+async def test_help_and_version_need_no_daemon():
+    nowhere = "unix:path=/nonexistent/bus"
+    assert (await slowboat(nowhere, "--version")).out == f"slowboat {__version__}\n"
+    ran = await slowboat(nowhere, "--help", COLUMNS="80")
+    assert ran.code == 0
+    assert "..." not in ran.out.replace("[ARGS]...", "")
+
+
+def test_the_daemon_starts_without_what_only_the_command_line_needs():
+    import subprocess
+
+    code = """
+import sys, types
+fake = types.ModuleType("slowboat.daemon")
+fake.main = lambda config: print(config, [name for name in ("click", "rich") if name in sys.modules]) or 78
+sys.modules["slowboat.daemon"] = fake
+from slowboat.__main__ import main
+sys.exit(main())
+"""
+    for words, told in (
+        (["daemon"], "None []"),
+        (["daemon", "--config", "/x"], "/x []"),
+        (["daemon", "--config=/x"], "/x "),
+    ):
+        ran = subprocess.run([sys.executable, "-c", code, *words], env=environment(""), capture_output=True, text=True)
+        assert ran.returncode == 78
+        assert ran.stdout.startswith(told)
+
+
+@pytest.mark.needs("bash")
+async def test_bash_completes_commands_and_names(session_bus, tmp_path):
+    shim = tmp_path / "slowboat"
+    shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m slowboat "$@"\n')
+    shim.chmod(0o755)
+    script = ROOT / "contrib/completions/slowboat.bash"
+    ask = f'. {script}; COMP_WORDS=({{}}); COMP_CWORD=$((${{{{#COMP_WORDS[@]}}}}-1)); _slowboat_completion slowboat; echo "${{{{COMPREPLY[@]}}}}"'
+    async with daemon(session_bus):
+        told = []
+        for words in ("slowboat pa", "slowboat resume la", "slowboat completion f"):
+            process = await asyncio.create_subprocess_exec(
+                "bash", "-c", ask.format(words),
+                env=environment(session_bus, PATH=f"{tmp_path}:{os.environ['PATH']}"), stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            async with asyncio.timeout(30):
+                out, _ = await process.communicate()
+            told.append(out.decode().strip())
+    assert told == ["pause", "laptop", "fish"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "name"), [("bash", "slowboat.bash"), ("zsh", "_slowboat"), ("fish", "slowboat.fish")]
+)
+async def test_completions_are_shipped_for_each_shell(shell, name):
+    shipped = (ROOT / "contrib/completions" / name).read_text()
+    made = (await slowboat("", "completion", shell)).out
+    assert f"_SLOWBOAT_COMPLETE={shell}_complete" in shipped
+    assert f"_SLOWBOAT_COMPLETE={shell}_complete" in made
