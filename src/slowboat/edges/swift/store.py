@@ -13,7 +13,9 @@ import hashlib
 import io
 import json
 import secrets
+import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from slowboat.core.errors import Refused, SlowboatError, Transient
@@ -261,13 +263,15 @@ class SwiftStore:
         ]
         text = json.dumps(rows).encode()
         joined = "".join(part.md5 for part in parts).encode()
+        whole = hashlib.md5(joined, usedforsecurity=False).hexdigest()
         return await self._send(
             name,
             io.BytesIO(text),
             len(text),
             verb="SLO",
             segments=segments,
-            expected=hashlib.md5(joined, usedforsecurity=False).hexdigest(),
+            etag=whole,
+            expected=whole,
             expires_after=expires_after,
             query="multipart-manifest=put",
         )
@@ -301,7 +305,7 @@ class SwiftStore:
             made = line.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
             if made.md5 != (expected or body.md5):
                 raise statuses.error(statuses.STATUSES["*", 422], asked)
-            return made
+            return replace(made, expires=time.time() + expires_after) if expires_after else made
 
         async with self._bodies:
             try:
@@ -400,11 +404,15 @@ def _worth_another(problem: BaseException) -> bool:
 
 
 def _named(name: str) -> str:
-    """A name that Swift can hold: UTF-8, and not empty.
+    """A name that Swift can hold and HTTP libraries leave alone.
+
+    It is UTF-8, not empty, and no part of its path is "." or "..": those are resolved away before a request is sent
+    (RFC 3986, 5.2.4), and another object would be meant.
 
     Raises:
         Refused: code "bad-name".
     """
-    if not name or any("\ud800" <= char <= "\udfff" for char in name):
+    surrogate = any("\ud800" <= char <= "\udfff" for char in name)
+    if not name or surrogate or not {".", ".."}.isdisjoint(name.split("/")):
         raise Refused(f"the name {name!r} cannot be one of an object", hint="Rename the file", code="bad-name")
     return name
