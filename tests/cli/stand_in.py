@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from typing import TYPE_CHECKING
 
-from slowboat.core.errors import NeedsUser
 from slowboat.core.words import Activity, HandoverState, ManagerReport, MigrationReport, Reason
 from slowboat.edges.bus.service import Service
+
+if TYPE_CHECKING:
+    from slowboat.core.errors import NeedsUser
 
 FULL = "full 2026-11-01 12:00"
 PLAN = [

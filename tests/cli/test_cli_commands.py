@@ -311,7 +311,8 @@ sys.exit(main())
         (["daemon", "--config", "/x"], "/x []"),
         (["daemon", "--config=/x"], "/x "),
     ):
-        ran = subprocess.run([sys.executable, "-c", code, *words], env=environment(""), capture_output=True, text=True)
+        argv = [sys.executable, "-c", code, *words]
+        ran = subprocess.run(argv, env=environment(""), capture_output=True, text=True, check=False)
         assert ran.returncode == 78
         assert ran.stdout.startswith(told)
 
@@ -322,12 +323,12 @@ async def test_bash_completes_commands_and_names(session_bus, tmp_path):
     shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m slowboat "$@"\n')
     shim.chmod(0o755)
     script = ROOT / "contrib/completions/slowboat.bash"
-    ask = f'. {script}; COMP_WORDS=({{}}); COMP_CWORD=$((${{{{#COMP_WORDS[@]}}}}-1)); _slowboat_completion slowboat; echo "${{{{COMPREPLY[@]}}}}"'
+    finish = '_slowboat_completion slowboat; echo "${COMPREPLY[@]}"'
     async with daemon(session_bus):
         told = []
         for words in ("slowboat pa", "slowboat resume la", "slowboat completion f"):
             process = await asyncio.create_subprocess_exec(
-                "bash", "-c", ask.format(words),
+                "bash", "-c", f". {script}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); {finish}",
                 env=environment(session_bus, PATH=f"{tmp_path}:{os.environ['PATH']}"), stdout=asyncio.subprocess.PIPE,
             )  # fmt: skip
             async with asyncio.timeout(30):
