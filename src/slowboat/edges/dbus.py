@@ -440,8 +440,9 @@ class Connection:
             unix_fds=list(fds),
             flags=MessageFlag.NONE if start else MessageFlag.NO_AUTOSTART,
             serial=self._wire.next_serial(),
-            **({"interface": interface} if interface else {}),
         )
+        if interface:
+            message.interface = interface
         reply = await self._exchange(message, timeout, f"{member} of {destination}")
         if reply.message_type is MessageType.ERROR:
             _close_all(reply.unix_fds)

@@ -1,0 +1,169 @@
+"""Desktop notifications.
+
+Knows the notification service (https://specifications.freedesktop.org/notification-spec/latest/); must not know
+when something is worth telling. A notice waits for a service that is not there yet; of one key only the newest
+is kept, and it replaces what is on the screen of that key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import html
+import logging
+from typing import TYPE_CHECKING, Final
+
+from slowboat.edges.dbus import BusError, Connection, Variant
+
+if TYPE_CHECKING:
+    from slowboat.core.words import Notice
+
+log = logging.getLogger(__name__)
+
+NAME: Final = "org.freedesktop.Notifications"
+PATH: Final = "/org/freedesktop/Notifications"
+
+DESKTOP_ENTRY: Final = "io.github.slowboat.Slowboat1"
+"""The desktop file that the notification service takes name, icon and the user's settings from."""
+
+FIRST_RETRY: Final = 30.0
+LAST_RETRY: Final = 3600.0
+"""Seconds between tries to start a service that is not there; one that appears is used at once."""
+
+NORMAL, CRITICAL = (
+    1,
+    2,
+)  # urgency levels, https://specifications.freedesktop.org/notification-spec/latest/urgency-levels.html
+SERVERS_CHOICE: Final = -1  # of how long it is shown
+
+
+class Notifications:
+    """Shows notices on the desktop. Fulfils `engine.ports.Notifier`; `run` must be running for anything to be seen."""
+
+    def __init__(self, *, address: str = "", first_retry: float = FIRST_RETRY) -> None:
+        """Touches nothing yet.
+
+        Args:
+            address: another bus than the session's.
+            first_retry: seconds until the second try; they double from then on.
+        """
+        self._address = address
+        self._first_retry = first_retry
+        self._connection: Connection | None = None
+        self._waiting: dict[str, Notice] = {}
+        self._withdrawn: set[str] = set()
+        self._showing = ""
+        self._news = asyncio.Event()
+        self._appeared = asyncio.Event()
+        self._owner = ""
+        self._capabilities: frozenset[str] = frozenset()
+        self._ids: dict[str, int] = {}
+
+    def tell(self, notice: Notice) -> None:
+        """Shows a notice now, or once somebody can show it; never raises."""
+        self._withdrawn.discard(notice.key)
+        self._waiting[notice.key] = notice
+        self._news.set()
+
+    def withdraw(self, key: str) -> None:
+        """Takes back what was told of a key and holds no longer; never raises."""
+        self._waiting.pop(key, None)
+        if key in self._ids or key == self._showing:
+            self._withdrawn.add(key)
+            self._news.set()
+
+    async def run(self) -> None:
+        """Delivers what is told until cancelled; idle as long as there is nothing."""
+        retry = self._first_retry
+        try:
+            while True:
+                await self._news.wait()
+                try:
+                    await self._deliver()
+                    retry = self._first_retry
+                except BusError as error:
+                    log.debug("nobody can show %d notices now: %s", len(self._waiting), error)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(retry):
+                            await self._appeared.wait()
+                    retry = min(retry * 2, LAST_RETRY)
+        finally:
+            if self._connection is not None:
+                await self._connection.close()
+
+    async def _deliver(self) -> None:
+        """Everything that waits; what was delivered waits no more, whatever happens to the rest."""
+        self._appeared.clear()
+        connection = await self._connected()
+        await self._meet(connection)
+        while self._withdrawn:
+            await self._close(connection, self._withdrawn.pop())
+        while self._waiting:
+            key = self._showing = next(iter(self._waiting))
+            notice = self._waiting.pop(key)
+            try:
+                self._ids[key] = await self._show(connection, notice)
+            except BusError:
+                if key not in self._withdrawn:
+                    self._waiting.setdefault(key, notice)  # unless a newer one was told meanwhile
+                raise
+            finally:
+                self._showing = ""
+        if not self._withdrawn:
+            self._news.clear()
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or not self._connection.connected:
+            self._connection = await Connection.open(address=self._address)
+            self._owner = ""  # a new bus counts its names from the start: the same one is somebody else
+            await self._connection.watch_name(NAME, self._owner_changed)
+        return self._connection
+
+    def _owner_changed(self, owner: str) -> None:
+        if owner:
+            self._appeared.set()
+
+    async def _meet(self, connection: Connection) -> None:
+        """Starts the service where there is none, and asks a new one what it can do; its ids are its own."""
+        owner = await connection.owner(NAME)
+        if owner and owner == self._owner:
+            return
+        (capabilities,) = await connection.call(NAME, PATH, NAME, "GetCapabilities")
+        self._capabilities = frozenset(capabilities)
+        self._owner = await connection.owner(NAME)
+        self._ids.clear()
+        self._withdrawn.clear()
+
+    async def _show(self, connection: Connection, notice: Notice) -> int:
+        title, body = notice.title, notice.body
+        if "body" not in self._capabilities:
+            title, body = f"{title}: {body}", ""
+        if "body-markup" in self._capabilities:
+            body = html.escape(body, quote=False)
+        hints = {
+            "urgency": Variant("y", CRITICAL if notice.urgent else NORMAL),
+            "category": Variant("s", "transfer.error" if notice.urgent else "transfer.complete"),
+            "desktop-entry": Variant("s", DESKTOP_ENTRY),
+        }
+        icon = "dialog-warning" if notice.urgent else "emblem-default"  # names of every icon theme
+        # No actions: there is no window of ours that one could open.
+        (number,) = await connection.call(
+            NAME,
+            PATH,
+            NAME,
+            "Notify",
+            "susssasa{sv}i",
+            "slowboat",
+            self._ids.get(notice.key, 0),
+            icon,
+            title,
+            body,
+            [],
+            hints,
+            SERVERS_CHOICE,
+        )
+        return int(number)  # not always the one that was to be replaced
+
+    async def _close(self, connection: Connection, key: str) -> None:
+        with contextlib.suppress(BusError):  # dismissed already
+            await connection.call(NAME, PATH, NAME, "CloseNotification", "u", self._ids.pop(key, 0))
