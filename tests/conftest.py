@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from realparts.daemon_process import Daemon, daemon_on
 from realparts.drive import Drive, make_chain
 from realparts.duplicity import DEBIANS, NEWEST, Duplicity, installed_duplicity
+from realparts.notification_service import Notifications, running_notifications
 from realparts.presence import program
 from realparts.private_bus import PrivateBus, running_bus
 from realparts.swift_server import SwiftServer, running_swift
@@ -123,3 +125,17 @@ def each_chain(request: pytest.FixtureRequest, tmp_path: Path, duplicity: Duplic
     prefix = "pre-" if request.param == "prefixed" else ""
     style = replace(duplicity, encrypted=request.param == "encrypted", file_prefix=prefix)
     return make_chain(style, tmp_path / "made")
+
+
+@pytest.fixture
+def daemon(session_bus: str, tmp_path: Path) -> Iterator[Daemon]:
+    """The real daemon on this test's session bus, without a system bus; configured and started by the test."""
+    with daemon_on(session_bus, tmp_path / "daemon-home") as process:
+        yield process
+
+
+@pytest.fixture
+def notifications(session_bus: str, tmp_path: Path) -> Iterator[Notifications]:
+    """A desktop notification service on this test's session bus, and what it has shown."""
+    with running_notifications(session_bus, tmp_path) as shown:
+        yield shown
