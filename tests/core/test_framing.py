@@ -1,0 +1,326 @@
+"""Framing: real files of gpg, gzip, tar and manifests are whole; wherever they are cut, that is seen."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import random
+import subprocess
+import tarfile
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from slowboat.core import names
+from slowboat.core.framing import Framing
+from slowboat.core.names import NameKind
+from slowboat.core.words import SetId
+
+calm = settings(deadline=None)
+
+FULL = SetId(1294938577, 1294938577)
+GPG = names.make(NameKind.SIGNATURES, FULL, suffix=".gpg").name
+P7M = names.make(NameKind.SIGNATURES, FULL, suffix=".p7m").name
+GZ = names.make(NameKind.SIGNATURES, FULL, suffix=".gz").name
+TAR = names.make(NameKind.VOLUME, FULL, volume=1).name
+MANIFEST = names.make(NameKind.MANIFEST, FULL).name
+
+
+def wrong(name: str, content: bytes, block: int = 1 << 16) -> str:
+    framing = Framing(name)
+    for place in range(0, len(content), block):
+        framing.feed(content[place : place + block])
+    return framing.finish()
+
+
+def noise(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+def manifest_text(volumes: int) -> bytes:
+    lines = [b"Hostname vm", b"Localdir /"]
+    for number in range(1, volumes + 1):
+        lines += [b"Volume %d:" % number, b"    StartingPath   a  ", b"    EndingPath     b  "]
+        lines += [b"    Hash SHA1 %040x" % number]
+    return b"\n".join(lines) + b"\n"
+
+
+# --- what is whole ------------------------------------------------------------------------------------
+
+
+@calm
+@given(st.binary(max_size=300), st.integers(1, 300))
+@example(b"", 1)
+def test_gzip_is_whole_however_it_is_fed(content, block):
+    packed = gzip.compress(content)
+    assert wrong(GZ, packed, block) == ""
+    assert wrong(GZ, packed + packed + b"\0" * 7, block) == ""
+
+
+def test_gzip_that_inflates_beyond_one_step():
+    packed = gzip.compress(b"\0" * 5_000_000 + noise(100_000))
+    for block in (len(packed), 4096, 511):
+        assert wrong(GZ, packed, block) == ""
+
+
+def test_a_tar_archive_and_a_plain_manifest_are_whole():
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        member = tarfile.TarInfo("x")
+        member.size = 1000
+        archive.addfile(member, io.BytesIO(noise(1000)))
+    assert wrong(TAR, stream.getvalue()) == ""
+    for block in (1, 7, 100_000):
+        assert wrong(MANIFEST, manifest_text(20), block) == ""
+
+
+def test_of_other_files_nothing_can_be_said():
+    assert wrong("README", b"hello") == ""
+
+
+@pytest.mark.parametrize("name", [GPG, P7M, GZ, TAR, MANIFEST, "README", "df.lez101.m.g", "dfs.lez101.st.z"])
+def test_an_empty_file_is_never_whole(name):
+    assert wrong(name, b"") == "is empty"
+
+
+# --- gpg ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gpg(tmp_path_factory: pytest.TempPathFactory):
+    """Runs the real gpg in a home of its own."""
+    # gpg-agent's socket needs a short path.
+    home = tmp_path_factory.mktemp("g")
+    home.chmod(0o700)
+    environment = {"PATH": os.environ["PATH"], "GNUPGHOME": str(home), "HOME": str(home)}
+
+    def run(*options: str, content: bytes) -> bytes:
+        command = [
+            "gpg",
+            "--batch",
+            "--quiet",
+            "--no-tty",
+            "--s2k-count",
+            "1024",
+            "--pinentry-mode",
+            "loopback",
+            "--passphrase",
+            "x",
+            *options,
+        ]
+        return subprocess.run(command, input=content, env=environment, check=True, capture_output=True).stdout
+
+    yield run
+    subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False, capture_output=True)
+
+
+SIZES = [0, 200, 100_000]
+
+
+@pytest.mark.needs("gpg", "gpgconf")
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "options",
+    [("-c",), ("-c", "--compress-algo", "none"), ("-c", "--rfc2440"), ("-c", "--cipher-algo", "3DES")],
+    ids=" ".join,
+)
+def test_what_gpg_writes_is_whole_and_every_cut_is_seen(gpg, options, size):
+    packed = gpg(*options, content=noise(size))
+    assert wrong(GPG, packed) == ""
+    assert wrong(GPG, packed, 7) == ""
+    cuts = {*range(min(len(packed), 100)), *range(len(packed) - 50, len(packed)), *boundaries(packed)}
+    for cut in sorted(each for each in cuts if 0 < each < len(packed)):
+        assert wrong(GPG, packed[:cut]) == "ends too early", cut
+    assert wrong(GPG, packed + b"\0") == "holds something else than OpenPGP packets"
+    assert wrong(GPG, packed + packed) == "goes on after its end"
+
+
+def boundaries(packed: bytes) -> set[int]:
+    """Where the packets and partial bodies of gpg's output begin and end, each with its neighbours."""
+    found: set[int] = set()
+    place = 2 + packed[1]  # the packet of the session key: old format, one octet of length
+    found |= {place - 1, place, place + 1}
+    place += 1
+    while place < len(packed):
+        first = packed[place]
+        if not 224 <= first < 255:
+            break
+        place += 1 + (1 << (first & 31))
+        found |= {place - 1, place, place + 1, place + 2}
+    return found
+
+
+@pytest.mark.needs("gpg", "gpgconf")
+def test_a_public_key_message_armour_and_a_signature(gpg):
+    gpg("--quick-gen-key", "--yes", "boat@example.org", "future-default", "default", "never", content=b"")
+    to_boat = ("-e", "--trust-model", "always", "-r", "boat@example.org")
+    packed = gpg(*to_boat, content=noise(50_000))
+    assert wrong(GPG, packed) == ""
+    assert wrong(GPG, packed[:-1]) == "ends too early"
+    armoured = gpg(*to_boat, "--armor", content=noise(5_000))
+    assert wrong(GPG, armoured, 1000) == ""
+    assert wrong(GPG, armoured, 1) == ""
+    for cut in range(1, len(armoured) - 1, 97):
+        assert wrong(GPG, armoured[:cut]) != ""
+    signature = gpg("--detach-sign", "-u", "boat@example.org", content=b"x")
+    assert wrong(GPG, signature) == "holds an OpenPGP packet of type 2, which is no encrypted data"
+
+
+# --- OpenPGP by hand: what gpg does not write any more --------------------------------------------------
+
+KEY = b"\x8c\x0d" + b"\x04\x09\x03\x02" + bytes(8) + b"\xff"  # type 3, old format
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xa4\x05hello", id="old, one octet"),
+        pytest.param(b"\xa5\x00\x05hello", id="old, two octets"),
+        pytest.param(b"\xa6\x00\x00\x00\x05hello", id="old, four octets"),
+        pytest.param(b"\xd2\x05hello", id="new, one octet"),
+        pytest.param(b"\xd2\xc0\x00" + bytes(192), id="new, two octets"),
+        pytest.param(b"\xd2\xff\x00\x00\x00\x05hello", id="new, five octets"),
+        pytest.param(b"\xd2\xe9" + bytes(512) + b"\xe0a\x00", id="new, partial"),
+        pytest.param(b"\xd4\x05hello", id="GnuPG's OCB"),
+        pytest.param(b"\xca\x03PGP\xd2\x05hello", id="a marker before"),
+    ],
+)
+def test_every_spelling_of_a_length(data):
+    content = KEY + data
+    assert wrong(GPG, content) == wrong(GPG, content, 1) == ""
+    for cut in range(1, len(content)):
+        assert wrong(GPG, content[:cut], 1) == "ends too early", cut
+    assert wrong(GPG, content + KEY) == "goes on after its end"
+
+
+def test_a_body_of_no_length_goes_to_the_end_of_the_file():
+    assert wrong(GPG, KEY + b"\xa7" + noise(1000)) == ""
+
+
+@pytest.mark.parametrize("content", [b"\0" * 100, b"<html>", b"PK\x03\x04", KEY + b"\0\0\0", gzip.compress(b"x")])
+def test_other_content_is_no_openpgp(content):
+    assert wrong(GPG, content) != ""
+
+
+@calm
+@given(st.binary(min_size=1), st.integers(1, 20), st.sampled_from([GPG, P7M, GZ, TAR, MANIFEST]))
+def test_any_bytes_are_taken_and_blocks_do_not_matter(content, block, name):
+    assert wrong(name, content, block) == wrong(name, content, 1)
+
+
+# --- CMS ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\x30\x05\x04\x03abc", id="definite"),
+        pytest.param(b"\x30\x81\xc8" + bytes(200), id="long definite"),
+        pytest.param(b"\x30\x80\x04\x03abc\x00\x00", id="indefinite"),
+        pytest.param(b"\x30\x80\xa0\x80\x24\x80\x04\x02ab\x04\x01c\0\0\0\0\x30\x03abc\0\0", id="nested"),
+        pytest.param(b"\x30\x80\xbf\x81\x01\x80\x04\x00\0\0\0\0", id="a long tag"),
+        pytest.param(b"\x30\x00", id="nothing in it"),
+    ],
+)
+def test_cms_ends_where_it_says(content):
+    assert wrong(P7M, content) == wrong(P7M, content, 1) == ""
+    for cut in range(1, len(content)):
+        assert wrong(P7M, content[:cut], 1) == "ends too early", cut
+    assert wrong(P7M, content + b"\0") == "goes on after its end"
+
+
+@pytest.mark.parametrize("content", [b"\x04\x03abc", b"hello", b"\x30\x80\x04\x80"])
+def test_other_content_is_no_cms(content):
+    assert wrong(P7M, content) == "holds something else than a CMS structure"
+
+
+PEM = b"-----BEGIN PKCS7-----\nMIAG\n-----END PKCS7-----\n"
+
+
+def test_pem():
+    assert wrong(P7M, PEM) == wrong(P7M, PEM, 1) == ""
+    assert wrong(P7M, PEM[:-8]) == "ends too early"
+    assert wrong(P7M, PEM + b"more\n") == "ends too early"
+    assert wrong(P7M, b"- a list\n- of things\n") == "holds something else than encrypted data"
+
+
+# --- damage -------------------------------------------------------------------------------------------
+
+
+@calm
+@given(st.integers(1, 2999))
+def test_every_cut_of_a_gzip_file_is_seen(place):
+    packed = gzip.compress(noise(2970))
+    assert len(packed) > 2990
+    assert wrong(GZ, packed[: min(place, len(packed) - 1)]) == "ends too early"
+
+
+@calm
+@given(st.integers(10, 2980), st.integers(1, 255))
+@example(10, 8)  # padding between two fields: the one place where a flipped bit changes nothing
+def test_every_flipped_byte_that_matters_in_a_gzip_file_is_seen(place, flip):
+    content = noise(2970)
+    packed = bytearray(gzip.compress(content))
+    packed[place] ^= flip
+    if wrong(GZ, bytes(packed)) == "":
+        assert gzip.decompress(packed) == content
+
+
+def test_gzip_with_something_after_it():
+    packed = gzip.compress(b"x")
+    assert wrong(GZ, packed + b"\0\0more").startswith("is no sound gzip file")
+    assert wrong(GZ, packed + packed[:-1]) == "ends too early"
+    assert wrong(GZ, zlib.compress(b"x")).startswith("is no sound gzip file")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (manifest_text(3)[:-1], "ends too early"),
+        (manifest_text(3)[:-20], "ends too early"),
+        (manifest_text(3) + b"Volume 4:\n", "is no sound manifest: volume 4 has no StartingPath"),
+        (b"Hostname vm\nLocaldir /\n", "is no sound manifest: it lists no volumes"),
+        (b"Volume 2" + manifest_text(3).partition(b"Volume 2")[2], "is no sound manifest: its beginning is missing"),
+        (b"Volume 1" + manifest_text(3).partition(b"Volume 1")[2], "is no sound manifest: its beginning is missing"),
+        (b"Volume x:\n", "is no sound manifest: line 1: a volume without a number: 'Volume x:'"),
+        (b"\0" * 3_000_000, "has a line that is too long for a manifest"),
+    ],
+)
+def test_a_damaged_plain_manifest(content, expected):
+    assert wrong(MANIFEST, content) == expected
+
+
+def test_a_cut_tar_archive():
+    assert wrong(TAR, bytes(10_240 - 1)) == "ends too early"
+
+
+# --- memory -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [GPG, P7M, GZ, TAR])
+def test_memory_is_constant(name):
+    head = {
+        GPG: KEY + b"\xd2\xff\x7f\xff\xff\xff",
+        P7M: b"\x30\x80\x24\x80\x04\x84\x7f\xff\xff\xff",
+        GZ: gzip.compress(bytes(50_000_000)),
+        TAR: b"",
+    }[name]
+    body = b"" if name is GZ else bytes(1 << 16)
+    framing = Framing(name)
+    tracemalloc.start()
+    try:
+        framing.feed(head)
+        for _ in range(100):
+            framing.feed(body)
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_home_of_these_tests_is_nobodys():
+    assert not (Path.home() / ".gnupg").exists()
