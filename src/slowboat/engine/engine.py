@@ -111,10 +111,11 @@ class Engine:
 
     def world_changed(self) -> None:
         """A watch has news: network, power, sleep, holds, the clock."""
-        permit = policy.permit(self.conditions(), self._rules, self._now())
-        if permit.rate != self._rate:
-            self._rate = permit.rate
-            self._set_rate(permit.rate)
+        rates = [self._permit(name).rate for name in self._migrations]
+        rate = None if None in rates else max((rate for rate in rates if rate is not None), default=0)
+        if rate != self._rate:
+            self._rate = rate
+            self._set_rate(rate)
         online = self.conditions().network.connectivity >= Connectivity.LIMITED
         returned, self._was_online = online and not self._was_online, online
         for migration in self._migrations.values():

@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from slowboat.edges.swift.credentials import Credentials
 from slowboat.edges.swift.store import SwiftStore
+from slowboat.edges.swift.throttle import Throttle
 
-__all__ = ["Credentials", "SwiftStore"]
+__all__ = ["Credentials", "SwiftStore", "Throttle"]

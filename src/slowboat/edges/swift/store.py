@@ -67,6 +67,7 @@ class SwiftStore:
         container: where the finished objects go; made on demand.
         connections: the most uploads at once.
         rate: bytes per second over all uploads; 0 stands still, None is without a cap.
+        throttle: shared with other stores, so that one rate holds over all of them; None: one of its own.
         patience: seconds between looks at whether a COPY whose answer was lost has been done.
     """
 
@@ -77,12 +78,13 @@ class SwiftStore:
         *,
         connections: int = 2,
         rate: int | None = None,
+        throttle: Throttle | None = None,
         patience: Sequence[float] = COPY_PATIENCE,
     ) -> None:
         self._credentials = credentials
         self._container = container
         self._patience = tuple(patience)
-        self._throttle = Throttle(rate)
+        self._throttle = throttle or Throttle(rate)
         self._keyring = Keyring(credentials)
         self._lanes = Lanes(connections + _SPARE_LANES, self._make_wire)
         self._bodies = asyncio.Semaphore(connections)
