@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from realparts.duplicity import Duplicity
 
+_CANARY = ".cache/deja-dup/metadata/README"
 _PROSE = "the boat is slow and the sea is wide but every volume comes ashore in the end"
 
 
@@ -60,7 +61,9 @@ class Drive:
         return copy
 
 
-def make_chain(duplicity: Duplicity, folder: Path, *, incs: int = 2, size: int = 5_000_000, seed: int = 1) -> Drive:
+def make_chain(
+    duplicity: Duplicity, folder: Path, *, incs: int = 2, size: int = 5_000_000, seed: int = 1, canary: bool = True
+) -> Drive:
     """Makes data in `folder`/data and backs it up to `folder`/drive: one full, then `incs` incrementals.
 
     The backups are dated a day apart, the newest an hour ago, so that a next one at the real time comes after them.
@@ -69,12 +72,13 @@ def make_chain(duplicity: Duplicity, folder: Path, *, incs: int = 2, size: int =
         duplicity: says how: volsize, encrypted, file_prefix.
         size: bytes of the data at the full backup, most of them incompressible.
         seed: other seeds make other data.
+        canary: whether there is the file that Deja Dup reads back after each backup.
     """
     data, drive, chance = folder / "data", folder / "drive", random.Random(seed)
     drive.mkdir(parents=True)
     url = f"file://{drive}"
     newest = int(folder.stat().st_mtime) - 3600
-    make_data(data, size, chance)
+    make_data(data, size, chance, canary=canary)
     duplicity.full(data, url, "--current-time", str(newest - incs * 86400))
     for number in range(1, incs + 1):
         when = newest - (incs - number) * 86400
@@ -83,7 +87,7 @@ def make_chain(duplicity: Duplicity, folder: Path, *, incs: int = 2, size: int =
     return Drive(drive, url, data, duplicity)
 
 
-def make_data(data: Path, size: int, chance: random.Random) -> None:
+def make_data(data: Path, size: int, chance: random.Random, *, canary: bool = True) -> None:
     """About `size` bytes of what a home holds: films, notes, empty files, links, names with blanks and umlauts."""
     photos, notes = data / "Bilder/Sommer ☀", data / "notes"
     photos.mkdir(parents=True)
@@ -101,10 +105,9 @@ def make_data(data: Path, size: int, chance: random.Random) -> None:
     (notes / "link").symlink_to("note-0.txt")
     (notes / "note-1.txt").chmod(0o600)
     (data / "empty folder").mkdir()
-    # What Deja Dup reads back after each backup: https://gitlab.gnome.org/World/deja-dup (OperationVerify)
-    canary = data / ".cache/deja-dup/metadata"
-    canary.mkdir(parents=True)
-    (canary / "README").write_text("made by the test's first backup\n")
+    if canary:  # Deja Dup's OperationVerify reads it back: https://gitlab.gnome.org/World/deja-dup
+        (data / _CANARY).parent.mkdir(parents=True)
+        (data / _CANARY).write_text("made by the test's first backup\n")
 
 
 def change_data(data: Path, size: int, chance: random.Random, when: float | None = None) -> None:
@@ -119,8 +122,9 @@ def change_data(data: Path, size: int, chance: random.Random, when: float | None
         data / f"new-{day}.bin": chance.randbytes(size),
         data / "notes/note-2.txt": _prose(chance, 3000).encode(),
         film: film.read_bytes() + chance.randbytes(size // 10),
-        data / ".cache/deja-dup/metadata/README": f"made by the test on day {day}\n".encode(),
     }
+    if (data / _CANARY).exists():
+        contents[data / _CANARY] = f"made by the test on day {day}\n".encode()
     for path, content in contents.items():
         path.write_bytes(content)
         os.utime(path, None if when is None else (when, when))
