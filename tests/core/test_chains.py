@@ -383,7 +383,7 @@ def test_older_orphans_keep_nobody_back():
 
 def test_the_order_of_a_whole_folder():
     inventory = chains.take_inventory([*FOLDER, *whole(full(-9))])
-    items = chains.adopt(inventory, MANIFESTS, canary=[(b"b", b"x")])
+    items = chains.adopt(inventory, {**MANIFESTS, full(-9): manifest()}, canary=[(b"b", b"x")])
     assert names_of(items) == [
         "duplicity-full-signatures.20110113T170937Z.sigtar.gpg",
         "duplicity-new-signatures.20110113T170937Z.to.20110114T170937Z.sigtar.gpg",

@@ -120,12 +120,12 @@ class _Gzip:
     def _inflate(self, block: bytes) -> bytes:
         """Goes through a member's share of `block` and gives back what comes after it."""
         while True:
-            inflated = self._member.decompress(block, _INFLATED)
+            self._member.decompress(block, _INFLATED)
             if self._member.eof:
                 self._inside = False
                 return self._member.unused_data
             block = self._member.unconsumed_tail
-            if not block and len(inflated) < _INFLATED:
+            if not block:  # the end of a member is never among what zlib still holds: its checksum comes after
                 return b""
 
     def finish(self) -> None:
