@@ -1,0 +1,244 @@
+"""The secret of a cloud: from systemd's credentials, the Secret Service, a private file, or the environment.
+
+Knows where secrets are kept and that nobody else may read them; must not know what they open. It never asks:
+the daemon runs unattended. No secret is in any error, log line or repr.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from slowboat.core.errors import NeedsUser
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SERVICE = "slowboat"
+"""The application's name on its entries in the Secret Service."""
+
+MOST_BYTES = 64 * 1024
+"""No key is longer; whoever names a backup volume as `key_file` hears of it."""
+
+_ENV_NAMES = ("OS_APPLICATION_CREDENTIAL_SECRET", "OS_PASSWORD")
+
+
+class Secret:
+    """A text that shows itself only when told to: `reveal()`."""
+
+    __slots__ = ("__text",)
+
+    def __init__(self, text: str) -> None:
+        self.__text = text
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return self.__text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.__text == self.__text
+
+    def __hash__(self) -> int:
+        return hash(self.__text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not to be stored")
+
+
+def attributes_of(cloud: str) -> dict[str, str]:
+    """The attributes by which a cloud's entry in the Secret Service is found and stored."""
+    return {"application": SERVICE, "cloud": cloud}
+
+
+def secret_of(cloud: str, key_file: Path | None = None, environment: Mapping[str, str] | None = None) -> Secret:
+    """The secret of a cloud. Blocking: the Secret Service is asked over D-Bus.
+
+    In this order: `$CREDENTIALS_DIRECTORY/<cloud>` (systemd's LoadCredential=), the Secret Service, `key_file`
+    or `$XDG_CONFIG_HOME/slowboat/secrets/<cloud>`; for the cloud "env" the variables ST_KEY, OS_PASSWORD or
+    OS_APPLICATION_CREDENTIAL_SECRET and nothing else. A file that the user named comes before the Secret Service.
+
+    Args:
+        cloud: the cloud's name in the settings.
+        key_file: where the user says that it stands, or None.
+        environment: os.environ, if not given.
+
+    Raises:
+        NeedsUser: there is none ("no-secret"), the keyring is locked ("secret-locked"), or the file is not
+            private or cannot be read ("secret-file").
+    """
+    environment = os.environ if environment is None else environment
+    if cloud == "env":
+        return _from_environment(environment)
+    given = environment.get("CREDENTIALS_DIRECTORY", "")
+    if given and (found := _read(Path(given) / cloud)) is not None:
+        return found
+    if key_file is not None:
+        return _private(key_file) or _absent(cloud, f"{key_file} does not exist", f"Write the key to {key_file}")
+    file = _secrets_folder(environment) / cloud
+    if (found := _from_service(cloud)) is not None or (found := _private(file)) is not None:
+        return found
+    return _absent(
+        cloud,
+        "none was stored",
+        f"Run `slowboat setup`, or write it to {file} and then: chmod 600 {file}",
+    )
+
+
+def _absent(cloud: str, why: str, hint: str) -> NoReturn:
+    raise NeedsUser(f"There is no password or key for the cloud {cloud}: {why}", hint=hint, code="no-secret")
+
+
+def _from_environment(environment: Mapping[str, str]) -> Secret:
+    wanted = ("ST_KEY",) if environment.get("ST_AUTH") and environment.get("ST_USER") else _ENV_NAMES
+    for name in wanted:
+        if environment.get(name):
+            return Secret(environment[name])
+    return _absent("env", f"{wanted[-1]} is not set", f"Set {wanted[-1]}")
+
+
+def _secrets_folder(environment: Mapping[str, str]) -> Path:
+    given = Path(environment.get("XDG_CONFIG_HOME", ""))
+    home = given if given.is_absolute() else Path(environment.get("HOME") or "~").expanduser() / ".config"
+    return home / "slowboat" / "secrets"
+
+
+# -- files -----------------------------------------------------------------------------------------------
+
+
+def _private(path: Path) -> Secret | None:
+    """The secret in a file that only its owner may read; None where there is no such file."""
+    return _read(path, private=True)
+
+
+def _read(path: Path, *, private: bool = False) -> Secret | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as file:
+            found = os.fstat(file.fileno())
+            if private:
+                _must_be_private(path, found)
+            raw = file.read(MOST_BYTES + 1) if stat.S_ISREG(found.st_mode) else b""
+        text = raw.decode().rstrip("\r\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        _unfit(path, f"cannot be read: {os.strerror(error.errno or 0)}", "Make it a file that you may read")
+    except UnicodeDecodeError:
+        _unfit(path, "is not UTF-8 text", "Write the key into it, and nothing else")
+    if not text or "\n" in text or "\0" in text or len(raw) > MOST_BYTES:
+        _unfit(path, "does not hold one line of text", "Write the key into it, and nothing else")
+    return Secret(text)
+
+
+def _must_be_private(path: Path, found: os.stat_result) -> None:
+    if found.st_uid not in {os.geteuid(), 0}:
+        _unfit(path, "belongs to somebody else", f"Make it yours: chown {os.geteuid()} {path}")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        _unfit(path, "can be read by others", f"Close it: chmod 600 {path}")
+
+
+def _unfit(path: Path, what: str, hint: str) -> NoReturn:
+    raise NeedsUser(f"The secret file {path} {what}", hint=hint, code="secret-file") from None
+
+
+# -- the Secret Service ----------------------------------------------------------------------------------
+
+
+def _from_service(cloud: str) -> Secret | None:
+    """The entry in the Secret Service, or None where there is no such service or entry.
+
+    https://specifications.freedesktop.org/secret-service/
+
+    Raises:
+        NeedsUser: it is there but locked; nobody is asked to unlock it (code "secret-locked").
+    """
+    service = _secretstorage()
+    if service is None:
+        return None
+    try:
+        connection = service.dbus_init()
+    except Exception:  # noqa: BLE001 (no bus, no service, a broken one: in each case there is none for us)
+        return None
+    try:
+        entries = list(service.search_items(connection, attributes_of(cloud)))
+        open_ones = [entry for entry in entries if not entry.is_locked()]
+        found = open_ones[0].get_secret().decode() if open_ones else None
+    except Exception:  # noqa: BLE001 (likewise)
+        return None
+    finally:
+        connection.close()
+    if found is None and entries:
+        raise NeedsUser(
+            f"The keyring that holds the password or key for the cloud {cloud} is locked",
+            hint="Unlock it, for instance by logging in to your desktop",
+            code="secret-locked",
+        )
+    return Secret(found) if found else None
+
+
+def _secretstorage() -> Any:  # noqa: ANN401 (an optional package; it is not there for the type checker either)
+    try:
+        return importlib.import_module("secretstorage")
+    except ImportError:
+        return None
+
+
+def store(cloud: str, secret: Secret) -> None:
+    """Stores a cloud's secret in the Secret Service; the desktop may ask the user to unlock it. Blocking.
+
+    Raises:
+        NeedsUser: there is no Secret Service here, or it said no (code "no-secret-service").
+    """
+    service = _secretstorage()
+    try:
+        if service is None:
+            raise LookupError("the Python package secretstorage is not installed")
+        connection = service.dbus_init()
+        try:
+            collection = service.get_default_collection(connection)
+            if collection.is_locked() and collection.unlock():
+                raise LookupError("it stayed locked")
+            label = f"slowboat: {cloud}"
+            collection.create_item(label, attributes_of(cloud), secret.reveal().encode(), replace=True)
+        finally:
+            connection.close()
+    except Exception as error:
+        raise NeedsUser(
+            f"The desktop's keyring does not take the secret: {type(error).__name__}",
+            hint=f"Keep it in a private file instead: {_secrets_folder(os.environ) / cloud}",
+            code="no-secret-service",
+        ) from None
+
+
+def store_in_file(cloud: str, secret: Secret, environment: Mapping[str, str] | None = None) -> Path:
+    """Stores a cloud's secret in a file that only the user may read, in place of any older one.
+
+    Raises:
+        NeedsUser: it cannot be written (code "secret-file").
+    """
+    folder = _secrets_folder(os.environ if environment is None else environment)
+    path, fresh = folder / cloud, folder / f".{cloud}.new"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(secret.reveal() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        _unfit(path, f"cannot be written: {why}", f"Make {folder} a folder that you may write to")
+    return path

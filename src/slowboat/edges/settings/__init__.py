@@ -1,0 +1,23 @@
+"""The user's configuration: one TOML file, read whole, checked whole, and frozen.
+
+`shape` is what may stand in it, `amounts` how rates, sizes and hours are written, `lines` where a key stands in
+the text, `checks` what must hold beyond types, `reading` puts them together. docs/configuration.md tells the user.
+"""
+
+from slowboat.edges.settings.amounts import parse_rate, parse_size
+from slowboat.edges.settings.reading import EXAMPLE, config_path, load, parse, state_dir
+from slowboat.edges.settings.shape import ENV_CLOUD, Cloud, Migration, Settings
+
+__all__ = [
+    "ENV_CLOUD",
+    "EXAMPLE",
+    "Cloud",
+    "Migration",
+    "Settings",
+    "config_path",
+    "load",
+    "parse",
+    "parse_rate",
+    "parse_size",
+    "state_dir",
+]

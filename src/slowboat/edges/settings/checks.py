@@ -1,0 +1,329 @@
+"""From the file's tables to settings, and what must hold beyond types.
+
+Every check raises `Wrong` with the key it is about, what is wrong and what would be right; `reading` adds the
+file and the line.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from slowboat.core.conditions import NetworkRule, Rules
+from slowboat.core.schedule import Schedule, Window
+from slowboat.core.words import Target
+from slowboat.edges.settings.amounts import parse_days, parse_minute, parse_rate, parse_size
+from slowboat.edges.settings.shape import Cloud, Migration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from slowboat.core.conditions import Choice
+    from slowboat.core.schedule import Send
+    from slowboat.edges.settings.lines import Where
+    from slowboat.edges.settings.shape import (
+        Amount,
+        CloudTable,
+        MigrationTable,
+        NetworkTable,
+        PowerTable,
+        ScheduleTable,
+        TopTable,
+        WindowTable,
+    )
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Names of clouds and migrations: they stand in file names, D-Bus paths and commands."""
+
+CONTAINER_BYTES = 256 - len("_segments")
+"""Swift's longest container name is 256 bytes (max_container_name_length,
+https://docs.openstack.org/swift/latest/api/object_api_v1_overview.html), and ours has `_segments` beside it."""
+
+MOST_CONNECTIONS = 16
+"""More only take turns on one home uplink."""
+
+NETWORK_TYPES = ("wifi", "ethernet", "mobile", "vpn", "other", "default")
+
+
+class Wrong(Exception):
+    """Something in the file is wrong: the key's path, what is wrong with it, what would be right."""
+
+    def __init__(self, where: Where, what: str, right: str = "") -> None:
+        super().__init__(what)
+        self.where = where
+        self.what = what
+        self.right = right
+
+
+def _taken(where: Where, parse: Callable[[str | int], int], value: Amount) -> int:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise Wrong(where, str(error)) from None
+
+
+def checked_name(kind: str, name: str) -> None:
+    """A name that can stand in a path and a command."""
+    if NAME.fullmatch(name) is None:
+        raise Wrong(
+            (kind, name), f"{name!r} is no name for a {kind}", "Use letters, digits, - and _, at most 64 of them"
+        )
+
+
+# -- clouds ----------------------------------------------------------------------------------------------
+
+
+def cloud(name: str, table: CloudTable) -> Cloud:
+    """Checks one cloud's table."""
+    checked_name("cloud", name)
+    here = ("cloud", name)
+    private_url((*here, "auth_url"), table.auth_url)
+    if table.storage_url:
+        private_url((*here, "storage_url"), table.storage_url)
+    own_id = table.application_credential_id or table.application_credential_name
+    if not (table.user or table.user_id or table.application_credential_id):
+        missing = "a user with application_credential_name" if own_id else "a user"
+        raise Wrong(here, f"cloud {name} lacks {missing}", 'Add user = "..."')
+    version: dict[object, Literal[0, 1, 3]] = {None: 0, "1": 1, 1: 1, "3": 3, 3: 3}
+    return Cloud(
+        name=name,
+        auth_url=table.auth_url,
+        version=version[table.auth_version],
+        user=table.user,
+        user_id=table.user_id,
+        user_domain=table.user_domain,
+        user_domain_id=table.user_domain_id,
+        project=table.project,
+        project_id=table.project_id,
+        project_domain=table.project_domain,
+        project_domain_id=table.project_domain_id,
+        application_credential_id=table.application_credential_id,
+        application_credential_name=table.application_credential_name,
+        region=table.region,
+        interface=table.interface,
+        storage_url=table.storage_url,
+        cacert=str(folder((*here, "cacert"), table.cacert)) if table.cacert else "",
+        key_file=folder((*here, "key_file"), table.key_file) if table.key_file else None,
+    )
+
+
+def private_url(where: Where, url: str) -> None:
+    """Only https, and http to this very computer, may carry a password."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise Wrong(where, f"{where[-1]} is not an address", 'Write it like "https://example.com/auth/v1.0"')
+    if parts.username or parts.password:
+        raise Wrong(where, f"{where[-1]} holds a user or password", "Take it out; see docs/configuration.md")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise Wrong(where, f"{where[-1]} would send the password to {host} in clear text", "Use https://")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def folder(where: Where, text: str) -> Path:
+    """An absolute path; a leading ~ is the user's home."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        path = Path()
+    if not path.is_absolute() or "\0" in text:
+        raise Wrong(where, f"{text!r} is not an absolute path", 'Write it like "/media/backup/host" or "~/..."')
+    return path
+
+
+# -- migrations ------------------------------------------------------------------------------------------
+
+
+def migration(name: str, table: MigrationTable, clouds: Iterable[str]) -> Migration:
+    """Checks one migration's table."""
+    checked_name("migration", name)
+    here = ("migration", name)
+    container = _container((*here, "container"), table.container)
+    prefix = _prefix((*here, "prefix"), table.prefix)
+    return Migration(
+        name=name,
+        source=folder((*here, "source"), table.source),
+        source_url=_url((*here, "source_url"), table.source_url) if table.source_url else "",
+        target=Target(
+            _cloud_of(here, table.cloud, tuple(clouds)), container, prefix, _urls(here, table, container, prefix)
+        ),
+        archive_dir=folder((*here, "archive_dir"), table.archive_dir) if table.archive_dir else None,
+        file_prefix=table.file_prefix,
+        ask_first=table.handover == "ask",
+    )
+
+
+def _cloud_of(here: Where, wanted: str, clouds: tuple[str, ...]) -> str:
+    if wanted in clouds:
+        return wanted
+    if not wanted and len(clouds) == 1:
+        return clouds[0]
+    if not clouds:
+        raise Wrong((*here, "cloud"), "there is no cloud to send it to", "Add a table [cloud.mycloud]")
+    known = ", ".join(clouds)
+    what = f"there is no [cloud.{wanted}]" if wanted else f"{'.'.join(here)} does not say which cloud"
+    raise Wrong((*here, "cloud"), what, f"Known are: {known}")
+
+
+def _container(where: Where, text: str) -> str:
+    size = len(text.encode())
+    if "/" in text:
+        first, _, rest = text.strip("/").partition("/")
+        right = f'Write container = "{first}" and prefix = "{rest}"' if first and rest else "Leave the / out"
+        raise Wrong(where, f"{text!r} has a / in it", right)
+    if not text or text in {".", ".."} or "\0" in text:
+        raise Wrong(where, f"{text!r} is no name for a container", 'Write it like "backup"')
+    if size > CONTAINER_BYTES:
+        raise Wrong(where, f"a container's name of {size} bytes is too long", f"At most {CONTAINER_BYTES} fit")
+    return text
+
+
+def _prefix(where: Where, text: str) -> str:
+    parts = text.strip("/").split("/") if text.strip("/") else []
+    if any(part in {"", ".", ".."} or "\0" in part for part in parts):
+        raise Wrong(where, f"{text!r} is no prefix", 'Write it like "host" or "backups/host"')
+    return "".join(f"{part}/" for part in parts)
+
+
+def _url(where: Where, text: str) -> str:
+    if re.match(r"[A-Za-z0-9+.-]+://", text) is None:
+        raise Wrong(where, f"{text!r} is no URL", 'Write it as duplicity gets it, like "file:///media/backup/host"')
+    return text
+
+
+def _urls(here: Where, table: MigrationTable, container: str, prefix: str) -> tuple[str, ...]:
+    if table.target_url and table.target_urls:
+        raise Wrong((*here, "target_urls"), "target_url and target_urls are both set", "Keep one of them")
+    key = (*here, "target_urls" if table.target_urls else "target_url")
+    given = tuple(dict.fromkeys(table.target_urls or ([table.target_url] if table.target_url else [])))
+    for url in given:
+        _same_place(key, _url(key, url), container, prefix)
+    return given or (f"swift://{container}/{prefix}".rstrip("/"),)
+
+
+def _same_place(where: Where, url: str, container: str, prefix: str) -> None:
+    """A URL that leads elsewhere would get a cache for what is not there, and duplicity would throw it away."""
+    scheme, _, rest = url.partition("://")
+    ours = f"{container}/{prefix}".strip("/")
+    if scheme == "rclone":
+        rest = rest.rpartition(":")[2]
+    elif scheme not in {"swift", "cf+http"}:
+        return  # a kind that is not known here; the user will know
+    there = "/".join(part for part in rest.split("/") if part)  # duplicity folds slashes
+    if there != ours:
+        raise Wrong(where, f"{scheme}:// leads to {there}, but this migration goes to {ours}", "Make them agree")
+
+
+def distinct(migrations: Iterable[Migration]) -> None:
+    """Two chains in one place would be one broken chain."""
+    seen: dict[tuple[str, str, str], str] = {}
+    for one in migrations:
+        place = (one.target.cloud, one.target.container, one.target.prefix)
+        other = seen.setdefault(place, one.name)
+        if other != one.name:
+            raise Wrong(
+                ("migration", one.name),
+                f"the migrations {other} and {one.name} go to the same container and prefix",
+                "Give each its own prefix",
+            )
+
+
+# -- rules -----------------------------------------------------------------------------------------------
+
+
+def rules(
+    top: TopTable,
+    networks: Mapping[str, NetworkTable],
+    types: Mapping[str, NetworkTable],
+    schedule: tuple[ScheduleTable, tuple[WindowTable, ...]],
+    power: PowerTable,
+) -> Rules:
+    """Checks everything that the permit follows."""
+    if not 1 <= top.connections <= MOST_CONNECTIONS:
+        raise Wrong(("connections",), f"{top.connections} connections", f"Use 1 to {MOST_CONNECTIONS}")
+    if not 0 <= power.battery_min <= 100:
+        raise Wrong(("power", "battery_min"), f"{power.battery_min} is no percentage", "Use 0 to 100")
+    limit = _send(("limit",), top.limit)
+    if limit == "never":
+        raise Wrong(("limit",), "a limit that never sends anything", "Use `slowboat pause` instead")
+    for name in types:
+        if name not in NETWORK_TYPES:
+            right = f"Known are: {', '.join(NETWORK_TYPES)}"
+            raise Wrong(("network_type", name), f"{name!r} is no type of network", right)
+    by_type = {name: _network(("network_type", name), table) for name, table in types.items()}
+    otherwise = NetworkRule(send="spare") if limit == "spare" else NetworkRule()
+    default = by_type.pop("default", otherwise)
+    return Rules(
+        cap=limit if isinstance(limit, int) else None,
+        slow_rate=_taken(("slow",), parse_rate, top.slow),
+        require=top.require,
+        metered=_choice(top.send_when_metered),
+        vpn=_choice(top.send_on_vpn),
+        networks={name: _network(("network", name), table) for name, table in networks.items()},
+        types=by_type,
+        default=default,
+        schedule=_schedule(*schedule),
+        battery=power.battery,
+        battery_min=float(power.battery_min),
+        power_saver=power.power_saver,
+        game=power.game,
+    )
+
+
+def _choice(value: bool | Literal["slow"]) -> Choice:  # noqa: FBT001 (the file's own word)
+    if value == "slow":
+        return "slow"
+    return "go" if value else "never"
+
+
+def _send(where: Where, value: Amount) -> Send:
+    """A rate, or one of the words; "off" is no limit, as on the command line."""
+    match str(value).strip().lower():
+        case "never":
+            return "never"
+        case "spare":
+            return "spare"
+        case "go" | "off":
+            return "go"
+        case _:
+            return _taken(where, parse_rate, value)
+
+
+def _network(here: Where, table: NetworkTable) -> NetworkRule:
+    def budget(key: str, value: Amount | None) -> int | None:
+        return None if value is None else _taken((*here, key), parse_size, value)
+
+    return NetworkRule(
+        send=_send((*here, "send"), table.send),
+        metered=None if table.metered is None else _choice(table.metered),
+        day_budget=budget("day_budget", table.day_budget),
+        month_budget=budget("month_budget", table.month_budget),
+    )
+
+
+def _schedule(table: ScheduleTable, windows: tuple[WindowTable, ...]) -> Schedule:
+    made = tuple(_window(("schedule", "window", str(at)), window) for at, window in enumerate(windows))
+    if not made and table.otherwise != "never":
+        raise Wrong(("schedule",), "a schedule without a window says nothing", "Add [[schedule.window]]")
+    return Schedule(made, _send(("schedule", "otherwise"), table.otherwise))
+
+
+def _window(here: Where, table: WindowTable) -> Window:
+    try:
+        start, end = parse_minute(table.start), parse_minute(table.end)
+        return Window(parse_days(table.days), start % 1440, end or 1440, _send((*here, "send"), table.send))
+    except ValueError as error:
+        raise Wrong(here, str(error)) from None

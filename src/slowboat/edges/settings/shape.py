@@ -1,0 +1,189 @@
+"""What may stand in the configuration, as types; and the settings as the program uses them.
+
+The structs that end in "Table" are the file's own words; msgspec checks them. `Settings`, `Cloud` and
+`Migration` are what the rest of the program sees. No secret is ever in either: see edges/secrets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from slowboat.core.conditions import Rules
+    from slowboat.core.words import Target
+
+ENV_CLOUD = "env"
+"""The name of the cloud that the environment's ST_* or OS_* variables describe."""
+
+Amount = str | int
+Tables = dict[str, dict[str, Any]]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Any table of the file: a key that is not known is an error."""
+
+
+class TopTable(Table, frozen=True):
+    """The file as a whole; its tables are checked one by one, so that an error can name them."""
+
+    limit: Amount = "off"
+    slow: Amount = "64k"
+    connections: int = 2
+    send_when_metered: bool | Literal["slow"] = False
+    send_on_vpn: bool | Literal["slow"] = True
+    require: Literal["full", "limited"] = "full"
+    cloud: Tables = {}
+    migration: Tables = {}
+    network: Tables = {}
+    network_type: Tables = {}
+    schedule: dict[str, Any] = {}
+    power: dict[str, Any] = {}
+
+
+class CloudTable(Table, frozen=True):
+    """[cloud.NAME]: an account at a server."""
+
+    auth_url: str
+    auth_version: Literal["1", "3", 1, 3] | None = None
+    user: str = ""
+    user_id: str = ""
+    user_domain: str = ""
+    user_domain_id: str = ""
+    project: str = ""
+    project_id: str = ""
+    project_domain: str = ""
+    project_domain_id: str = ""
+    application_credential_id: str = ""
+    application_credential_name: str = ""
+    region: str = ""
+    interface: Literal["public", "internal", "admin"] = "public"
+    storage_url: str = ""
+    cacert: str = ""
+    key_file: str = ""
+
+
+class MigrationTable(Table, frozen=True):
+    """[migration.NAME]: one chain's move."""
+
+    source: str
+    container: str
+    cloud: str = ""
+    source_url: str = ""
+    prefix: str = ""
+    target_url: str = ""
+    target_urls: list[str] = []
+    archive_dir: str = ""
+    file_prefix: str | None = None
+    handover: Literal["auto", "ask"] = "auto"
+
+
+class NetworkTable(Table, frozen=True):
+    """[network."NAME"] and [network_type.TYPE]: what holds there."""
+
+    send: Amount = "go"
+    metered: bool | Literal["slow"] | None = None
+    day_budget: Amount | None = None
+    month_budget: Amount | None = None
+
+
+class WindowTable(Table, frozen=True):
+    """[[schedule.window]]: hours of some weekdays."""
+
+    days: str = "daily"
+    start: str = msgspec.field(name="from", default="00:00")
+    end: str = msgspec.field(name="to", default="24:00")
+    send: Amount = "go"
+
+
+class ScheduleTable(Table, frozen=True):
+    """[schedule]: what holds outside its windows, and these."""
+
+    otherwise: Amount = "never"
+    window: list[dict[str, Any]] = []
+
+
+class PowerTable(Table, frozen=True):
+    """[power]: what to do on battery, in power saver, and while a game runs."""
+
+    battery: Literal["pause", "slow", "go"] = "pause"
+    battery_min: int | float = 0
+    power_saver: Literal["pause", "slow", "go"] = "pause"
+    game: Literal["pause", "slow", "go"] = "pause"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """An account at a server.
+
+    Attributes:
+        name: the user's word for it, or ENV_CLOUD.
+        auth_url: https, or http on loopback.
+        version: 1, 3, or 0: told by the rest.
+        key_file: where the secret stands, or None: looked for by the cloud's name.
+    """
+
+    name: str
+    auth_url: str
+    version: Literal[0, 1, 3] = 0
+    user: str = ""
+    user_id: str = ""
+    user_domain: str = ""
+    user_domain_id: str = ""
+    project: str = ""
+    project_id: str = ""
+    project_domain: str = ""
+    project_domain_id: str = ""
+    application_credential_id: str = ""
+    application_credential_name: str = ""
+    region: str = ""
+    interface: Literal["public", "internal", "admin"] = "public"
+    storage_url: str = ""
+    cacert: str = ""
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One chain's move, as the user wants it.
+
+    Attributes:
+        source: the folder on the drive, absolute.
+        source_url: what duplicity knew it by, or "".
+        target: cloud, container, prefix and the URLs duplicity will use.
+        archive_dir: where duplicity's caches are, or None: the usual places.
+        file_prefix: duplicity's --file-prefix, or None: whatever is there.
+        ask_first: whether the handover waits for the user's word.
+    """
+
+    name: str
+    source: Path
+    source_url: str
+    target: Target
+    archive_dir: Path | None = None
+    file_prefix: str | None = None
+    ask_first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the user set.
+
+    Attributes:
+        path: the file it came from, or None.
+        connections: how many uploads at once, 1 to 16.
+        clouds: by name.
+        migrations: by name, in the file's order.
+        rules: what the permit follows; the limit is its cap.
+    """
+
+    path: Path | None
+    connections: int
+    clouds: Mapping[str, Cloud]
+    migrations: Mapping[str, Migration]
+    rules: Rules
