@@ -88,6 +88,7 @@ def test_a_clock_time_is_kept_across_the_change_to_winter_time():
         ("1.5M", 1_500_000),
         ("4Mbit", 500_000),
         ("4mbit/s", 500_000),
+        ("4Mbps", 500_000),
         ("64KiB/s", 65536),
         ("off", 0),
         ("OFF", 0),
@@ -97,13 +98,15 @@ def test_limits(text, rate):
     assert asking.limit(text) == rate
 
 
-@pytest.mark.parametrize("text", ["4Mbps", "500kb", "4mb/s"])
+@pytest.mark.parametrize("text", ["500kb", "4mb/s"])
 def test_bits_and_bytes_are_not_guessed(text):
-    with pytest.raises(asking.NotUnderstood, match="bits or bytes"):
+    with pytest.raises(asking.NotUnderstood, match="mean bits or bytes"):
         asking.limit(text)
 
 
-@pytest.mark.parametrize("text", ["0", "0.0", "500", "-5k", "k", "", "500x", "0k", "0.1k", "900000000G", "spare", "."])
+@pytest.mark.parametrize(
+    "text", ["0", "0.0", "500", "-5k", "k", "", "500x", "0k", "0.1k", "900000000G", "spare", ".", "off please"]
+)
 def test_what_is_no_limit(text):
     with pytest.raises(asking.NotUnderstood):
         asking.limit(text)

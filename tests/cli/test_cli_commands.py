@@ -177,11 +177,26 @@ async def test_limit_sets_shows_and_lifts_the_cap(session_bus):
         narrow = await slowboat(session_bus, "limit", "500k")
         off = await slowboat(session_bus, "limit", "off")
         none = await slowboat(session_bus, "limit")
-    assert shown.text == "At most 600 kB/s (4.8 Mbit/s)."
-    assert narrow.text == "At most 500 kB/s (4 Mbit/s) from now on."
-    assert "No limit from now on." in off.text
-    assert none.text == "There is no limit."
+    assert shown.text == "At most 600 kB/s (4.8 Mbit/s) now."
+    assert narrow.text == "At most 500 kB/s (4 Mbit/s) from now on. What else holds it back: slowboat why"
+    assert "No limit of yours from now on." in off.text
+    assert none.text == "There is no limit now."
     assert engine.asked == [("set_limit", 500_000), ("set_limit", 0)]
+
+
+async def test_limit_tells_where_the_limits_come_from(session_bus):
+    cap = Reason("cap", "Your settings cap it at 600 kB/s", "Raise the cap in the settings")
+    async with daemon(session_bus) as engine:
+        engine.show(reasons=(cap, Reason("metered", "The network is metered")))
+        ran = await slowboat(session_bus, "limit")
+        engine.show(limit=0, activity=Activity.WAITING)
+        held = await slowboat(session_bus, "limit")
+    assert (
+        ran.text == "At most 600 kB/s (4.8 Mbit/s) now. • "
+        "Your settings cap it at 600 kB/s. What helps: Raise the cap in the settings."
+    )
+    assert "Your settings cap it at 600 kB/s." in held.text
+    assert "no limit" not in held.text
 
 
 async def test_handover_says_where_to_back_up_to_and_can_be_undone(session_bus):
@@ -272,7 +287,7 @@ async def test_a_refusal_of_the_daemon_comes_with_its_cure(session_bus):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["limit", "500"], "500k for 500 kB per second"),
+        (["limit", "500"], "did you mean 500k?"),
         (["limit", "0"], "slowboat pause"),
         (["pause", "until"], "pause until 18:00"),
         (["pause", "2h", "laptop", "x"], "too much"),

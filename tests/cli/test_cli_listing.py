@@ -60,6 +60,11 @@ def test_many_sets_share_lines():
     assert [step.before_handover for step in steps] == [True, False]
 
 
+def test_sets_are_dated_by_the_local_clock():
+    text = printed(listing.plan("laptop", [row("vol1", "volume", "full 1793534400", 10)], listing.pace(0, 0)))
+    assert "Volumes, full of 2026-11-01 13:00" in re.sub(r"\s+", " ", text)
+
+
 def test_what_is_set_aside_is_not_left_to_send():
     rows = [row("vol1", "volume", FULL, 100, "done"), row("vol2", "volume", FULL, 100, "refused")]
     assert "Nothing is left to send." in printed(listing.plan("laptop", rows, listing.pace(100, 0)))

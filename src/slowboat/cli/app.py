@@ -227,15 +227,28 @@ def limit(rate: str | None) -> None:
     RATE is 500k (kB per second), 1.5M (MB per second), 4Mbit, or off.
     """
     if rate is None:
-        at_most = _ask(lambda daemon: daemon.report()).limit
-        screen.say(f"At most {_told(at_most)}." if at_most else "There is no limit.")
+        _show_limit(_ask(lambda daemon: daemon.report()))
         return
     try:
         at_most = asking.limit(rate)
     except asking.NotUnderstood as error:
         raise click.UsageError(str(error)) from None
     _ask(lambda daemon: daemon.set_limit(at_most))
-    screen.say(f"At most {_told(at_most)} from now on." if at_most else "No limit from now on.")
+    told = f"At most {_told(at_most)}" if at_most else "No limit of yours"
+    screen.say(f"{told} from now on. What else holds it back: slowboat why")
+
+
+def _show_limit(report: ManagerReport) -> None:
+    """The lowest of all limits, and where each comes from."""
+    from slowboat.cli import reasons
+
+    limits = [reason for reason in reasons.distinct(report.reasons) if reason.code in reasons.LIMITS]
+    if report.limit:
+        screen.say(f"At most {_told(report.limit)} now.")
+    elif not limits:
+        screen.say("There is no limit now.")
+    if limits:
+        screen.show(reasons.listed(limits, time.time()))
 
 
 def _told(at_most: int) -> str:

@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 LONGEST_PAUSE = 366 * 86400.0
 """Seconds. A pause beyond a year is a typing error; without an end is `slowboat pause` alone."""
 
+FASTEST = 10**12
+"""Bytes per second; more is a typing error."""
+
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(d|h|min|m|s)")
 _SPANS = re.compile(rf"(?:{_SPAN.pattern})+")
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m|g)(i?)(b|byte|bytes|bit|bits)?(?:/s|ps)?", re.IGNORECASE)
-_POWERS = {
-    False: {"k": 1e3, "m": 1e6, "g": 1e9},
-    True: {"k": 2.0**10, "m": 2.0**20, "g": 2.0**30},
-}
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
 
 
@@ -83,35 +81,24 @@ def pause(words: Sequence[str], now: float) -> tuple[float, str]:
 
 
 def limit(text: str) -> int:
-    """The most bytes per second: `500k`, `1.5M`, `500kB/s`, `4Mbit`; `off` is 0, which stands for no cap.
-
-    Units are decimal (`KiB` is binary), and bytes unless `bit` is said.
+    """The most bytes per second, written as in the configuration: `500k`, `1.5M`, `4Mbit`; `off` is 0: no cap.
 
     Raises:
-        NotUnderstood: it is none; or a bare number or 0, which people mean in different ways.
+        NotUnderstood: it is none; or 0, which people mean in two ways.
     """
+    from slowboat.edges.settings.amounts import parse_rate
+
     if text.strip().lower() == "off":
         return 0
-    if re.fullmatch(r"[\d.]+", text.strip()):
-        raise NotUnderstood(_bare(text.strip()))
-    match = _RATE.fullmatch(text.strip())
-    if not match:
-        raise NotUnderstood(f"“{text}” is no limit; write 500k (kB per second), 1.5M, 4Mbit, or off")
-    number, unit, binary, kind = match.groups()
-    if kind == "b":
-        raise NotUnderstood(f"{text}: bits or bytes? Write {number}{unit}bit or {number}{unit}B")
-    per_second = float(number) * _POWERS[bool(binary)][unit.lower()]
-    if kind and kind.lower().startswith("bit"):
-        per_second /= 8
-    if not 1000 <= per_second <= 1e12:
-        raise NotUnderstood(f"{text} is not between 1 kB and 1 TB per second; to stop sending: slowboat pause")
-    return round(per_second)
-
-
-def _bare(text: str) -> str:
-    if not text.strip("0."):
-        return "0 could mean no limit or no sending; write `limit off` for the one, `slowboat pause` for the other"
-    return f"{text} of what? Write {text}k for {text} kB per second, or {text}kbit"
+    if text.strip() and not text.strip().strip("0."):
+        raise NotUnderstood("0 is no limit; write `slowboat limit off` for none, `slowboat pause` to send nothing")
+    try:
+        rate = parse_rate(text)
+    except ValueError as error:
+        raise NotUnderstood(f"{error}; to take the limit away: off") from None
+    if rate > FASTEST:
+        raise NotUnderstood(f"{text} is faster than any line; to take the limit away: slowboat limit off")
+    return rate
 
 
 def _pause_until(words: Sequence[str], now: float) -> tuple[float, str]:

@@ -6,6 +6,7 @@ one kind become one line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PlanRow = Mapping[str, str | int | bool]
-"""One object: name, role, set (str), bytes (int), phase (str), canary (bool)."""
+"""One object: name, role, set (str: full or inc, and when it ends, seconds since the epoch), bytes (int), phase
+(str), canary (bool)."""
 
 HistoryLine = tuple[float, str, str, str]
 """When (seconds since the epoch), migration, kind, text."""
@@ -185,9 +187,16 @@ def _what(members: Sequence[PlanRow]) -> str:
 
 def _one_kind(row: PlanRow) -> str:
     role = _text(row, "role")
-    of = phrases.plain(_text(row, "set"))
+    of = _set_of(row)
     word = _ROLES.get(role, (phrases.plain(role), ""))[0]
     return f"{word}, {of}{_canary(row)}" if of else f"{word}{_canary(row)}"
+
+
+def _set_of(row: PlanRow) -> str:
+    """The backup set as a person dates it: `full of 2026-11-01 13:00` for `full 1793534400`."""
+    kind, _, when = _text(row, "set").partition(" ")
+    known = phrases.stamp(int(when)) if re.fullmatch(r"[0-9]{1,12}", when) else ""
+    return f"{phrases.plain(kind)} of {known}" if known else phrases.plain(_text(row, "set"))
 
 
 def _canary(row: PlanRow) -> str:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from slowboat.core.words import Reason
 
 
+LIMITS = frozenset({"cap", "limit"})
+"""Reasons that only slow down, by the user's own wish and day after day: `why` and `limit` tell them; the status
+has their sum in its headline."""
+
+
 def listed(reasons: Sequence[Reason], now: float) -> RenderableType:
     """All reasons, each in a few sentences: what is the matter, what helps, when it ends by itself."""
     table = Table.grid(padding=(0, 1, 0, 0))

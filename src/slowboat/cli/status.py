@@ -47,8 +47,6 @@ _NO_MIGRATION = (
     "There is nothing to move yet. Describe your backup in ~/.config/slowboat/config.toml, then run: slowboat reload"
 )
 _AFTER_CURE = "When that is done, run: slowboat retry"
-_STANDING = frozenset({"cap", "limit"})
-"""Reasons that are so by the user's own wish and day after day: `why` tells them, `status` has them in its headline."""
 _HELD = frozenset({Activity.WAITING, Activity.PAUSED, Activity.NEEDS_USER})
 
 
@@ -59,7 +57,7 @@ def view(report: ManagerReport, now: float) -> RenderableType:
         report: what the daemon shows.
         now: the present, seconds since the epoch.
     """
-    told = [reason for reason in _common(report) if reason.code not in _STANDING or reason.until]
+    told = [reason for reason in _common(report) if reason.code not in reasons.LIMITS or reason.until]
     parts: list[RenderableType] = [headline(report), *_why_lines(report.activity, told, now)]
     if report.last_error and not told and not any(one.last_error for one in report.migrations.values()):
         parts.append(Padding(_trouble(report.last_error), (0, 0, 0, 2)))
@@ -229,7 +227,7 @@ def _handover(migration: MigrationReport) -> str | Text:
             told = f"Done. Back up to {target} from now on, no longer to the drive. {reason}"
             return Text(told.rstrip(), style="green")
         case HandoverState.READY:
-            return "Comes next, by itself. Do not start a backup right now."
+            return "Comes next, by itself."
         case HandoverState.BLOCKED:
             told = reason or "It gave no reason."
             return Text(f"Blocked: {told} Until then, go on backing up to the drive.", style="red")
