@@ -105,6 +105,7 @@ def now() -> float:
 
 def _fetch(credentials: Credentials, wire: Wire) -> Access:
     demand_privacy(credentials.auth_url, "auth_url")
+    credentials = credentials.revealed()
     asked = statuses.Asked("AUTH", credentials.auth_url, credentials.host)
     access = (_fetch_v1 if credentials.protocol == 1 else _fetch_v3)(credentials, wire, asked)
     if isinstance(access, SlowboatError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from slowboat.core.errors import NeedsUser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,9 @@ class Credentials:
         interface: of the endpoint in the catalogue.
         storage_url: used instead of what the cloud says, "" for what it says.
         cacert: a file of certificates to trust instead of the usual ones, or "".
+        secret: asked in a worker thread each time a token is fetched, so that a keyring that is unlocked later, or a
+            key that is mended, needs no restart; what it answers takes the place of `key` or, where an application
+            credential is named, of its secret.
     """
 
     auth_url: str
@@ -47,19 +53,34 @@ class Credentials:
     interface: Literal["public", "internal", "admin"] = "public"
     storage_url: str = ""
     cacert: str = ""
+    secret: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+
+    def revealed(self) -> Credentials:
+        """The same with the secret in its place. Raises what `secret` raises."""
+        if self.secret is None:
+            return self
+        if self.application_credential_id or self.application_credential_name:
+            return replace(self, secret=None, application_credential_secret=self.secret())
+        return replace(self, secret=None, key=self.secret())
 
     @property
     def protocol(self) -> Literal[1, 3]:
         """The version of the protocol, told by the rest where `version` is 0."""
         if self.version:
             return self.version
-        keystone = self.application_credential_secret or self.project or self.project_id or self.user_domain
+        credential = self.application_credential_secret or self.application_credential_id
+        keystone = credential or self.application_credential_name or self.project or self.project_id or self.user_domain
         return 3 if keystone or urlsplit(self.auth_url).path.rstrip("/").endswith("/v3") else 1
 
     @property
     def host(self) -> str:
         """The host that gives out tokens, for the words of an error."""
         return host_of(self.auth_url)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the cloud is this very machine, which no network is needed to reach."""
+        return _is_loopback(urlsplit(self.auth_url).hostname or "")
 
 
 def host_of(url: str) -> str:
