@@ -7,8 +7,11 @@ the daemon runs unattended. No secret is in any error, log line or repr.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +25,9 @@ SERVICE = "slowboat"
 
 MOST_BYTES = 64 * 1024
 """No key is longer; whoever names a backup volume as `key_file` hears of it."""
+
+PATIENCE = 20.0
+"""Seconds for the keyring to answer: it may have to be started first."""
 
 _ENV_NAMES = ("OS_APPLICATION_CREDENTIAL_SECRET", "OS_PASSWORD")
 
@@ -64,9 +70,9 @@ def attributes_of(cloud: str) -> dict[str, str]:
 def secret_of(cloud: str, key_file: Path | None = None, environment: Mapping[str, str] | None = None) -> Secret:
     """The secret of a cloud. Blocking: the Secret Service is asked over D-Bus.
 
-    In this order: `$CREDENTIALS_DIRECTORY/<cloud>` (systemd's LoadCredential=), the Secret Service, `key_file`
-    or `$XDG_CONFIG_HOME/slowboat/secrets/<cloud>`; for the cloud "env" the variables ST_KEY, OS_PASSWORD or
-    OS_APPLICATION_CREDENTIAL_SECRET and nothing else. A file that the user named comes before the Secret Service.
+    In this order: `$CREDENTIALS_DIRECTORY/<cloud>` (systemd's LoadCredential=); `key_file`, and nothing else,
+    where the user named one; the Secret Service; `$XDG_CONFIG_HOME/slowboat/secrets/<cloud>`. For the cloud
+    "env" it is ST_KEY, OS_PASSWORD or OS_APPLICATION_CREDENTIAL_SECRET.
 
     Args:
         cloud: the cloud's name in the settings.
@@ -86,7 +92,7 @@ def secret_of(cloud: str, key_file: Path | None = None, environment: Mapping[str
     if key_file is not None:
         return _private(key_file) or _absent(cloud, f"{key_file} does not exist", f"Write the key to {key_file}")
     file = _secrets_folder(environment) / cloud
-    if (found := _from_service(cloud)) is not None or (found := _private(file)) is not None:
+    if (found := _from_service(cloud, environment)) is not None or (found := _private(file)) is not None:
         return found
     return _absent(
         cloud,
@@ -153,72 +159,85 @@ def _unfit(path: Path, what: str, hint: str) -> NoReturn:
 
 
 # -- the Secret Service ----------------------------------------------------------------------------------
+#
+# https://specifications.freedesktop.org/secret-service/ through the Python package secretstorage, where that is
+# installed, in a process of its own: the package brings megabytes of cryptography that the daemon needs once, and
+# a keyring that hangs must not hang us.
 
 
-def _from_service(cloud: str) -> Secret | None:
+def _from_service(cloud: str, environment: Mapping[str, str]) -> Secret | None:
     """The entry in the Secret Service, or None where there is no such service or entry.
-
-    https://specifications.freedesktop.org/secret-service/
 
     Raises:
         NeedsUser: it is there but locked; nobody is asked to unlock it (code "secret-locked").
     """
-    service = _secretstorage()
-    if service is None:
-        return None
-    try:
-        connection = service.dbus_init()
-    except Exception:  # noqa: BLE001 (no bus, no service, a broken one: in each case there is none for us)
-        return None
-    try:
-        entries = list(service.search_items(connection, attributes_of(cloud)))
-        open_ones = [entry for entry in entries if not entry.is_locked()]
-        found = open_ones[0].get_secret().decode() if open_ones else None
-    except Exception:  # noqa: BLE001 (likewise)
-        return None
-    finally:
-        connection.close()
-    if found is None and entries:
+    found, text = _ask_service(["look-up", cloud], b"", environment)
+    if found == "locked":
         raise NeedsUser(
             f"The keyring that holds the password or key for the cloud {cloud} is locked",
             hint="Unlock it, for instance by logging in to your desktop",
             code="secret-locked",
         )
-    return Secret(found) if found else None
+    return Secret(text) if found == "found" and text else None
 
 
-def _secretstorage() -> Any:  # noqa: ANN401 (an optional package; it is not there for the type checker either)
-    try:
-        return importlib.import_module("secretstorage")
-    except ImportError:
-        return None
-
-
-def store(cloud: str, secret: Secret) -> None:
+def store(cloud: str, secret: Secret, environment: Mapping[str, str] | None = None) -> None:
     """Stores a cloud's secret in the Secret Service; the desktop may ask the user to unlock it. Blocking.
 
     Raises:
         NeedsUser: there is no Secret Service here, or it said no (code "no-secret-service").
     """
-    service = _secretstorage()
-    try:
-        if service is None:
-            raise LookupError("the Python package secretstorage is not installed")
-        connection = service.dbus_init()
-        try:
-            collection = service.get_default_collection(connection)
-            if collection.is_locked() and collection.unlock():
-                raise LookupError("it stayed locked")
-            label = f"slowboat: {cloud}"
-            collection.create_item(label, attributes_of(cloud), secret.reveal().encode(), replace=True)
-        finally:
-            connection.close()
-    except Exception as error:
+    environment = os.environ if environment is None else environment
+    answer, _ = _ask_service(["store", cloud], secret.reveal().encode(), environment, patience=300)
+    if answer != "stored":
         raise NeedsUser(
-            f"The desktop's keyring does not take the secret: {type(error).__name__}",
-            hint=f"Keep it in a private file instead: {_secrets_folder(os.environ) / cloud}",
+            "There is no keyring that takes the secret",
+            hint=f"Keep it in a private file instead: {_secrets_folder(environment) / cloud}",
             code="no-secret-service",
-        ) from None
+        )
+
+
+def _ask_service(
+    words: list[str], stdin: bytes, environment: Mapping[str, str], patience: float = PATIENCE
+) -> tuple[str, str]:
+    """Runs this module as a program: what it answers, and the secret where it found one."""
+    if importlib.util.find_spec("secretstorage") is None:
+        return "none", ""
+    surroundings = {**os.environ, **environment}
+    if runtime := surroundings.get("XDG_RUNTIME_DIR"):
+        surroundings.setdefault("DBUS_SESSION_BUS_ADDRESS", f"unix:path={runtime}/bus")
+    try:
+        done = subprocess.run(  # noqa: S603 (this very Python and module; the words are checked names)
+            [sys.executable, "-m", __name__, *words],
+            input=stdin,
+            env=surroundings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=patience,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "none", ""
+    answer, _, text = done.stdout.decode("utf-8", "replace").partition("\n")
+    return answer, text
+
+
+def _main(words: list[str]) -> tuple[str, str]:
+    """What `_ask_service` asks for, in the process of its own."""
+    service: Any = importlib.import_module("secretstorage")
+    connection = service.dbus_init()
+    if words[0] == "store":
+        collection = service.get_default_collection(connection)
+        if collection.is_locked() and collection.unlock():
+            return "refused", ""
+        secret = sys.stdin.buffer.read()
+        collection.create_item(f"slowboat: {words[1]}", attributes_of(words[1]), secret, replace=True)
+        return "stored", ""
+    entries = list(service.search_items(connection, attributes_of(words[1])))
+    for entry in entries:
+        if not entry.is_locked():
+            return "found", entry.get_secret().decode()
+    return ("locked" if entries else "none"), ""
 
 
 def store_in_file(cloud: str, secret: Secret, environment: Mapping[str, str] | None = None) -> Path:
@@ -242,3 +261,7 @@ def store_in_file(cloud: str, secret: Secret, environment: Mapping[str, str] | N
         why = os.strerror(error.errno or 0)
         _unfit(path, f"cannot be written: {why}", f"Make {folder} a folder that you may write to")
     return path
+
+
+if __name__ == "__main__":
+    print(*_main(sys.argv[1:]), sep="\n", end="")  # noqa: T201 (to the parent, through a pipe)

@@ -125,7 +125,8 @@ def _no_toml(path: Path, text: str, message: str) -> NeedsUser:
     match = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", message)
     line = int(match[1]) if match is not None and match[1] else len(text.splitlines())
     what = message if match is None else message[: match.start()]
-    return _needs_user(path, line, f"this is not TOML: {what}", 'Texts stand in quotes: key = "value"')
+    right = 'Write it as key = "value"' if what.startswith(("Invalid value", "Expected '='")) else ""
+    return _needs_user(path, line, f"this is not TOML: {what}", right)
 
 
 def _settings(tables: dict[str, Any], path: Path, environment: Mapping[str, str]) -> Settings:
@@ -138,8 +139,6 @@ def _settings(tables: dict[str, Any], path: Path, environment: Mapping[str, str]
         for name, raw in top.migration.items()
     }
     checks.distinct(migrations.values())
-    if not migrations:
-        raise Wrong((), "nothing is to be moved", "Add a table [migration.home]; see docs/configuration.md")
     schedule = _table(("schedule",), top.schedule, ScheduleTable)
     rules = checks.rules(
         top,
@@ -151,6 +150,8 @@ def _settings(tables: dict[str, Any], path: Path, environment: Mapping[str, str]
         ),
         _table(("power",), top.power, PowerTable),
     )
+    if not migrations:
+        raise Wrong((), "nothing is to be moved", "Add a table [migration.home]; see docs/configuration.md")
     return Settings(path=path, connections=top.connections, clouds=clouds, migrations=migrations, rules=rules)
 
 
@@ -213,14 +214,13 @@ _KINDS = {
 
 def _right(field: msgspec.structs.FieldInfo) -> str:
     """The values that a key with few of them may have."""
-    words = [word for part in _choices(field.type) for word in part]
-    return f"Use one of: {', '.join(words)}" if words else ""
-
-
-def _choices(kind: object) -> list[list[str]]:
-    shape = msgspec.inspect.type_info(kind)
+    shape = msgspec.inspect.type_info(field.type)
     shapes = shape.types if isinstance(shape, msgspec.inspect.UnionType) else (shape,)
-    return [[repr(value) for value in one.values] for one in shapes if isinstance(one, msgspec.inspect.LiteralType)]
+    words = ["true, false"] if any(isinstance(one, msgspec.inspect.BoolType) for one in shapes) else []
+    for one in shapes:
+        if isinstance(one, msgspec.inspect.LiteralType):
+            words += [f'"{value}"' for value in one.values if isinstance(value, str)]
+    return f"Use one of: {', '.join(words)}" if words else ""
 
 
 def env_cloud(environment: Mapping[str, str]) -> Cloud | None:
