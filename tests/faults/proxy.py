@@ -20,6 +20,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
     from typing import Self
 
@@ -94,13 +95,17 @@ def portal_redirect() -> Answer:
 
 @dataclass
 class Request:
-    """A request as it came in; `status` is what the client was answered, 0 for nothing."""
+    """A request as it came in; `status` is what the client was answered, 0 for nothing.
+
+    `body` is its beginning, 64 KiB at most.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body_bytes: int = 0
     status: int = 0
+    body: bytes = b""
 
 
 @dataclass
@@ -120,14 +125,15 @@ class _Rule:
 
 
 class FaultProxy:
-    """One proxy on a port of its own.
+    """One proxy on a port of its own; with `tls` it is reached by https.
 
     Attributes:
         requests: all requests in the order of their heads.
         port: of the proxy, once it runs.
     """
 
-    def __init__(self, upstream: int) -> None:
+    def __init__(self, upstream: int, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.requests: list[Request] = []
         self.port = 0
         self._upstream = upstream
@@ -137,7 +143,11 @@ class FaultProxy:
 
     @property
     def auth_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/auth/v1.0"
+        return f"{self.origin}/auth/v1.0"
+
+    @property
+    def origin(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def rule(self, method: str, path: str, action: Action, *, skip: int = 0, times: int | None = 1) -> None:
         """Misbehaves at requests whose method matches wholly and whose path matches somewhere (regular expressions).
@@ -154,7 +164,7 @@ class FaultProxy:
         return [each for each in self.requests if each.method == method and re.search(path, each.path)]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -168,6 +178,7 @@ class FaultProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0.01)  # the dropped transports close their sockets in the loop's next rounds
         await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -181,6 +192,7 @@ class FaultProxy:
             try:
                 while await self._one(exchange):
                     pass
+                await exchange.hang_up()
             finally:
                 exchange.end()
 
@@ -202,10 +214,17 @@ class _Exchange:
         self.writer = writer
         self._up: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    def end(self) -> None:
+    async def hang_up(self) -> None:
+        """Closes the client's connection once everything is written."""
         self.writer.close()
+        with suppress(TimeoutError, OSError):
+            await asyncio.wait_for(self.writer.wait_closed(), 1)
+
+    def end(self) -> None:
+        """Drops both connections; over TLS there is no good-bye, so that no transport outlives its test."""
+        self.writer.transport.abort()
         if self._up:
-            self._up[1].close()
+            self._up[1].transport.abort()
 
     async def perform(self, request: Request, head: bytes, action: Action | None, upstream: int) -> bool:
         length = int(request.headers.get("content-length", 0))
@@ -307,6 +326,7 @@ class _Exchange:
                 raise asyncio.IncompleteReadError(b"", count)
             count -= len(block)
             request.body_bytes += len(block)
+            request.body += block[: _BLOCK - len(request.body)]
             if forward:
                 assert self._up
                 self._up[1].write(block)

@@ -24,7 +24,6 @@ from slowboat.core.errors import SlowboatError, Transient
 from slowboat.core.words import Limits, RemoteObject
 from slowboat.edges.swift import statuses
 from slowboat.edges.swift.throttle import BodyBroken
-from slowboat.edges.swift.wire import READ_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +60,7 @@ class Line:
         """The words for an error about `what`."""
         return statuses.Asked(verb, what, self.access.host)
 
-    def address(self, read_seconds: float = READ_SECONDS) -> dict[str, Any]:
+    def address(self, read_seconds: float | None = None) -> dict[str, Any]:
         """Where to and by what right, as swiftclient's functions name it."""
         parts, connection = self.wire.http_conn(self.access.storage_url, read_seconds)
         return {"url": self.access.storage_url, "token": self.access.token, "http_conn": (parts, connection)}
@@ -300,7 +299,7 @@ def _stored(asked: statuses.Asked, answer: Mapping[str, Any]) -> str:
         raise statuses.verdict(asked, answer["status"], headers, b"", time.time())
     etag = headers.get("etag", "").strip('"')
     if not etag:
-        raise statuses.error(statuses.PORTAL, asked)
+        raise statuses.error(statuses.CUT_SHORT, asked)
     return etag
 
 

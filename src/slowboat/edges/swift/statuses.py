@@ -141,6 +141,9 @@ OVER_LIMIT = Row("again", "slow-down", _SAYS_WAIT, wait=60.0)
 PORTAL = Row("again", "portal", _NOT_SWIFT, "If this network wants a login, log in to it", wait=30.0)
 """A redirect, or a page for people, where Swift was asked: a captive portal, or a wrong address."""
 
+CUT_SHORT = Row("again", "cut-short", "the answer of {host} about {what} was cut short")
+"""An answer that ends too soon, or a 201 without the ETag that belongs to it."""
+
 NOT_WHOLE = Row("again-object", "cut-short", "{host} answered before it had all of {what}")
 
 UNKNOWN_4XX = Row("again-object", "bad-request", _BAD_REQUEST)
@@ -164,7 +167,7 @@ FAILURES: tuple[tuple[str, Row], ...] = (
     ),
     ("gaierror", Row("again", "dns", "the name {host} could not be looked up")),
     ("ConnectionRefusedError", Row("again", "refused", "{host} refuses connections")),
-    ("IncompleteRead", Row("again", "cut-short", "the answer of {host} about {what} was cut short")),
+    ("IncompleteRead", CUT_SHORT),
     ("RemoteDisconnected", Row("again", "reset", "{host} closed the connection without an answer")),
     ("ConnectionResetError", Row("again", "reset", "the connection to {host} broke")),
     ("BrokenPipeError", Row("again", "reset", "the connection to {host} broke")),

@@ -96,12 +96,12 @@ class Wire:
         """Whether it was cut from outside; it is then of no more use."""
         return self._aborted.is_set()
 
-    def http_conn(self, url: str, read_seconds: float = READ_SECONDS) -> tuple[Any, Any]:
+    def http_conn(self, url: str, read_seconds: float | None = None) -> tuple[Any, Any]:
         """What swiftclient's functions take as `http_conn`, for the server of `url`.
 
         Args:
             url: any URL there.
-            read_seconds: how long to wait for the answer.
+            read_seconds: how long to wait for the answer; None for as long as usual.
         """
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
@@ -110,7 +110,7 @@ class Wire:
             connection.request_session = self.session
             self._connections[origin] = connection
         connection = self._connections[origin]
-        connection.requests_args.update(verify=self._verify, timeout=(SEND_SECONDS, read_seconds))
+        connection.requests_args.update(verify=self._verify, timeout=(SEND_SECONDS, read_seconds or READ_SECONDS))
         return parts, connection
 
     def get(self, url: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
