@@ -174,6 +174,11 @@ def test_damage_is_named(text, why):
     assert caught.value.what.isprintable()
 
 
+def test_a_hostile_name_does_not_spoil_the_message():
+    with pytest.raises(Refused, match=r"^two\\nlines\\udcff is damaged"):
+        manifest.parse_bytes(b"", "two\nlines\udcff")
+
+
 @calm
 @given(st.binary() | st.lists(st.sampled_from(REAL.splitlines(keepends=True))).map(b"".join))
 def test_any_bytes_are_read_or_refused(content):

@@ -233,7 +233,7 @@ def parse(lines: Iterable[bytes], name: str = "a manifest") -> Manifest:
         return reader.finish()
     except ValueError as error:
         raise Refused(
-            f"{name} is damaged or no manifest of duplicity's: {error}",
+            f"{repr(name)[1:-1]} is damaged or no manifest of duplicity's: {error}",
             hint="If this is the copy in duplicity's cache, move it away: duplicity then takes a new one from"
             " the drive when it next lists the files there (duplicity list-current-files)",
             code="manifest",
