@@ -60,7 +60,7 @@ async def adopt(
         files: the folder's listing.
         url: the URL duplicity knew the folder by, or "".
         file_prefix: whose files are meant where several hosts share the folder; None: whoever's there is.
-        canary: the paths, in duplicity's terms, whose volumes go first.
+        canary: absolute paths (their parts, without the root) whose volumes go before the handover.
 
     Raises:
         NeedsUser: something is missing or ambiguous; all problems of the newest chain in one message.
@@ -73,9 +73,21 @@ async def adopt(
     read = _parsed(texts)
     if problems := chains.problems(inventory, read):
         raise _one(problems)
-    items = chains.adopt(inventory, read, tuple(canary))
+    items = chains.adopt(inventory, read, _recorded(canary, inventory, read))
     left_out = tuple(str(problem) for each in chains.left_out(inventory, read) for problem in each.problems[:1])
     return Adopted(items, texts, left_out, fingerprint(files))
+
+
+def _recorded(
+    canary: Sequence[tuple[bytes, ...]], inventory: chains.Inventory, read: Mapping[SetId, Manifest]
+) -> tuple[tuple[bytes, ...], ...]:
+    """The canary paths as duplicity records them: relative to what was backed up; those outside it fall away."""
+    newest = inventory.newest
+    full = read.get(newest.sets[0].id) if newest else None
+    if full is None:
+        return ()
+    top = tuple(part for part in full.localdir.split(b"/") if part)
+    return tuple(path[len(top) :] for path in canary if path[: len(top)] == top)
 
 
 def newest_keys(inventory: chains.Inventory) -> frozenset[str]:

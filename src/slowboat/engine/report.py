@@ -141,3 +141,21 @@ def of_all(
         last_error=next((report.last_error for report in reports if report.last_error), ""),
         migrations=dict(migrations),
     )
+
+
+def in_a_line(report: ManagerReport) -> str:
+    """What it is doing, in one line: for the service manager. Whole percents, so that it changes rarely."""
+    percent = 100 * report.bytes_done // report.bytes_total if report.bytes_total else 0
+    match report.activity:
+        case Activity.DONE:
+            return "Everything is in the cloud"
+        case Activity.SENDING:
+            return f"Sending: {percent} % of the backup is in the cloud"
+        case Activity.CHECKING | Activity.STARTING:
+            return "Looking at the drive and at the cloud"
+        case Activity.STOPPING:
+            return "Stopping"
+        case Activity.PAUSED | Activity.WAITING | Activity.NEEDS_USER:
+            why = "; ".join(reason.text for reason in report.reasons) or "for a moment"
+            word = {Activity.PAUSED: "Paused", Activity.WAITING: "Waiting"}.get(report.activity, "Needs you")
+            return f"{word} at {percent} %: {why}"

@@ -31,7 +31,7 @@ class Order:
         file_prefix: whose files are meant where several hosts share the folder; None: whoever's there is.
         ask_first: the handover waits for the user's word.
         lanes: how many objects go up at once.
-        canary: paths whose volumes go first, in duplicity's terms.
+        canary: absolute paths (their parts, without the root) whose volumes go before the handover.
     """
 
     name: str

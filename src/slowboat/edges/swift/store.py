@@ -46,10 +46,12 @@ _SPARE_LANES = 2
 """Threads beside those that carry bodies, so that small requests never wait for an upload."""
 
 _ATTEMPTS = 3
-_WORTH_ANOTHER = frozenset({"token", "reset", "cut-short", "server-error", "network", "dns", "tls", "conflict"})
+_WORTH_ANOTHER = frozenset(
+    {"token", "reset", "cut-short", "server-error", "bad-gateway", "network", "dns", "tls", "conflict"}
+)
 """Codes after which a small request is asked again here, a moment later; all else is the caller's to time."""
 
-_MAYBE_DONE = frozenset({"timeout", "reset", "cut-short", "server-error", "too-slow"})
+_MAYBE_DONE = frozenset({"timeout", "reset", "cut-short", "bad-gateway"})
 """Codes after which a COPY may have been done, or be under way, all the same."""
 
 COPY_PATIENCE = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0)
@@ -167,12 +169,14 @@ class SwiftStore:
             progress=progress,
         )
 
-    async def put_slo(self, name: str, parts: Sequence[RemoteObject], *, segments: bool = True) -> RemoteObject:
-        """Makes an SLO of segments. It never expires: the COPY of an SLO that does would expire with it.
+    async def put_slo(
+        self, name: str, parts: Sequence[RemoteObject], *, segments: bool = True, expires_after: int = 0
+    ) -> RemoteObject:
+        """Makes an SLO of segments, which expires after `expires_after` seconds, 0 for never; a COPY of it does not.
 
         https://docs.openstack.org/swift/latest/overview_large_objects.html#static-large-objects
         """
-        made = await self._put_slo(name, parts, segments=segments)
+        made = await self._put_slo(name, parts, segments=segments, expires_after=expires_after)
         return RemoteObject(name, sum(part.size for part in parts), made.md5, slo=True, modified=made.modified)
 
     async def copy(self, source: str, name: str, *, etag: str) -> RemoteObject:

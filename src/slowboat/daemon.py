@@ -1,0 +1,274 @@
+"""The composition root: builds the edges, gives them to the engine, and runs until told to stop.
+
+Knows everybody, and decides nothing: which edge fulfils which port, signals, exit codes. SIGTERM and SIGINT stop in
+under two seconds (what is on the line is broken off; the next run asks for it and goes on); SIGHUP and Reload read
+the configuration again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slowboat import __version__
+from slowboat.core.conditions import Conditions
+from slowboat.core.errors import NeedsUser, SlowboatError
+from slowboat.edges.bus.service import Service
+from slowboat.edges.cache import Cache, usual_archive_dirs
+from slowboat.edges.clock import ClockWatch, Zone
+from slowboat.edges.gamemode import GameWatch
+from slowboat.edges.ledger import Ledger
+from slowboat.edges.mounts import MountWatch
+from slowboat.edges.network import NetworkWatch
+from slowboat.edges.notify import Notifications
+from slowboat.edges.power import PowerWatch
+from slowboat.edges.secrets import secret_of
+from slowboat.edges.settings import load, state_dir
+from slowboat.edges.sleep import SleepWatch
+from slowboat.edges.source import Source
+from slowboat.edges.swift import Credentials, SwiftStore, Throttle
+from slowboat.edges.systemd import ServiceManager
+from slowboat.engine.engine import Engine
+from slowboat.engine.report import in_a_line
+from slowboat.engine.work import Order, Tools
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+
+    from slowboat.core.words import ManagerReport
+    from slowboat.edges.settings import Cloud, Migration, Settings
+
+_log = logging.getLogger("slowboat")
+
+EX_OK, EX_FAILED, EX_CONFIG = 0, 1, 78
+"""Exit codes; 78 is sysexits.h's EX_CONFIG, after which systemd does not start us again."""
+CANARY = (b".cache", b"deja-dup", b"metadata")
+"""Below the home: what Deja Dup restores after each backup to see that it can (docs/duplicity.md)."""
+FINAL_CODES = frozenset({"config", "no-config", "already-running", "clear-text"})
+"""What no restart mends."""
+
+
+def main(config: Path | None = None) -> int:
+    """Runs the daemon until it is stopped; answers the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("swiftclient", "urllib3", "keystoneauth", "requests", "dbus_next"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # their debug lines hold tokens and keys
+    try:
+        return asyncio.run(_Daemon(config).run())
+    except NeedsUser as error:
+        print(f"slowboat: {error}", file=sys.stderr)  # noqa: T201  # the journal, or a person at a terminal
+        return EX_CONFIG if error.code in FINAL_CODES else EX_FAILED
+    except SlowboatError as error:
+        print(f"slowboat: {error}", file=sys.stderr)  # noqa: T201
+        return EX_FAILED
+
+
+class _World:
+    """The watches, read together. Fulfils the engine's World."""
+
+    def __init__(self) -> None:
+        self.network = NetworkWatch()
+        self.power = PowerWatch()
+        self.games = GameWatch()
+        self.sleep = SleepWatch()
+        self.mounts = MountWatch()
+        self.clock = ClockWatch()
+        self._zone = Zone()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def conditions(self) -> Conditions:
+        """The newest settled reading of everything."""
+        return Conditions(
+            network=self.network.current(),
+            power=self.power.current(),
+            sleeping=self.sleep.sleeping,
+            gaming=self.games.current(),
+            zone=self._zone.current(),
+        )
+
+    @contextlib.asynccontextmanager
+    async def watched(self, engine: Engine, stores: Sequence[SwiftStore]) -> AsyncIterator[None]:
+        """Tells the engine of every change, from here to the end of the block."""
+        self.network.on_change = lambda: self._network_changed(engine, stores)
+        self.power.on_change = engine.world_changed
+        self.games.on_change = engine.world_changed
+        self.sleep.before = engine.stand_still
+        self.sleep.after = lambda: self._network_changed(engine, stores)
+        self.mounts.on_change = engine.drives_changed
+        self.clock.on_time = engine.world_changed
+        self.clock.on_leap = lambda: self._network_changed(engine, stores)
+        self.mounts.start()
+        self.clock.start()
+        async with asyncio.TaskGroup() as starting:
+            for watch in (self.network, self.power, self.games, self.sleep):
+                starting.create_task(watch.start())
+        try:
+            yield
+        finally:
+            self.clock.stop()
+            self.mounts.stop()
+            await asyncio.gather(*(watch.stop() for watch in (self.network, self.power, self.games, self.sleep)))
+
+    def _network_changed(self, engine: Engine, stores: Sequence[SwiftStore]) -> None:
+        """Connections made over another network, or before a sleep, are dead: the next request makes new ones."""
+        for store in stores:
+            task = asyncio.create_task(store.forget_connections())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        engine.world_changed()
+
+
+class _Daemon:
+    """One run, from the settings to the exit code; a reload is another round of it."""
+
+    def __init__(self, config: Path | None) -> None:
+        self._config = config
+        self._stop = asyncio.Event()
+        self._next: Settings | None = None
+        self._manager = ServiceManager()
+        self._shown = ""
+
+    async def run(self) -> int:
+        """Rounds, until stopped.
+
+        Raises:
+            NeedsUser: the configuration is wrong, or another slowboat is running.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        following: Settings | None = load(self._config)
+        while following is not None:
+            self._next = None
+            self._stop.clear()
+            await self._round(following)
+            following = self._next
+        return EX_OK
+
+    def _reload(self) -> None:
+        """The configuration is read at once, so that who asked hears what is wrong with it; then a new round begins."""
+        self._next = load(self._config)
+        self._stop.set()
+
+    def _hung_up(self) -> None:
+        try:
+            self._reload()
+        except NeedsUser as error:
+            _log.error("the configuration stays as it was: %s", error)
+
+    async def _round(self, settings: Settings) -> None:
+        with Ledger(state_dir() / "ledger.sqlite") as ledger:
+            world, notifications, throttle = _World(), Notifications(), Throttle(0)
+            engine = Engine(
+                __version__,
+                settings.rules,
+                world,
+                ledger,
+                now=time.time,
+                publish=lambda report: self._show(service, report),
+                set_rate=throttle.set_rate,
+                wake_at=world.clock.wake_at,
+                reload=self._reload,
+            )
+            service = Service(
+                engine, version=__version__, on_hold=lambda held: engine.hold([(one.who, one.why) for one in held])
+            )
+            await service.start()
+            stores = [_take_in(engine, settings, name, ledger, notifications, throttle) for name in settings.migrations]
+            try:
+                async with world.watched(engine, stores):
+                    await self._until_stopped(engine.run(), service.run(), notifications.run(), self._manager.run())
+            finally:
+                self._manager.stopping()
+                await asyncio.gather(*(store.close() for store in stores))
+                await service.close()
+
+    async def _until_stopped(self, *works: Coroutine[None, None, None]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(work) for work in works]
+            self._manager.ready()
+            await self._stop.wait()
+            for task in running:
+                task.cancel()
+
+    def _show(self, service: Service, report: ManagerReport) -> None:
+        """On the bus, and in a line for `systemctl --user status`."""
+        service.publish(report)
+        line = in_a_line(report)
+        if line != self._shown:
+            self._shown = line
+            self._manager.status(line)
+
+
+def _take_in(
+    engine: Engine,
+    settings: Settings,
+    name: str,
+    ledger: Ledger,
+    notifications: Notifications,
+    throttle: Throttle,
+) -> SwiftStore:
+    """Builds one migration's edges and gives it to the engine."""
+    migration = settings.migrations[name]
+    target = migration.target
+    credentials = _credentials(settings.clouds[target.cloud])
+    store = SwiftStore(credentials, target.container, connections=settings.connections, throttle=throttle)
+    archive_dirs = (migration.archive_dir,) if migration.archive_dir else usual_archive_dirs(os.environ)
+    tools = Tools(
+        source=Source(migration.source),
+        store=store,
+        cache=Cache(archive_dirs, target.urls),
+        ledger=ledger,
+        notifier=notifications,
+        now=time.time,
+        steady=time.monotonic,
+        chance=random.random,
+    )
+    engine.add(_order(migration, settings.connections), tools, at_home=credentials.on_loopback)
+    return store
+
+
+def _order(migration: Migration, connections: int) -> Order:
+    home = tuple(os.fsencode(Path.home()).strip(b"/").split(b"/"))
+    return Order(
+        name=migration.name,
+        source_dir=str(migration.source),
+        source_url=migration.source_url,
+        target=migration.target,
+        file_prefix=migration.file_prefix,
+        ask_first=migration.ask_first,
+        lanes=connections,
+        canary=((*home, *CANARY),),
+    )
+
+
+def _credentials(cloud: Cloud) -> Credentials:
+    """A cloud's credentials; the secret is asked for when a token is."""
+    return Credentials(
+        auth_url=cloud.auth_url,
+        user=cloud.user,
+        version=cloud.version,
+        user_id=cloud.user_id,
+        user_domain=cloud.user_domain,
+        user_domain_id=cloud.user_domain_id,
+        project=cloud.project,
+        project_id=cloud.project_id,
+        project_domain=cloud.project_domain,
+        project_domain_id=cloud.project_domain_id,
+        application_credential_id=cloud.application_credential_id,
+        application_credential_name=cloud.application_credential_name,
+        region=cloud.region,
+        interface=cloud.interface,
+        storage_url=cloud.storage_url,
+        cacert=cloud.cacert,
+        secret=lambda: secret_of(cloud.name, cloud.key_file).reveal(),
+    )
