@@ -192,6 +192,32 @@ async def test_a_token_never_leaves_in_clear_text(swift):
     await store.close()
 
 
+async def test_plain_http_to_this_computer_goes_through_no_proxy(swift, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    store = SwiftStore(credentials_for(swift), swift.container())
+    assert await store.head("one") is None
+    await store.close()
+
+
+async def test_a_cancelled_request_that_waits_for_a_thread_goes_at_once(swift):
+    store = SwiftStore(credentials_for(swift), swift.container(), connections=1, rate=0)
+    going = [
+        asyncio.create_task(store._lanes.run(lambda wire: store._throttle.take(1, lambda: wire.aborted)))
+        for _ in range(3)
+    ]
+    queued = asyncio.create_task(store.head("one"))
+    await asyncio.sleep(0.1)
+    queued.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await queued
+    assert not any(each.done() for each in going)
+    await store.close()
+    await asyncio.gather(*going, return_exceptions=True)
+
+
 def test_nothing_heavy_is_loaded_before_the_first_request():
     code = (
         "import sys; from slowboat.edges.swift import Credentials, SwiftStore;"

@@ -106,7 +106,7 @@ def now() -> float:
 def _fetch(credentials: Credentials, wire: Wire) -> Access:
     demand_privacy(credentials.auth_url, "auth_url")
     credentials = credentials.revealed()
-    asked = statuses.Asked("AUTH", credentials.auth_url, credentials.host)
+    asked = statuses.Asked("AUTH", "the address for tokens", credentials.host)
     access = (_fetch_v1 if credentials.protocol == 1 else _fetch_v3)(credentials, wire, asked)
     if isinstance(access, SlowboatError):
         raise access
@@ -156,10 +156,10 @@ def _fetch_v3(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Ac
         return NeedsUser(
             f"the account at {asked.host} has no object store{region}", hint="Check region and project", code="no-store"
         )
-    except exceptions.ClientException as problem:
-        return statuses.failure(asked, problem)
-    except OSError as problem:
-        return statuses.failure(asked, problem)
+    except (exceptions.ClientException, OSError) as problem:
+        # An answer that is no refusal, but nothing that Keystone would say.
+        strange = 0 < wire.last[0] < 400
+        return statuses.error(statuses.PORTAL, asked) if strange else statuses.failure(asked, problem)
     life = (found.expires - found.issued).total_seconds() if found.expires and found.issued else None
     return Access(url.rstrip("/"), found.auth_token, _until(life))
 

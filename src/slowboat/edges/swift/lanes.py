@@ -50,12 +50,14 @@ class Lanes:
         if self._closed:
             raise Stopped("the connection to the server is closed")
         job = _Job(self, work)
-        waiting = asyncio.wrap_future(self._pool.submit(job))
+        pending = self._pool.submit(job)
+        waiting = asyncio.wrap_future(pending)
         self._jobs[job] = waiting
         try:
             return await asyncio.shield(waiting)
         except asyncio.CancelledError:
-            job.abort()
+            if not pending.cancel():  # it has begun
+                job.abort()
             await _ended(waiting)
             raise
         finally:

@@ -67,8 +67,8 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     ("AUTH", 403): Row(
         "tell", "credentials", "{host} does not let this user in", "Ask the provider, or check user and key"
     ),
-    ("AUTH", 404): Row("tell", "auth-url", "{what} is not at {host}", "Check auth_url"),
-    ("AUTH", 405): Row("tell", "auth-url", "{what} is not an authentication address", "Check auth_url"),
+    ("AUTH", 404): Row("tell", "auth-url", "{host} gives out no tokens at this address", "Check auth_url"),
+    ("AUTH", 405): Row("tell", "auth-url", "{host} gives out no tokens at this address", "Check auth_url"),
     ("*", 401): Row("again", "token", "{host} no longer accepts the token", wait=0.0),
     ("*", 402): Row("tell", "payment", "{host} asks for payment", "Settle it with the provider"),
     ("*", 403): Row(
@@ -125,7 +125,7 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     ("*", 499): Row("again", "reset", "{host} saw the connection break"),
     # The server's own trouble.
     ("*", 500): Row("again", "server-error", _FAILED),
-    ("*", 502): Row("again", "server-error", _FAILED),
+    ("*", 502): Row("again", "bad-gateway", _FAILED),
     ("*", 503): Row("again", "server-error", _FAILED),
     ("*", 504): Row("again", "timeout", "{host} took too long over {what}"),
     ("*", 507): Row("again", "server-full", "{host} has no room for {what} at the moment", wait=300.0),

@@ -234,7 +234,10 @@ class Wire:
 
 
 class _Session(SwiftClientRequestsSession):  # type: ignore[misc] # swiftclient publishes no types
-    """A session that follows no redirect: a portal's would get the token, and the body once more."""
+    """A session that follows no redirect: a portal's would get the token, and the body once more.
+
+    Nor does plain http ever go through a proxy of the environment: it is for this computer alone.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -247,6 +250,12 @@ class _Session(SwiftClientRequestsSession):  # type: ignore[misc] # swiftclient 
         answer = super().request(method, url, **options)
         self.last = (answer.status_code, {name.lower(): value for name, value in answer.headers.items()})
         return answer
+
+    def merge_environment_settings(self, url: str, *options: Any) -> Any:  # noqa: ANN401 - requests' own signature
+        settings = super().merge_environment_settings(url, *options)
+        if url.lower().startswith("http:"):
+            settings["proxies"] = {}
+        return settings
 
 
 class _Adapter(HTTPAdapter):
