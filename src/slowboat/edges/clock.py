@@ -11,9 +11,9 @@ it costs nothing.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
+import struct
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,14 +37,6 @@ LEAP = 5.0
 """Seconds by which the two clocks must have drifted apart to be called a leap."""
 
 
-class _Moment(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _Timer(ctypes.Structure):
-    _fields_ = (("interval", _Moment), ("value", _Moment))
-
-
 class ClockWatch:
     """Wakes at a time of the clock on the wall (`wake_at`), and at every leap, from `start` to `stop`.
 
@@ -66,7 +58,7 @@ class ClockWatch:
         self._drift = _drift()
         try:
             self._fd = _timerfd()
-        except (OSError, AttributeError) as error:
+        except (OSError, AttributeError, ImportError, MemoryError) as error:
             log.info("no timerfd (%s): looking for leaps of the clock every %g s", error, POLL)
         else:
             asyncio.get_running_loop().add_reader(self._fd, self._fired)
@@ -159,18 +151,26 @@ def _drift() -> float:
 
 
 def _timerfd() -> int:
-    """A timer on the clock on the wall; Python itself has this from 3.13 on."""
-    return _checked(ctypes.CDLL(None, use_errno=True).timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC))
+    """A timer on the clock on the wall."""
+    return _call("timerfd_create", CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC)
 
 
 def _set(timer: int, moment: float) -> None:
-    """Lets the timer fire at `moment` (seconds since the epoch), and at a leap of the clock."""
-    setting = _Timer(_Moment(0, 0), _Moment(int(moment), int(moment % 1 * 1e9)))
-    flags = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET
-    _checked(ctypes.CDLL(None, use_errno=True).timerfd_settime(timer, flags, ctypes.byref(setting), None))
+    """Lets the timer fire once at `moment` (seconds since the epoch), and at a leap of the clock."""
+    setting = struct.pack("llll", 0, 0, int(moment), int(moment % 1 * 1e9))  # a struct itimerspec
+    _call("timerfd_settime", timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, setting, None)
 
 
-def _checked(result: int) -> int:
+def _call(function: str, *arguments: object) -> int:
+    """Calls the C library, which has had timerfd since glibc 2.8; Python itself has it from 3.13 on.
+
+    Raises:
+        OSError: the kernel says no.
+        ImportError, MemoryError: ctypes cannot be had (a sandbox that forbids executable memory, and an old libffi).
+    """
+    import ctypes
+
+    result: int = getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments)
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
