@@ -11,7 +11,6 @@ import pytest
 from realparts.daemon_process import Daemon, daemon_on
 from realparts.drive import Drive, make_chain
 from realparts.duplicity import DEBIANS, NEWEST, Duplicity, installed_duplicity
-from realparts.notification_service import Notifications, running_notifications
 from realparts.presence import program
 from realparts.private_bus import PrivateBus, running_bus
 from realparts.swift_server import SwiftServer, running_swift
@@ -19,6 +18,8 @@ from realparts.swift_server import SwiftServer, running_swift
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from realparts.notification_service import Notifications
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -137,5 +138,7 @@ def daemon(session_bus: str, tmp_path: Path) -> Iterator[Daemon]:
 @pytest.fixture
 def notifications(session_bus: str, tmp_path: Path) -> Iterator[Notifications]:
     """A desktop notification service on this test's session bus, and what it has shown."""
+    from realparts.notification_service import running_notifications  # it alone here needs slowboat itself
+
     with running_notifications(session_bus, tmp_path) as shown:
         yield shown
