@@ -310,6 +310,73 @@ async def test_help_and_version_need_no_daemon():
     assert "..." not in ran.out.replace("[ARGS]...", "")
 
 
+CONFIGURED = """
+[cloud.mycloud]
+auth_url = "https://swift.example.com/auth/v1.0"
+user = "account:user"
+[migration.laptop]
+source = "/media/anna/Backup/laptop"
+container = "backups"
+archive_dir = "/elsewhere/caches"
+"""
+
+
+def configured(home, text=CONFIGURED):
+    folder = home / ".config/slowboat"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(text)
+
+
+async def test_install_can_be_looked_at_first(tmp_path):
+    configured(tmp_path)
+    ran = await slowboat("", "install", "--print", HOME=str(tmp_path))
+    open_air = await slowboat("", "install", "--print", "--no-sandbox", HOME=str(tmp_path))
+    assert ran.code == open_air.code == 0
+    assert f"# {tmp_path}/.local/share/systemd/user/slowboat.service\n" in ran.out
+    assert re.search(r"^ExecStart=/.* daemon$", ran.out, re.MULTILINE)
+    assert "ReadWritePaths=-/elsewhere/caches\n" in ran.out
+    assert "ProtectSystem" not in open_air.out
+    assert not (tmp_path / ".local").exists()
+
+
+@pytest.mark.parametrize(("text", "told"), [(None, "does not exist"), ("limmit = 3", "line 1: limmit is not known")])
+async def test_install_checks_the_configuration_before_it_writes(tmp_path, text, told):
+    if text:
+        configured(tmp_path, text)
+    ran = await slowboat("", "install", HOME=str(tmp_path))
+    assert (ran.code, ran.out) == (78, "")
+    assert told in ran.complaint
+    assert not (tmp_path / ".local").exists()
+
+
+@pytest.mark.parametrize("word", ["install", "uninstall"])
+async def test_without_systemd_one_line_says_so_and_nothing_is_written(tmp_path, word):
+    configured(tmp_path)
+    ran = await slowboat("", word, HOME=str(tmp_path), PATH="/nonexistent")
+    assert (ran.code, ran.out) == (1, "")
+    assert "there is no systemd here that runs services for this user. What helps:" in ran.complaint
+    assert not (tmp_path / ".local").exists()
+
+
+async def test_on_a_terminal_there_are_colours_and_with_no_color_none(session_bus):
+    async with daemon(session_bus):
+        for more, coloured in (
+            ({"TERM": "xterm-256color"}, True),
+            ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+        ):
+            ours, theirs = os.openpty()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "slowboat", env=environment(session_bus, **more), stdout=theirs
+            )
+            os.close(theirs)
+            async with asyncio.timeout(60):
+                assert await process.wait() == 0
+            shown = os.read(ours, 65536)
+            os.close(ours)
+            assert b"is sending at 512 kB/s" in shown
+            assert (re.search(rb"\x1b\[[0-9;]*3[0-9]", shown) is not None) is coloured
+
+
 def test_the_daemon_starts_without_what_only_the_command_line_needs():
     import subprocess
 

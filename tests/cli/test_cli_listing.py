@@ -43,7 +43,7 @@ def test_volumes_of_a_set_are_one_line_and_the_handover_stands_where_it_happens(
     lines = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
     assert lines[0] == "laptop: 1,006 files, 26.3 GB, in this order"
     assert "1 Signatures, full 2026-11-01 12:00 1 1.2 GB all" in lines
-    where = next(index for index, line in enumerate(lines) if line.startswith("Handover"))
+    where = next(index for index, line in enumerate(lines) if line.startswith("The handover comes here"))
     assert "Deja Dup's check" in lines[where - 1]
     assert lines[where + 1] == "6 Volumes, full 2026-11-01 12:00 1,000 25.0 GB none 13 h 56 min"
     assert lines[-1] == "25.1 GB to go: about 13 h 56 min at the limit of 500 kB/s, sent without a break."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from slowboat import __version__
-from slowboat.cli import asking, phrases, screen
+from slowboat.cli import asking, installing, phrases, screen
 from slowboat.core.errors import SlowboatError
 from slowboat.core.words import HandoverState
 
@@ -31,9 +30,11 @@ if TYPE_CHECKING:
 
     Answer = TypeVar("Answer")
 
-FAILED, NOT_RUNNING, INTERRUPTED = 1, 3, 130
-"""Exit codes beside 0 and click's own 2. 3 is what the LSB says of a status that is "not running"; 130 is the
-shell's for an interrupt."""
+FAILED, NOT_RUNNING, INTERRUPTED, CONFIG = 1, 3, 130, 78
+"""Exit codes beside 0 and click's own 2. 3 is what the LSB says of a status that is "not running", 130 is the
+shell's for an interrupt, 78 is EX_CONFIG of sysexits.h and the daemon's own."""
+
+_EXIT_CODES = {"not-running": NOT_RUNNING, "no-bus": NOT_RUNNING, "config": CONFIG, "no-config": CONFIG}
 
 COMPLETION_PATIENCE = 1.0
 """Seconds that a Tab may take; after them no names are offered."""
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except SlowboatError as error:
         screen.complain(error)
-        return NOT_RUNNING if error.code in {"not-running", "no-bus"} else FAILED
+        return _EXIT_CODES.get(error.code, FAILED)
     return code if isinstance(code, int) else 0
 
 
@@ -167,7 +168,8 @@ def plan(name: str, *, every: bool, as_json: bool) -> None:
         return
     reckoned = listing.pace(report.rate, report.limit)
     for one, rows in plans.items():
-        screen.show(listing.every_file(one, rows) if every else listing.plan(one, rows, reckoned))
+        handed_over = report.migrations[one].handover
+        screen.show(listing.every_file(one, rows) if every else listing.plan(one, rows, reckoned, handed_over))
     if not plans:
         screen.say("There is nothing to move yet.")
 
@@ -344,18 +346,5 @@ def daemon(config: Path | None) -> int:
     return run(config)
 
 
-@cli.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
-    r"""Prints the completions for a shell.
-
-    \b
-    bash  slowboat completion bash > ~/.local/share/bash-completion/completions/slowboat
-    zsh   slowboat completion zsh > a folder of your $fpath, as _slowboat
-    fish  slowboat completion fish > ~/.config/fish/completions/slowboat.fish
-    """
-    from click.shell_completion import get_completion_class
-
-    made = get_completion_class(shell)
-    assert made is not None  # click has these three
-    sys.stdout.write(made(cli, {}, "slowboat", "_SLOWBOAT_COMPLETE").source())
+for _command in (installing.install, installing.uninstall, installing.completion):
+    cli.add_command(_command)

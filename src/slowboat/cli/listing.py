@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slowboat.cli import phrases
-from slowboat.core.words import Phase, Role
+from slowboat.core.words import HandoverState, Phase, Role, SetType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,7 +92,9 @@ def steps(rows: Sequence[PlanRow]) -> list[Step]:
     return made
 
 
-def plan(name: str, rows: Sequence[PlanRow], reckoned: Pace) -> RenderableType:
+def plan(
+    name: str, rows: Sequence[PlanRow], reckoned: Pace, handover: HandoverState = HandoverState.PENDING
+) -> RenderableType:
     """One migration's plan, grouped; with a rate, when each step would be through."""
     if not rows:
         return Text(f"{phrases.plain(name)}: the chain on the drive has not been read yet.")
@@ -105,7 +107,8 @@ def plan(name: str, rows: Sequence[PlanRow], reckoned: Pace) -> RenderableType:
         cells = [str(number), step.what, f"{step.files:,}", phrases.size(step.size)]
         table.add_row(*(Text(cell) for cell in cells), _state(step), Text(through))
         if step.before_handover and (number == len(made) or not made[number].before_handover):
-            table.add_row("", Text("Handover happens here", style="green"))
+            happens = "is done" if handover is HandoverState.DONE else "comes here"
+            table.add_row("", Text(f"The handover {happens}", style="green"))
     return Group(_plan_title(name, made), table, Text(_plan_end(waited, reckoned)))
 
 
@@ -194,7 +197,8 @@ def _one_kind(row: PlanRow) -> str:
 
 def _set_of(row: PlanRow) -> str:
     """The backup set as a person dates it: `full of 2026-11-01 13:00` for `full 1793534400`."""
-    kind, _, when = _text(row, "set").partition(" ")
+    short, _, when = _text(row, "set").partition(" ")
+    kind = "incremental" if short == SetType.INC.value else short
     known = phrases.stamp(int(when)) if re.fullmatch(r"[0-9]{1,12}", when) else ""
     return f"{phrases.plain(kind)} of {known}" if known else phrases.plain(_text(row, "set"))
 
