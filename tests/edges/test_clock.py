@@ -50,6 +50,22 @@ async def test_a_time_taken_back_does_not_wake(without: str) -> None:
     watch.stop()
 
 
+async def test_a_time_given_before_the_start_or_after_the_end(without: str) -> None:
+    struck = asyncio.Event()
+    watch = ClockWatch(struck.set, pytest.fail)
+    watch.wake_at(time.time())
+    await asyncio.sleep(0.1)
+    assert not struck.is_set()
+    watch.start()
+    async with asyncio.timeout(10):
+        await struck.wait()
+    watch.stop()
+    struck.clear()
+    watch.wake_at(time.time())
+    await asyncio.sleep(0.1)
+    assert not struck.is_set()
+
+
 async def test_a_leap_is_noticed_where_there_is_no_timerfd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "CLOCK_REALTIME", 4711)
     monkeypatch.setattr(clock, "POLL", 0.05)

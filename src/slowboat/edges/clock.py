@@ -52,9 +52,11 @@ class ClockWatch:
         self._at: float | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._drift = 0.0
+        self._running = False
 
     def start(self) -> None:
         """Begins to watch. Never raises."""
+        self._running = True
         self._drift = _drift()
         try:
             self._fd = _timerfd()
@@ -66,6 +68,7 @@ class ClockWatch:
 
     def stop(self) -> None:
         """Lets go of the timer."""
+        self._running = False
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -81,6 +84,8 @@ class ClockWatch:
             self._arm()
 
     def _arm(self) -> None:
+        if not self._running:
+            return
         if self._fd is not None:
             moment = FAR if self._at is None else min(max(self._at, 1.0), FAR)
             _set(self._fd, moment)
