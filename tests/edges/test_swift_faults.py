@@ -16,7 +16,7 @@ import pytest
 
 from edges.store_conformance import DATA, md5
 from faults import Answer, BlackHole, CutAnswer, Edit, FaultProxy, Garbage, Reset, portal_page, portal_redirect
-from slowboat.core.errors import NeedsUser, Refused, SlowboatError, Transient
+from slowboat.core.errors import NeedsUser, Refused, SlowboatError, Stopped, Transient
 from slowboat.core.words import RemoteObject
 from slowboat.edges.swift import Credentials, SwiftStore, statuses, wire
 
@@ -525,3 +525,29 @@ def test_the_libraries_do_not_debug_over_our_heads():
     assert wire.Wire
     for name in ("swiftclient", "keystoneauth.session", "urllib3.connectionpool", "requests"):
         assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+
+
+# -- the socket ------------------------------------------------------------------------------------------------
+
+
+def test_the_socket_gives_way_and_gives_up(swift):
+    line = wire.Wire()
+    sock = line.connect("127.0.0.1", swift.port)
+    tcp = socket.IPPROTO_TCP
+    assert sock.getsockopt(tcp, socket.TCP_CONGESTION, 16).rstrip(b"\0") in {b"cubic", b"reno"}
+    assert sock.getsockopt(tcp, 25) == 131072  # TCP_NOTSENT_LOWAT
+    assert sock.getsockopt(tcp, socket.TCP_USER_TIMEOUT) == 60_000
+    assert sock.getsockopt(tcp, socket.TCP_NODELAY) == 1
+    assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0x04
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert wire.READ_SECONDS > 60, "Swift may sleep so long before it answers"
+    sock.close()
+    line.close()
+
+
+def test_an_aborted_wire_connects_no_more(swift):
+    line = wire.Wire()
+    line.abort()
+    with pytest.raises(Stopped):
+        line.connect("127.0.0.1", swift.port)
+    line.close()
