@@ -28,7 +28,7 @@ _AMOUNT: Final = re.compile(
 _SLOWEST: Final = 1000
 """Bytes per second below which a limit is a slip of the pen: 500 instead of 500k would take a year for 16 GB."""
 
-WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 def parse_rate(text: str | int) -> int:
@@ -76,12 +76,20 @@ def parse_days(text: str) -> frozenset[int]:
         return frozenset(range(7))
     found: set[int] = set()
     for part in text.split(","):
-        first, dash, last = (piece.strip()[:3].lower() for piece in part.partition("-"))
-        if first not in WEEKDAYS or (dash and last not in WEEKDAYS):
-            raise ValueError(f'{text!r} are no weekdays; write them like "mon-fri" or "sat,sun"')
-        start, end = WEEKDAYS.index(first), WEEKDAYS.index(last if dash else first)
+        first, dash, last = part.partition("-")
+        start = _weekday(first, text)
+        end = _weekday(last, text) if dash else start
         found.update((start + step) % 7 for step in range((end - start) % 7 + 1))
     return frozenset(found)
+
+
+def _weekday(word: str, text: str) -> int:
+    """A weekday by at least three of its letters."""
+    word = word.strip().lower()
+    for number, name in enumerate(WEEKDAYS):
+        if len(word) >= 3 and name.startswith(word):
+            return number
+    raise ValueError(f'{text!r} are no weekdays; write them like "mon-fri" or "sat,sun"')
 
 
 def parse_minute(text: str) -> int:

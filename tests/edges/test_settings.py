@@ -1,0 +1,477 @@
+"""The configuration: what is taken, and what each mistake is answered with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slowboat.core.conditions import NetworkRule
+from slowboat.core.errors import NeedsUser
+from slowboat.core.schedule import Window
+from slowboat.core.words import Target
+from slowboat.edges.settings import (
+    ENV_CLOUD,
+    EXAMPLE,
+    Settings,
+    config_path,
+    load,
+    parse,
+    parse_rate,
+    parse_size,
+    state_dir,
+)
+from slowboat.edges.settings.amounts import parse_days, parse_minute
+from slowboat.edges.settings.lines import line_of
+
+CLOUD = """\
+[cloud.c]
+auth_url = "https://swift.example.com/auth/v1.0"
+user = "a:u"
+"""
+MIGRATION = """\
+[migration.home]
+source = "/media/backup/host"
+container = "lenny"
+"""
+FILE = Path("/etc/x/config.toml")
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+
+
+def read(text: str, **environment: str) -> Settings:
+    return parse(text.encode(), FILE, {"HOME": "/home/u"} | environment)
+
+
+def refusal(text: str, **environment: str) -> NeedsUser:
+    with pytest.raises(NeedsUser) as refused:
+        read(text, **environment)
+    assert refused.value.code == "config"
+    return refused.value
+
+
+# -- what is taken ----------------------------------------------------------------------------------------
+
+
+def test_the_shortest_one() -> None:
+    found = read(CLOUD + MIGRATION)
+    (migration,) = found.migrations.values()
+    assert migration.source == Path("/media/backup/host")
+    assert migration.target == Target("c", "lenny", "", ("swift://lenny",))
+    assert (migration.source_url, migration.archive_dir, migration.file_prefix) == ("", None, None)
+    assert not migration.ask_first
+    assert (found.connections, found.rules.cap, found.rules.metered, found.rules.vpn) == (2, None, "never", "go")
+    assert found.clouds["c"].auth_url == "https://swift.example.com/auth/v1.0"
+
+
+def test_the_example_and_those_of_the_documentation_are_right() -> None:
+    read(EXAMPLE)
+    blocks = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        tables = tomllib.loads(block)
+        read(("" if "cloud" in tables else CLOUD) + ("" if "migration" in tables else MIGRATION) + block) if (
+            block.startswith("[")
+        ) else read(block + CLOUD * ("cloud" not in tables) + MIGRATION * ("migration" not in tables))
+
+
+def test_every_key_of_the_file_is_documented() -> None:
+    from slowboat.edges.settings import shape
+
+    text = DOCS.read_text()
+    for name in ("Top", "Cloud", "Migration", "Network", "Window", "Schedule", "Power"):
+        for key in getattr(shape, f"{name}Table").__struct_encode_fields__:
+            assert f"`{key}`" in text, key
+
+
+def test_everything_at_once() -> None:
+    found = read("""
+limit = "500k"
+slow = "8 KiB/s"
+connections = 4
+send_when_metered = "slow"
+send_on_vpn = false
+require = "limited"
+
+[cloud.mycloud]
+auth_url = "https://keystone.example.com:5000/v3"
+auth_version = "3"
+user = "u"
+project = "p"
+user_domain = "d"
+key_file = "~/key"
+[cloud.other]
+auth_url = "http://127.0.0.1:8080/auth/v1.0"
+user = "test:tester"
+auth_version = 1
+
+[migration.home]
+source = "~/drive"
+source_url = "file:///media/backup/host"
+cloud = "mycloud"
+container = "lenny"
+prefix = "/a/b/"
+target_urls = ["swift://lenny/a/b", "rclone://r:lenny/a/b"]
+archive_dir = "~/.cache/deja-dup"
+file_prefix = "x-"
+handover = "ask"
+[migration.second]
+source = "/s"
+cloud = "other"
+container = "lenny"
+
+[network."Ca\\"fé"]
+send = "never"
+[network."Phone"]
+send = "spare"
+metered = true
+day_budget = "1G"
+month_budget = 20_000_000
+[network_type.mobile]
+send = "64k"
+[network_type.default]
+send = "1M"
+
+[schedule]
+otherwise = "never"
+[[schedule.window]]
+days = "mon-fri"
+from = "22:00"
+to = "06:30"
+send = "go"
+[[schedule.window]]
+days = "sat,sun"
+send = "100k"
+
+[power]
+battery = "slow"
+battery_min = 20
+power_saver = "go"
+game = "slow"
+""")
+    rules = found.rules
+    assert (rules.cap, rules.slow_rate, rules.require, rules.metered, rules.vpn) == (
+        500_000, 8192, "limited", "slow", "never",
+    )  # fmt: skip
+    assert rules.networks == {
+        'Ca"fé': NetworkRule(send="never"),
+        "Phone": NetworkRule("spare", "go", 1_000_000_000, 20_000_000),
+    }
+    assert rules.types == {"mobile": NetworkRule(send=64_000)}
+    assert rules.default == NetworkRule(send=1_000_000)
+    assert rules.schedule.windows == (
+        Window(frozenset(range(5)), 22 * 60, 6 * 60 + 30, "go"),
+        Window(frozenset({5, 6}), 0, 1440, 100_000),
+    )
+    assert (rules.battery, rules.battery_min, rules.power_saver, rules.game) == ("slow", 20.0, "go", "slow")
+    home = found.migrations["home"]
+    assert home.target == Target("mycloud", "lenny", "a/b/", ("swift://lenny/a/b", "rclone://r:lenny/a/b"))
+    assert home.archive_dir == Path("~/.cache/deja-dup").expanduser()
+    assert home.source == Path("~/drive").expanduser()
+    assert (home.file_prefix, home.ask_first) == ("x-", True)
+    assert (found.clouds["mycloud"].version, found.clouds["other"].version) == (3, 1)
+    assert found.clouds["mycloud"].key_file == Path("~/key").expanduser()
+    assert found.connections == 4
+
+
+@pytest.mark.parametrize(
+    ("limit", "cap", "send"),
+    [('"off"', None, "go"), ('"spare"', None, "spare"), ('"1M"', 1_000_000, "go"), ("250000", 250_000, "go")],
+)
+def test_limits(limit: str, cap: int | None, send: str) -> None:
+    rules = read(f"limit = {limit}\n" + CLOUD + MIGRATION).rules
+    assert (rules.cap, rules.default.send) == (cap, send)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "url", "target"),
+    [
+        ("", "swift://lenny", "swift://lenny"),
+        ("", "swift://lenny/", "swift://lenny/"),  # another cache than the line above, for duplicity
+        ("", "cf+http://lenny", "cf+http://lenny"),
+        ("a/b", "swift:///lenny//a/b/", "swift:///lenny//a/b/"),
+        ("a", "rclone://remote:/lenny/a", "rclone://remote:/lenny/a"),
+        ("a", "s3://anything", "s3://anything"),
+        ("a", "", "swift://lenny/a"),
+    ],
+)
+def test_target_urls_are_kept_as_typed(prefix: str, url: str, target: str) -> None:
+    text = f'{CLOUD}{MIGRATION}prefix = "{prefix}"\n' + (f'target_url = "{url}"\n' if url else "")
+    assert read(text).migrations["home"].target.urls == (target,)
+
+
+def test_the_environments_cloud() -> None:
+    found = read(MIGRATION, ST_AUTH="https://x/auth/v1.0", ST_USER="a:u", ST_KEY="hunter2")
+    assert found.migrations["home"].target.cloud == ENV_CLOUD
+    assert (found.clouds[ENV_CLOUD].auth_url, found.clouds[ENV_CLOUD].version) == ("https://x/auth/v1.0", 1)
+    assert "hunter2" not in repr(found)
+    keystone = {"OS_AUTH_URL": "https://k/v3", "OS_USERNAME": "u", "OS_PROJECT_NAME": "p", "OS_PASSWORD": "hunter2"}
+    cloud = read(MIGRATION, **keystone).clouds[ENV_CLOUD]
+    assert (cloud.version, cloud.user, cloud.project) == (3, "u", "p")
+    assert set(read(CLOUD + MIGRATION, **keystone).clouds) == {"c"}  # a named one wins
+    assert "clear text" in refusal(MIGRATION, ST_AUTH="http://x.example/auth", ST_USER="u").what
+    assert "no cloud" in refusal(MIGRATION).what
+
+
+def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config_path({"HOME": "/h"}) == Path("/h/.config/slowboat/config.toml")
+    assert config_path({"HOME": "/h", "XDG_CONFIG_HOME": "/c"}) == Path("/c/slowboat/config.toml")
+    assert config_path({"HOME": "/h", "XDG_CONFIG_HOME": "relative"}) == Path("/h/.config/slowboat/config.toml")
+    assert state_dir({"HOME": "/h", "XDG_STATE_HOME": "/s"}) == Path("/s/slowboat")
+    path = tmp_path / "slowboat" / "config.toml"
+    path.parent.mkdir()
+    path.write_text("\ufeff" + EXAMPLE)  # as some editors save
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert load().path == path
+
+
+# -- what is refused --------------------------------------------------------------------------------------
+
+
+def test_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(NeedsUser) as refused:
+        load(tmp_path / "config.toml", {})
+    assert refused.value.code == "no-config"
+    assert str(tmp_path / "config.toml") in refused.value.what
+    assert "slowboat setup" in refused.value.hint
+
+
+def test_a_configuration_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(NeedsUser) as refused:
+        load(tmp_path, {})
+    assert refused.value.code == "config"
+
+
+WRONG: list[tuple[str, int, str, str]] = [
+    # text, line, what is said of it, the cure
+    ('limt = "1M"\n' + CLOUD + MIGRATION, 1, "limt is not known", "Did you mean limit?"),
+    ("wibble = 1\n" + CLOUD + MIGRATION, 1, "wibble is not known", "Known are: limit"),
+    (CLOUD + 'auth_urk = "x"\n' + MIGRATION, 4, "cloud.c.auth_urk is not known", "Did you mean auth_url?"),
+    (CLOUD + MIGRATION + 'sauce = "/x"', 7, "migration.home.sauce", "Did you mean source?"),
+    (CLOUD + MIGRATION + "\n[powr]\nbattery = 1", 8, "powr is not known", "Did you mean power?"),
+    (CLOUD + "[migration.home]\ncontainer = 'c'", 4, "migration.home lacks source", "source ="),
+    ('[cloud.c]\nuser = "u"\n' + MIGRATION, 1, "cloud.c lacks auth_url", "auth_url ="),
+    ('[cloud.c]\nauth_url = "https://x/"\n' + MIGRATION, 1, "lacks a user", "user ="),
+    ('connections = "2"\n' + CLOUD + MIGRATION, 1, "whole number, got a text", ""),
+    ("connections = 0\n" + CLOUD + MIGRATION, 1, "0 connections", "1 to 16"),
+    ("\n\nlimit = 1.5\n" + CLOUD + MIGRATION, 3, "limit: expected", ""),
+    ('limit = "fast"\n' + CLOUD + MIGRATION, 1, "'fast' is not a rate", ""),
+    ('limit = "500"\n' + CLOUD + MIGRATION, 1, "did you mean 500k", ""),
+    ("limit = 0\n" + CLOUD + MIGRATION, 1, "less than 1000", ""),
+    ('limit = "never"\n' + CLOUD + MIGRATION, 1, "never sends", "slowboat pause"),
+    ('limit = "4Mb/s"\n' + CLOUD + MIGRATION, 1, "bits or bytes", ""),
+    ("send_on_vpn = 'no'\n" + CLOUD + MIGRATION, 1, "there is no 'no'", 'true, false, "slow"'),
+    ("require = 'some'\n" + CLOUD + MIGRATION, 1, "there is no 'some'", '"full", "limited"'),
+    (CLOUD.replace("https", "http") + MIGRATION, 2, "clear text", "https"),
+    (CLOUD.replace("https://", "https://u:hunter2@") + MIGRATION, 2, "holds a user or password", ""),
+    (CLOUD.replace("https://", "") + MIGRATION, 2, "is not an address", "https://"),
+    (CLOUD.replace("https://swift.example.com", "https://[::1") + MIGRATION, 2, "is not an address", ""),
+    (CLOUD.replace(".c]", '."c/d"]') + MIGRATION, 1, "no name for a cloud", "letters"),
+    (CLOUD + 'key_file = "key"\n' + MIGRATION, 4, "not an absolute path", ""),
+    (CLOUD + MIGRATION.replace("/media", "media"), 5, "not an absolute path", ""),
+    (CLOUD + MIGRATION.replace("/media", "~nobody-of-that-name/media"), 5, "not an absolute path", ""),
+    (CLOUD + MIGRATION.replace("lenny", "lenny/a/b"), 6, "has a / in it", 'prefix = "a/b"'),
+    (CLOUD + MIGRATION.replace("lenny", ""), 6, "no name for a container", ""),
+    (CLOUD + MIGRATION.replace("lenny", "ä" * 124), 6, "248 bytes is too long", "247"),
+    (CLOUD + MIGRATION + 'prefix = "a//b"', 7, "is no prefix", ""),
+    (CLOUD + MIGRATION + 'prefix = "a/../b"', 7, "is no prefix", ""),
+    (CLOUD + MIGRATION + 'cloud = "d"', 7, "there is no [cloud.d]", "Known are: c"),
+    (CLOUD + CLOUD.replace(".c", ".d") + MIGRATION, 7, "does not say which cloud", "c, d"),
+    (CLOUD + MIGRATION + MIGRATION.replace("home", "h2"), 7, "home and h2 go to the same", "prefix"),
+    (CLOUD + MIGRATION + 'target_url = "lenny"', 7, "is no URL", ""),
+    (CLOUD + MIGRATION + 'target_url = "swift://other"', 7, "leads to other", ""),
+    (CLOUD + MIGRATION + 'prefix = "p"\ntarget_url = "swift://lenny"', 8, "leads to lenny", ""),
+    (CLOUD + MIGRATION + 'target_urls = ["swift://lenny", "rclone://r:x"]', 7, "leads to x", ""),
+    (CLOUD + MIGRATION + 'target_url = "swift://lenny"\ntarget_urls = ["swift://lenny"]', 8, "both set", ""),
+    (CLOUD + MIGRATION + "target_urls = [3]", 7, "expected a text", ""),
+    (CLOUD + MIGRATION + 'source_url = "/media"', 7, "is no URL", "file:///"),
+    (CLOUD + MIGRATION + 'handover = "soon"', 7, "there is no 'soon'", '"ask", "auto"'),
+    (CLOUD + MIGRATION + "[schedule]\n[[schedule.window]]\n[[schedule.window]]\ndays='xyz'", 9, "no weekdays", ""),
+    (CLOUD + MIGRATION + "[[schedule.window]]\nfrom = '25:00'", 7, "no time of day", ""),
+    (CLOUD + MIGRATION + "[[schedule.window]]\nfrom = 22", 8, "expected a text", ""),
+    (CLOUD + MIGRATION + "[schedule]\notherwise = '1M'", 7, "without a window", ""),
+    (CLOUD + MIGRATION + "[network.Home]\nsend = 'maybe'", 8, "'maybe' is not a rate", ""),
+    (CLOUD + MIGRATION + "[network.Home]\nday_budget = '1G/s'", 8, "is not a size", ""),
+    (CLOUD + MIGRATION + "[network_type.wlan]\nsend = 'go'", 7, "no type of network", "wifi"),
+    (CLOUD + MIGRATION + "[power]\nbattery_min = 101", 8, "no percentage", ""),
+    (CLOUD + MIGRATION + "cloud = 3", 7, "migration.home.cloud: expected a text", ""),
+    ("migration = 3\n" + CLOUD, 1, "expected a table", ""),
+    (CLOUD, 0, "nothing is to be moved", "[migration.home]"),
+    (CLOUD + MIGRATION + "x = = 3", 7, "not TOML", ""),
+    (CLOUD + "user = 'again'\n" + MIGRATION, 4, "not TOML", ""),
+    (CLOUD + MIGRATION + "handover = ask", 7, "not TOML", 'key = "value"'),
+    (CLOUD + MIGRATION + 'handover = "ask', 7, "not TOML", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "what", "cure"), WRONG, ids=[w[2] for w in WRONG])
+def test_each_mistake_is_named_with_its_line_and_cure(text: str, line: int, what: str, cure: str) -> None:
+    error = refusal(text)
+    where = f"{FILE}, line {line}: " if line else f"{FILE}: "
+    assert error.what.startswith(where), error.what
+    assert what in error.what
+    assert cure in error.hint
+    assert "hunter2" not in str(error)
+
+
+def test_text_that_is_no_utf8() -> None:
+    with pytest.raises(NeedsUser, match="line 2: this is not UTF-8"):
+        parse(b"# ok\nlimit = '\xff'\n", FILE, {})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.binary(max_size=200), st.text(alphabet='[]{}=".,#\n abc123_-', max_size=80).map(str.encode)))
+def test_whatever_stands_in_it_the_answer_is_settings_or_words(raw: bytes) -> None:
+    said = f"{FILE}"
+    with contextlib.suppress(NeedsUser):
+        try:
+            parse(CLOUD.encode() + MIGRATION.encode() + raw, FILE, {})
+        except NeedsUser as error:
+            said = error.what
+            raise
+    assert said.startswith(str(FILE))
+
+
+VALUES = st.recursive(
+    st.one_of(st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.none()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(["limit", "connections", "cloud", "migration", "network", "schedule", "power"]), VALUES)
+def test_any_type_anywhere_is_answered_in_words(key: str, value: object) -> None:
+    from slowboat.edges.settings.checks import Wrong
+    from slowboat.edges.settings.reading import _settings
+
+    tables = tomllib.loads(CLOUD + MIGRATION)
+    if isinstance(value, dict) and isinstance(tables.get(key), dict):
+        tables[key] |= value
+    else:
+        tables[key] = value
+    with contextlib.suppress(Wrong):
+        assert _settings(tables, FILE, {}).migrations
+
+
+# -- lines ------------------------------------------------------------------------------------------------
+
+
+def test_lines() -> None:
+    text = """\
+# a = 1
+"a b" = 2
+a.b = 3 # x
+
+[t."x.y"]   # comment
+  key = 4
+[[list]]
+k = 1
+[[list]]
+k = 2
+[list.sub]
+k = 3
+inline = { deep = 1 }
+"""
+    for where, line in {
+        ("a b",): 2, ("a",): 3, ("a", "b"): 3, ("t",): 5, ("t", "x.y"): 5, ("t", "x.y", "key"): 6,
+        ("list",): 7, ("list", "0", "k"): 8, ("list", "1"): 9, ("list", "1", "k"): 10,
+        ("list", "sub", "k"): 12, ("list", "sub", "inline", "deep"): 13, ("t", "x.y", "none"): 5, ("none",): 0,
+    }.items():  # fmt: skip
+        assert line_of(text, where) == line, where
+
+
+# -- amounts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("500k", 500_000),
+        ("500K", 500_000),
+        ("500 kB/s", 500_000),
+        ("1M", 1_000_000),
+        ("1.5M", 1_500_000),
+        ("0.1M", 100_000),
+        ("200KiB", 204_800),
+        ("1 MiB/s", 1 << 20),
+        ("4 Mbit/s", 500_000),
+        ("4Mbit", 500_000),
+        ("4 Mbps", 500_000),
+        ("4MBps", 4_000_000),
+        ("8 Mibit/s", 1 << 20),
+        ("1G", 10**9),
+        ("65536", 65536),
+        (65536, 65536),
+        ("65536 bytes/s", 65536),
+    ],
+)
+def test_rates(text: str | int, rate: int) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["", "k", "-1M", "1,5M", "1e6", "0", "999", "500", "1 M x", "4Mb/s", "4 kb", "1.M", "1k/m", "٣M", "nan"]
+)
+def test_what_is_no_rate(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(text))):
+        parse_rate(text)
+
+
+def test_a_truth_is_no_rate() -> None:
+    with pytest.raises(ValueError, match="True"):
+        parse_rate(True)
+
+
+@given(st.integers(1, 10**6), st.sampled_from(["k", "M", "G", "Ki", "Mi", "Gi"]))
+def test_sizes_scale(number: int, unit: str) -> None:
+    scale = {"k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}[unit]
+    assert parse_size(f"{number}{unit}") == parse_size(f" {number} {unit}B ") == number * scale
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("mon", {0}),
+        ("Mon-Fri", {0, 1, 2, 3, 4}),
+        ("fri-mon", {4, 5, 6, 0}),
+        ("sat, sunday", {5, 6}),
+        ("daily", set(range(7))),
+        ("mon-mon", {0}),
+    ],
+)
+def test_days(text: str, days: set[int]) -> None:
+    assert parse_days(text) == days
+
+
+@pytest.mark.parametrize("text", ["", "mo", "mon-", "funday", "1-5", "mon;tue"])
+def test_what_is_no_day(text: str) -> None:
+    with pytest.raises(ValueError, match="weekdays"):
+        parse_days(text)
+
+
+def test_minutes() -> None:
+    assert [parse_minute(text) for text in ("00:00", "6:05", "24:00", " 23:59 ")] == [0, 365, 1440, 1439]
+    for wrong in ("24:01", "12", "12:60", "12:5", "-1:00", ""):
+        with pytest.raises(ValueError, match="time of day"):
+            parse_minute(wrong)
+
+
+def test_no_unreadable_file_is_taken_for_none(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(EXAMPLE)
+    path.chmod(0)
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(NeedsUser) as refused:
+            load(path, {})
+        assert refused.value.code == "config"
+    finally:
+        os.seteuid(me)
