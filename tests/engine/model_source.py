@@ -1,0 +1,114 @@
+"""A drive in memory that fulfils the engine's Source, and fails as drives do."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from slowboat.core.errors import Refused, SourceAbsent
+from slowboat.core.words import Digests, SourceFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+BLOCK = 32
+
+
+class ModelSource:
+    """Files by name.
+
+    Attributes:
+        files: what the drive holds.
+        misreads: in the next readings of a file's first byte on, that byte comes wrong; one reading is used up each.
+        rotten: offsets that come wrong in every reading.
+        absent_at: from this offset on the drive is not there any more; None: it is there.
+        unreadable_at: EIO from this offset on; None: all can be read.
+        cancel_in: the reading after so many more is broken off; None: none is.
+        bytes_read: by name.
+    """
+
+    def __init__(self, **files: bytes) -> None:
+        self.files: dict[str, bytes] = dict(files)
+        self.mtimes: dict[str, int] = {}
+        self.misreads: list[int] = []
+        self.rotten: set[int] = set()
+        self.absent_at: int | None = None
+        self.unreadable_at: int | None = None
+        self.cancel_in: int | None = None
+        self.bytes_read: dict[str, int] = {}
+
+    def file(self, name: str) -> SourceFile:
+        """What a listing says of a file now."""
+        return SourceFile(name, len(self.files[name]), self.mtimes.get(name, 1))
+
+    def touch(self, name: str, data: bytes) -> None:
+        """Somebody writes to a file."""
+        self.files[name] = data
+        self.mtimes[name] = self.mtimes.get(name, 1) + 1
+
+    async def listing(self) -> Sequence[SourceFile]:
+        if self.absent_at is not None:
+            raise _absent()
+        return [self.file(name) for name in self.files]
+
+    @contextmanager
+    def open(self, file: SourceFile, offset: int = 0) -> Iterator[_Reader]:
+        yield _Reader(self, file, offset)
+
+    async def read(self, file: SourceFile) -> bytes:
+        blocks: list[bytes] = []
+        await self.digest(file, feed=blocks.append)
+        return b"".join(blocks)
+
+    async def digest(
+        self,
+        file: SourceFile,
+        offset: int = 0,
+        length: int | None = None,
+        feed: Callable[[bytes], None] | None = None,
+    ) -> Digests:
+        md5, sha1, done = hashlib.md5(usedforsecurity=False), hashlib.sha1(usedforsecurity=False), 0
+        left = file.size - offset if length is None else length
+        await asyncio.sleep(0)
+        reader = _Reader(self, file, offset)
+        while done < left and (block := reader.read(min(BLOCK, left - done))):
+            md5.update(block)
+            sha1.update(block)
+            done += len(block)
+            if feed:
+                feed(block)
+        if self.cancel_in is not None:
+            self.cancel_in -= 1
+            if self.cancel_in < 0:
+                self.cancel_in = None
+                raise asyncio.CancelledError
+        await asyncio.sleep(0)
+        return Digests(md5.hexdigest(), sha1.hexdigest(), done)
+
+
+class _Reader:
+    def __init__(self, source: ModelSource, file: SourceFile, offset: int) -> None:
+        self._source, self._file, self._at = source, file, offset
+
+    def read(self, size: int, /) -> bytes:
+        source, file, at = self._source, self._file, self._at
+        if source.absent_at is not None and at + size > source.absent_at:
+            raise _absent()
+        if file.name not in source.files or source.file(file.name) != file:
+            raise Refused(f"{file.name} is not the file that was adopted", code="changed")
+        if source.unreadable_at is not None and at + size > source.unreadable_at:
+            raise Refused(f"{file.name} cannot be read", code="read-error")
+        block = bytearray(source.files[file.name][at : at + size])
+        for wrong in source.rotten | set(source.misreads):
+            if at <= wrong < at + len(block):
+                block[wrong - at] ^= 1
+        source.misreads = [wrong for wrong in source.misreads if not at <= wrong < at + len(block)]
+        self._at += len(block)
+        source.bytes_read[file.name] = source.bytes_read.get(file.name, 0) + len(block)
+        return bytes(block)
+
+
+def _absent() -> SourceAbsent:
+    return SourceAbsent("the drive is not there", code="source-absent")
