@@ -70,12 +70,12 @@ async def adopt(
     keys = newest_keys(inventory)
     directory = await cache.find(keys, url) if keys else None
     texts = await _manifests(source, inventory, await cache.manifests(directory) if directory else {})
-    read = _parsed(texts)
+    read, damaged = _parsed(texts)
     if problems := chains.problems(inventory, read):
         raise _one(problems)
     items = chains.adopt(inventory, read, _recorded(canary, inventory, read))
     left_out = tuple(str(problem) for each in chains.left_out(inventory, read) for problem in each.problems[:1])
-    return Adopted(items, texts, left_out, fingerprint(files))
+    return Adopted(items, texts, (*left_out, *damaged), fingerprint(files))
 
 
 def _recorded(
@@ -84,7 +84,7 @@ def _recorded(
     """The canary paths as duplicity records them: relative to what was backed up; those outside it fall away."""
     newest = inventory.newest
     full = read.get(newest.sets[0].id) if newest else None
-    if full is None:
+    if full is None or not full.localdir.startswith(b"/"):
         return ()
     top = tuple(part for part in full.localdir.split(b"/") if part)
     return tuple(path[len(top) :] for path in canary if path[: len(top)] == top)
@@ -118,8 +118,10 @@ async def _manifests(source: Source, inventory: chains.Inventory, cached: Mappin
     return found
 
 
-def _parsed(texts: Mapping[str, bytes]) -> dict[SetId, Manifest]:
+def _parsed(texts: Mapping[str, bytes]) -> tuple[dict[SetId, Manifest], tuple[str, ...]]:
+    """The manifests that can be read, and what is wrong with the others: an old one must not stop the newest chain."""
     read: dict[SetId, Manifest] = {}
+    damaged: list[str] = []
     for name, text in texts.items():
         parsed = names.parse(name)
         if parsed is None or parsed.kind is not NameKind.MANIFEST:
@@ -127,8 +129,8 @@ def _parsed(texts: Mapping[str, bytes]) -> dict[SetId, Manifest]:
         try:
             read[parsed.set_id] = manifest.parse_bytes(text, name)
         except Refused as error:
-            raise NeedsUser(error.what, hint=error.hint, code="manifest") from error
-    return read
+            damaged.append(str(error))
+    return read, tuple(damaged)
 
 
 def _one(problems: Sequence[NeedsUser]) -> NeedsUser:
