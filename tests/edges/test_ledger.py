@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from slowboat.core.errors import NeedsUser, Transient
 from slowboat.core.words import Item, Phase, Role, SetId, SourceFile
-from slowboat.edges.ledger import HISTORY_LINES, STEPS, Ledger, upgrade
+from slowboat.edges.ledger import Ledger
+from slowboat.edges.ledger.opening import HISTORY_LINES
+from slowboat.edges.ledger.schema import STEPS, upgrade
 
 
 def item(name: str = "a", rank: int = 0, **more: object) -> Item:

@@ -1,0 +1,9 @@
+"""slowboat's own memory: one SQLite file in the state folder.
+
+`schema` is what stands in it, `opening` gets hold of the file and keeps it whole, `rows` turns objects into rows and
+back, `edge` is the engine's `Ledger`.
+"""
+
+from slowboat.edges.ledger.edge import Ledger
+
+__all__ = ["Ledger"]

@@ -1,0 +1,207 @@
+"""The engine's `Ledger` on one SQLite file. The engine is its only writer, from one thread.
+
+Must not know what a phase means or what to do next. Every call is one transaction, on the disk when it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+import zlib
+from typing import TYPE_CHECKING, Self
+
+from slowboat.edges.ledger import opening
+from slowboat.edges.ledger.opening import saying
+from slowboat.edges.ledger.rows import INSERT_OBJECT, SELECT_OBJECTS, items_of, raw, row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from slowboat.core.words import Item, Phase
+
+
+class Ledger:
+    """Fulfils the engine's `Ledger` port on one SQLite file; see there for each method's meaning.
+
+    Opening takes the file for this process alone and brings its schema up to date.
+
+    Attributes:
+        set_aside: where a broken ledger was moved when this one was opened, or None. Nothing but the history
+            is lost by it: the server is asked again what it has.
+
+    Raises:
+        NeedsUser: another slowboat holds it (code "already-running"), a newer slowboat wrote it
+            ("ledger-newer"), or it cannot be opened ("ledger").
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self.set_aside: Path | None = None
+        with saying(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = opening.lock(path)
+            try:
+                self._db = self._open_or_begin_again()
+            except BaseException:
+                os.close(self._lock)
+                raise
+
+    def _open_or_begin_again(self) -> sqlite3.Connection:
+        try:
+            return opening.connect(self._path)
+        except sqlite3.DatabaseError as error:
+            if not opening.is_broken(error):
+                raise
+        self.set_aside = opening.set_aside(self._path, self._clock())
+        db = opening.connect(self._path)
+        text = f"The ledger was damaged and set aside as {self.set_aside}; the server is asked again what it has"
+        db.execute(
+            "INSERT INTO history (at, migration, kind, text) VALUES (?, '', 'ledger', CAST(? AS TEXT))",
+            (self._clock(), raw(text)),
+        )
+        return db
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file and lets others have it. May be called twice."""
+        self._db.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with saying(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def adopt(
+        self, migration: str, items: Sequence[Item], manifests: Mapping[str, bytes], facts: Mapping[str, str]
+    ) -> None:
+        """Makes `items` the whole list, as they stand; adds `manifests` and `facts` to those it has."""
+        with self._transaction() as db:
+            _know(db, migration)
+            db.execute("DELETE FROM objects WHERE migration = ?", (migration,))
+            db.executemany(INSERT_OBJECT, (row_of(migration, item) for item in items))
+            db.executemany(
+                "INSERT OR REPLACE INTO manifests (migration, name, content) VALUES (?, CAST(? AS TEXT), ?)",
+                # Level 1: a manifest of 100 MB, which is mostly repetition, must not hold the event loop.
+                ((migration, raw(name), zlib.compress(text, 1)) for name, text in manifests.items()),
+            )
+            for key, value in facts.items():
+                _set_fact(db, migration, key, value)
+
+    def items(self, migration: str) -> Sequence[Item]:
+        """The adopted objects by rank; () where nothing was adopted."""
+        with saying(self._path):
+            return tuple(items_of(self._db.execute(SELECT_OBJECTS, (migration,))))
+
+    def move(
+        self,
+        migration: str,
+        name: str,
+        phase: Phase,
+        *,
+        md5: str = "",
+        error: str = "",
+        attempt: bool = False,
+    ) -> None:
+        """One object's new phase. An `md5` replaces what was known, "" leaves it; `error` always replaces.
+
+        Raises:
+            KeyError: no such object was adopted: the caller's mistake.
+        """
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE objects SET phase = ?, md5 = coalesce(nullif(?, ''), md5), error = CAST(? AS TEXT),"
+                " attempts = attempts + ? WHERE migration = ? AND name = CAST(? AS TEXT)",
+                (phase.value, md5, raw(error), attempt, migration, raw(name)),
+            )
+            if done.rowcount != 1:
+                raise KeyError((migration, name))
+
+    def begun_segments(self, migration: str, name: str, segment: int) -> None:
+        """Fixes the size of that object's segments (bytes); 0 takes it back."""
+        self._update("UPDATE objects SET segment = ?", segment, migration, name)
+
+    def sent(self, migration: str, name: str, count: int) -> None:
+        """Adds bytes that went over the line for an object, confirmed or not."""
+        self._update("UPDATE objects SET bytes_sent = bytes_sent + ?", count, migration, name)
+
+    def _update(self, change: str, value: int, migration: str, name: str) -> None:
+        with self._transaction() as db:
+            db.execute(f"{change} WHERE migration = ? AND name = CAST(? AS TEXT)", (value, migration, raw(name)))
+
+    def facts(self, migration: str) -> Mapping[str, str]:
+        """The migration's own facts: key to text."""
+        with saying(self._path):
+            return dict(self._db.execute("SELECT key, value FROM facts WHERE migration = ? ORDER BY key", (migration,)))
+
+    def set_fact(self, migration: str, key: str, value: str) -> None:
+        """Remembers one fact; "" forgets it. Migration "" is for the whole daemon."""
+        with self._transaction() as db:
+            _know(db, migration)
+            _set_fact(db, migration, key, value)
+
+    def manifest(self, migration: str, name: str) -> bytes | None:
+        """The copy of a plain manifest made at adoption."""
+        with saying(self._path):
+            found = self._db.execute(
+                "SELECT content FROM manifests WHERE migration = ? AND name = CAST(? AS TEXT)",
+                (migration, raw(name)),
+            ).fetchone()
+        return None if found is None else zlib.decompress(found[0])
+
+    def forget(self, migration: str) -> None:
+        """Drops a migration's objects, manifests and facts (not its history)."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM migrations WHERE name = ?", (migration,))
+
+    def note(self, migration: str, kind: str, text: str) -> None:
+        """Adds a line to the history."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO history (at, migration, kind, text) VALUES (?, ?, ?, CAST(? AS TEXT))",
+                (self._clock(), migration, kind, raw(text)),
+            )
+
+    def history(self, since: float = 0.0, limit: int = 100) -> Sequence[tuple[float, str, str, str]]:
+        """The newest `limit` lines from `since` on, oldest first: (when, migration, kind, text)."""
+        with saying(self._path):
+            newest = self._db.execute(
+                "SELECT at, migration, kind, text FROM history WHERE at >= ? ORDER BY id DESC LIMIT ?",
+                (since, max(0, limit)),
+            ).fetchall()
+        return tuple(reversed(newest))
+
+
+def _know(db: sqlite3.Connection, migration: str) -> None:
+    db.execute("INSERT OR IGNORE INTO migrations (name) VALUES (?)", (migration,))
+
+
+def _set_fact(db: sqlite3.Connection, migration: str, key: str, value: str) -> None:
+    if value:
+        db.execute(
+            "INSERT OR REPLACE INTO facts (migration, key, value) VALUES (?, ?, CAST(? AS TEXT))",
+            (migration, key, raw(value)),
+        )
+    else:
+        db.execute("DELETE FROM facts WHERE migration = ? AND key = ?", (migration, key))
