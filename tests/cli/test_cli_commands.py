@@ -112,6 +112,21 @@ async def test_watching_shows_each_change_and_ends_with_the_daemon(session_bus):
     assert b"Traceback" not in out + err
 
 
+async def test_watching_outlives_a_new_configuration(session_bus):
+    async with daemon(session_bus):
+        process = await started(session_bus, "status", "--watch")
+        assert process.stdout
+        async with asyncio.timeout(30):
+            await process.stdout.readline()
+    async with daemon(session_bus) as engine:
+        engine.show(activity=Activity.CHECKING)
+        async with asyncio.timeout(30):
+            while "is comparing" not in (await process.stdout.readline()).decode():
+                pass
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+
+
 async def test_an_interrupt_ends_the_watching_quietly(session_bus):
     async with daemon(session_bus):
         process = await started(session_bus, "status", "--watch", "--json")

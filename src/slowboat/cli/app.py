@@ -7,6 +7,7 @@ Libraries are imported when they are needed: `--help` needs no bus, and a Tab mu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import time
 from pathlib import Path
@@ -123,19 +124,24 @@ def cli(context: click.Context) -> None:
 @_as_json
 def status(*, watch: bool = False, as_json: bool = False) -> None:
     """Shows what slowboat is doing, how far it is, and why it waits."""
-    from slowboat.cli import machine, watching
+    from slowboat.cli import machine
     from slowboat.cli.status import view
 
     if watch:
-        try:
-            _ask(watching.in_json if as_json else watching.in_words)
-        except KeyboardInterrupt:
-            return
+        _watch(as_json=as_json)
+        return
     report = _ask(lambda daemon: daemon.report())
     if as_json:
         screen.write(machine.status(report))
     else:
         screen.show(view(report, time.time()))
+
+
+def _watch(*, as_json: bool) -> None:
+    from slowboat.cli import watching
+
+    with contextlib.suppress(KeyboardInterrupt):  # the way out, not a failure
+        asyncio.run(watching.in_json() if as_json else watching.in_words())
 
 
 @cli.command()

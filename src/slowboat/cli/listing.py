@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PlanRow = Mapping[str, str | int | bool]
 """One object: name, role, set (str: full or inc, and when it ends, seconds since the epoch), bytes (int), phase
-(str), canary (bool)."""
+(str), canary (bool); error (str), why it was set aside, where the daemon tells."""
 
 HistoryLine = tuple[float, str, str, str]
 """When (seconds since the epoch), migration, kind, text."""
@@ -118,9 +118,9 @@ def every_file(name: str, rows: Sequence[PlanRow]) -> RenderableType:
     for heading in ("File", "What"):
         table.add_column(heading, overflow="fold")
     table.add_column("Size", justify="right", no_wrap=True)
-    table.add_column("State", no_wrap=True)
+    table.add_column("State", overflow="fold")
     for row in rows:
-        state = _PHASES.get(_text(row, "phase"), phrases.plain(_text(row, "phase")))
+        state = phrases.plain(_text(row, "error")) or _PHASES.get(_text(row, "phase"), "not known")
         cells = [phrases.plain(_text(row, "name")), _one_kind(row), phrases.size(_number(row, "bytes")), state]
         table.add_row(*(Text(cell) for cell in cells))
     return Group(Text(phrases.plain(name), style="bold"), table)

@@ -257,7 +257,7 @@ def _refused(migration: MigrationReport) -> str | Text:
     if migration.volumes_refused <= 0:
         return ""
     files = phrases.count(migration.volumes_refused, "volume", "volumes")
-    return Text(f"{files} cannot go up as they are. Which and why: slowboat plan, slowboat history", style="red")
+    return Text(f"{files} cannot go up as they are. Which: slowboat plan --all. Why: slowboat history", style="red")
 
 
 def _trouble(error: str) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,21 @@ from rich.text import Text
 
 from slowboat.cli import machine, phrases, screen
 from slowboat.cli.status import brief, view
+from slowboat.core.errors import NeedsUser
+from slowboat.edges.bus.client import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from slowboat.core.words import ManagerReport
-    from slowboat.edges.bus.client import Client
+
+GRACE = 2.0
+"""Seconds that a daemon may be away: it leaves the bus for a moment when it takes a new configuration."""
 
 _FOOTER = "Ctrl-C ends the watching; the sending goes on."
 
 
-async def in_words(daemon: Client) -> None:
+async def in_words() -> None:
     """Shows every change until the daemon has gone.
 
     Raises:
@@ -27,19 +34,35 @@ async def in_words(daemon: Client) -> None:
     """
     console = screen.console()
     if not console.is_terminal:
-        async for report in daemon.watch():
-            now = time.time()
-            screen.write(f"{phrases.stamp(now)} {brief(report, now)}")
-    else:
-        with Live(console=console, auto_refresh=False) as live:
-            async for report in daemon.watch():
-                live.update(_page(report), refresh=True)
+        await _follow(_show_line)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        await _follow(lambda report: live.update(_page(report), refresh=True))
 
 
-async def in_json(daemon: Client) -> None:
+async def in_json() -> None:
     """Writes every change as one line of JSON until the daemon has gone. Raises as `in_words` does."""
-    async for report in daemon.watch():
-        screen.write(machine.status(report, indent=None))
+    await _follow(lambda report: screen.write(machine.status(report, indent=None)))
+
+
+async def _follow(show: Callable[[ManagerReport], None]) -> None:
+    was_there = False
+    while True:
+        try:
+            async with await Client.open() as daemon:
+                async for report in daemon.watch():
+                    was_there = True
+                    show(report)
+        except NeedsUser as error:
+            if error.code != "not-running" or not was_there:
+                raise
+        was_there = False
+        await asyncio.sleep(GRACE)
+
+
+def _show_line(report: ManagerReport) -> None:
+    now = time.time()
+    screen.write(f"{phrases.stamp(now)} {brief(report, now)}")
 
 
 def _page(report: ManagerReport) -> Group:
