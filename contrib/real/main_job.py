@@ -44,7 +44,7 @@ VOLSIZE = 25
 ABOUT_A_MINUTE = 60
 """Seconds that the upload shall last where no cap was given."""
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 
 
 @dataclass
@@ -122,7 +122,8 @@ class Watcher:
 
 def main() -> int:
     chosen = options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     record = Record()
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="slowboat-try-"))
@@ -191,9 +192,9 @@ def back_up_to_the_cloud(watcher: Watcher, drive: Drive, swift: SwiftServer, url
     complete = re.search(r"^Errors 0$", output, re.MULTILINE) is not None
     record.check(complete and bool(added(drive, swift)), "the incremental went straight to the cloud")
     record.check(seen["VolumesDone"] < seen["VolumesTotal"], "volumes were still missing when it had ended")
-    touched = re.search(r"^(Copying|Deleting local) .*", output, re.MULTILINE)
-    record.check(not touched, "it fetched nothing into its cache and deleted nothing from it")
-    if not complete or touched:
+    untouched = "Local and Remote metadata are synchronized, no sync needed." in output
+    record.check(untouched, "duplicity took the installed cache as it is: nothing fetched, nothing deleted")
+    if not (complete and untouched):
         console.print(output, markup=False)
 
 
