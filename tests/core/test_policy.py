@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -193,6 +195,13 @@ def test_more_reasons_close_it() -> None:
     closed = with_reasons(slow, (Reason("source-absent", "The drive is not there"),))
     assert not closed.open
     assert [reason.code for reason in closed.reasons] == ["source-absent", "cap"]
+
+
+def test_the_page_on_the_policy_knows_every_reason() -> None:
+    root = Path(__file__).parents[2]
+    told = set(re.findall(r"^\| `([a-z-]+)` \|", (root / "docs/permit.md").read_text(), re.MULTILINE))
+    given = set(re.findall(r'Reason\("([a-z-]+)"', (root / "src/slowboat/core/policy.py").read_text()))
+    assert told == given
 
 
 # What holds for everything

@@ -45,10 +45,12 @@ def kernel(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def watching(system: str, session: str, kernel: Path) -> AsyncIterator[tuple[NetworkWatch, Changes]]:
+async def watching(
+    system: str, session: str, kernel: Path, settle: float = 0.05
+) -> AsyncIterator[tuple[NetworkWatch, Changes]]:
     changes = Changes()
     watch = NetworkWatch(
-        changes, system=system, session=session, settle=0.05, patience=0.3, proc=kernel, sys=kernel, poll=0.05
+        changes, system=system, session=session, settle=settle, patience=0.3, proc=kernel, sys=kernel, poll=0.05
     )
     await watch.start()
     try:
@@ -71,7 +73,7 @@ async def test_reads_the_whole_at_start(system_bus: str, session_bus: str, kerne
 async def test_steps_of_an_activation_are_no_changes(system_bus: str, session_bus: str, kernel: Path) -> None:
     async with (
         NetworkManagerLookalike(system_bus) as manager,
-        watching(system_bus, session_bus, kernel) as (watch, changes),
+        watching(system_bus, session_bus, kernel, settle=1.0) as (watch, changes),
     ):
         assert watch.current().connectivity is Connectivity.NONE
         count = changes.count
@@ -207,7 +209,7 @@ async def test_frozen_from_the_start(system_bus: str, session_bus: str, kernel: 
 async def test_a_flood_of_signals_is_read_a_few_times(system_bus: str, session_bus: str, kernel: Path) -> None:
     async with NetworkManagerLookalike(system_bus) as manager:
         await manager.say(manager.connect(1, "Home", "802-11-wireless", default=True))
-        async with watching(system_bus, session_bus, kernel) as (watch, changes):
+        async with watching(system_bus, session_bus, kernel, settle=0.3) as (watch, changes):
             manager.calls.clear()
             for _ in range(20):
                 await manager.change(NM_PATH, NM, **{f"Noise{number}": ("u", number) for number in range(100)})
