@@ -7,77 +7,35 @@ the final name before its MD5 and SHA-1 are known; nothing is left in the segmen
 What an interruption costs: the segment under way. The segments that the server holds are found by one listing, on
 this machine or with an empty ledger. Within one run the hashes of what has gone up are kept too, so that the drive
 is read once; after a restart the drive (not the line) pays for them again.
+
+Every segment expires, but for those of an SLO that stands at a final name. They are made permanent just before it
+is put there, so a run that is killed between the two leaves permanent segments; the next run lets them expire again
+before it does anything else with that object.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
-from slowboat.core.errors import Refused, SlowboatError, Transient
+from slowboat.core.errors import Refused, Transient
 from slowboat.core.framing import Framing
 from slowboat.core.line import Line, cut, fits_one_put, segment_size
 from slowboat.core.words import Digests
+from slowboat.engine import verdicts
+from slowboat.engine.voyage import Hashes, Part, Portion, Voyage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from slowboat.core.words import Item, Limits, RemoteObject
-    from slowboat.engine.ports import Reader, Source, Store
+    from slowboat.core.words import Item, Limits, RemoteObject, SourceFile
+    from slowboat.engine.ports import Source, Store
 
 LIFE = 30 * 86400
 """Seconds until an abandoned segment expires: longer than any holiday, and renewed while somebody cares."""
-
-
-class Hashes:
-    """The two hashes of a file, as far as it has been read."""
-
-    def __init__(self) -> None:
-        self.md5 = hashlib.md5(usedforsecurity=False)
-        self.sha1 = hashlib.sha1(usedforsecurity=False)
-
-    def feed(self, block: bytes) -> None:
-        """The next bytes of the file."""
-        self.md5.update(block)
-        self.sha1.update(block)
-
-    def copy(self) -> Hashes:
-        """The same, to go on from without touching these."""
-        other = Hashes()
-        other.md5, other.sha1 = self.md5.copy(), self.sha1.copy()
-        return other
-
-
-@dataclass(slots=True)
-class Voyage:
-    """What is known in memory of an upload in segments: the parts confirmed so far, and the hashes up to there.
-
-    `lagging`: the listing may not show the newest segments yet, so one that it lacks is asked for by name.
-    """
-
-    segment: int
-    lagging: bool = False
-    parts: list[RemoteObject] = field(default_factory=list)
-    hashes: Hashes = field(default_factory=Hashes)
-
-
-class _Portion:
-    """A Reader over one segment's length that hashes what passes: the segment alone, and the file up to its end."""
-
-    def __init__(self, reader: Reader, length: int, before: Hashes) -> None:
-        self._reader = reader
-        self._left = length
-        self.alone = Hashes()
-        self.whole = before.copy()
-
-    def read(self, size: int, /) -> bytes:
-        block = self._reader.read(min(size, self._left)) if self._left else b""
-        self._left -= len(block)
-        self.alone.feed(block)
-        self.whole.feed(block)
-        return block
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +57,16 @@ class Freight:
     known: Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Trip:
+    """One call of `carry` for an object in segments: its voyage, and what the server's listing showed of it."""
+
+    item: Item
+    voyage: Voyage
+    held: Mapping[tuple[int, int], RemoteObject]
+    freight: Freight
+
+
 class Courier:
     """Carries the objects of one migration; as many at once as it is called for."""
 
@@ -108,7 +76,7 @@ class Courier:
         self._store = store
         self._prefix = prefix
         self._concatenates = concatenates
-        self._voyages: dict[str, Voyage] = {}
+        self._voyages: dict[SourceFile, Voyage] = {}
 
     async def carry(self, item: Item, line: Line, limits: Limits, freight: Freight) -> str:
         """Brings one object to the target; answers its MD5, which the server has confirmed.
@@ -123,16 +91,24 @@ class Courier:
         return await self._in_segments(item, line, limits, freight)
 
     async def prove(self, item: Item) -> Digests:
-        """Reads the drive's file whole and holds it against duplicity's own hash or its framing. Raises as `carry`."""
+        """Reads the drive's file whole and holds it against duplicity's own hash or its framing. Raises as `carry`.
+
+        What fails is read once more before it is condemned.
+        """
+        digests, error = await self._read_whole(item)
+        if error is not None:
+            digests, error = await self._read_whole(item)
+        if error is not None:
+            raise error
+        return digests
+
+    async def _read_whole(self, item: Item) -> tuple[Digests, Refused | None]:
+        """One reading, and what is wrong with it."""
         framing = Framing(item.name) if item.role.is_metadata else None
         digests = await self._source.digest(item.file, feed=framing.feed if framing else None)
         if framing and (wrong := framing.finish()):
-            raise _badly_framed(item, wrong)
-        if item.sha1 and digests.sha1 != item.sha1:
-            digests = await self._source.digest(item.file)
-            if digests.sha1 != item.sha1:
-                raise _rotten(item)
-        return digests
+            return digests, verdicts.badly_framed(item, wrong)
+        return digests, verdicts.rotten(item) if item.sha1 not in ("", digests.sha1) else None
 
     async def same(self, item: Item, stands: RemoteObject) -> str:
         """The MD5 of the file on the drive where `stands` holds the very same bytes; "" where it does not.
@@ -147,63 +123,97 @@ class Courier:
         return await self._same_slo(item, stands)
 
     async def _same_slo(self, item: Item, stands: RemoteObject) -> str:
-        """An SLO's ETag is the MD5 of its segments' MD5s: the drive's, cut alike, must give the same."""
+        """An SLO's ETag is the MD5 of its segments' MD5s: the drive's, cut alike, must give the same.
+
+        Raises:
+            Refused: code "segments-gone": it is ours, but the server has lost data of it.
+        """
         md5 = (await self.prove(item)).md5
-        for segment in {segment for segment, _ in await self._held(item)}:
-            parts = [
-                (await self._source.digest(item.file, offset, length)).md5
-                for offset, length in cut(item.file.size, segment)
-            ]
-            if hashlib.md5("".join(parts).encode(), usedforsecurity=False).hexdigest() == stands.md5:
+        begun = {segment for segment, _ in await self._held(item)} | {item.segment}
+        for segment in begun - {0}:
+            parts = self._parts(item, segment)
+            md5s = [(await self._source.digest(item.file, part.offset, part.length)).md5 for part in parts]
+            if hashlib.md5("".join(md5s).encode(), usedforsecurity=False).hexdigest() == stands.md5:
+                await self._make_permanent(item, parts)
                 return md5
         return ""
 
+    async def _make_permanent(self, item: Item, parts: Sequence[Part]) -> None:
+        """What an SLO at a final name is made of must never expire: whoever finds one sees to it once more."""
+        for part in parts:
+            if not await self._renewed(part.name, 0):
+                raise verdicts.lost_data(item)
+
     async def sweep(self, item: Item) -> None:
-        """Deletes what is left of an object's segments; where an SLO stands at its name they are its data, and stay."""
+        """Deletes what is left of an object's segments; where an SLO stands at its name they are its data, and stay.
+
+        What this run has sent is deleted by name, as a listing that lags does not show it yet.
+        """
         whole = self._full(item)
         stands = await self._store.head(whole)
         if stands is not None and stands.slo:
             return
         left = await self._store.listing(names.segment_prefix(whole), segments=True)
-        ours = [stored.name for stored in left if names.parse_segment(stored.name)]
+        ours = {stored.name for stored in left if names.parse_segment(stored.name)}
+        if voyage := self._voyages.get(item.file):
+            ours.update(part.name for part in voyage.parts)
+            ours.add(names.slo_name(whole, item.file.size, voyage.segment))
         if ours:
-            await self._store.delete(ours)
-        self._voyages.pop(item.name, None)
+            await self._store.delete(sorted(ours))
+        self._voyages.pop(item.file, None)
 
     # -- one PUT ---------------------------------------------------------------------------------------------
 
     async def _in_one_put(self, item: Item, freight: Freight) -> str:
-        body = await self._source.read(item.file)
-        digests = _digests(body)
-        if item.role.is_metadata:
-            _check_metadata(item, body, await self._source.read(item.file))
-        elif item.sha1 and digests.sha1 != item.sha1:
-            body = await self._source.read(item.file)
-            digests = _digests(body)
-            if digests.sha1 != item.sha1:
-                raise _rotten(item)
+        body, digests = await (self._metadata(item) if item.role.is_metadata else self._volume(item))
         freight.known(digests.md5)
         stored = await self._store.put(self._full(item), body, len(body), etag=digests.md5, progress=freight.progress)
         if stored.md5 != digests.md5:
-            raise _mismatch(item)
+            raise verdicts.mismatch(item)
         return digests.md5
+
+    async def _volume(self, item: Item) -> tuple[bytes, Digests]:
+        """A volume that has duplicity's own hash, in the first reading or the second."""
+        for _ in range(2):
+            body = await self._source.read(item.file)
+            digests = _digests(body)
+            if item.sha1 in ("", digests.sha1):
+                return body, digests
+        raise verdicts.rotten(item)
+
+    async def _metadata(self, item: Item) -> tuple[bytes, Digests]:
+        """A whole metadata file. No hash of it is recorded anywhere: two readings must agree, of three at most."""
+        readings = [await self._source.read(item.file) for _ in range(2)]
+        if readings[0] != readings[1]:
+            readings.append(await self._source.read(item.file))
+        body = readings[-1]
+        if readings.count(body) < 2:
+            raise verdicts.unstable(item)
+        framing = Framing(item.name)
+        framing.feed(body)
+        if wrong := framing.finish():
+            raise verdicts.badly_framed(item, wrong)
+        return body, _digests(body)
 
     # -- segments --------------------------------------------------------------------------------------------
 
     async def _in_segments(self, item: Item, line: Line, limits: Limits, freight: Freight) -> str:
-        first = await self.prove(item) if item.role.is_metadata and not item.md5 else None
-        expected = item.md5 or (first.md5 if first else "")
-        if first:
-            freight.known(first.md5)
+        if await self._store.head(self._full(item)) is not None:
+            raise verdicts.exists(item)  # before anything is paid for, or done to segments that may be its data
         held = await self._held(item)
         voyage = self._voyage(item, held, line, limits)
         freight.begun(voyage.segment)
-        await self._keep_alive(held, freight.now)
-        for index, (offset, length) in enumerate(cut(item.file.size, voyage.segment)):
-            await self._segment(item, voyage, index, offset, length, held, freight)
-        await self._judge(item, voyage, expected)
+        in_place = item.file.size > limits.max_object or not self._concatenates
+        if in_place and voyage.permanent:
+            await self._let_expire(item, voyage)
+        if item.role.is_metadata and not voyage.expected:
+            voyage.expected = (await self.prove(item)).md5
+        trip = _Trip(item, voyage, held, freight)
+        for part in self._parts(item, voyage.segment):
+            await self._segment(trip, part)
+        await self._judge(item, voyage)
         freight.known(voyage.hashes.md5.hexdigest())
-        await self._finish(item, voyage, limits)
+        await self._finish(item, voyage, in_place=in_place)
         return voyage.hashes.md5.hexdigest()
 
     async def _held(self, item: Item) -> Mapping[tuple[int, int], RemoteObject]:
@@ -218,127 +228,160 @@ class Courier:
 
     def _voyage(self, item: Item, held: Mapping[tuple[int, int], RemoteObject], line: Line, limits: Limits) -> Voyage:
         """The voyage under way, or a new one in the size that was begun, here or by a run that is forgotten."""
-        known = self._voyages.get(item.name)
+        known = self._voyages.get(item.file)
         if known is None:
             begun: dict[int, int] = {}
             for (segment, _), stored in held.items():
                 begun[segment] = begun.get(segment, 0) + stored.size
             most = max(begun, key=lambda segment: begun[segment], default=0)
-            known = Voyage(item.segment or most or segment_size(item.file.size, line, limits))
-            self._voyages[item.name] = known
-        known.lagging = bool(item.segment or held)
+            known = Voyage(
+                item.segment or most or segment_size(item.file.size, line, limits),
+                expected=item.md5,
+                permanent=bool(item.segment or held),  # by a run that was killed at the very end
+            )
+            self._voyages[item.file] = known
+        known.lagging = bool(item.segment or held or known.parts)
         return known
 
-    async def _keep_alive(self, held: Mapping[tuple[int, int], RemoteObject], now: float) -> None:
-        """Renews segments that have lived for half of their life: an upload may take longer than one life."""
-        for stored in held.values():
-            if now - stored.modified > LIFE / 2:
-                await self._store.renew(stored.name, LIFE)
+    async def _let_expire(self, item: Item, voyage: Voyage) -> None:
+        """Takes back what `_stay_an_slo` did for an SLO that has not come to stand at its name."""
+        for part in self._parts(item, voyage.segment):
+            await self._renewed(part.name, LIFE)
+        voyage.permanent = False
 
-    async def _segment(
-        self,
-        item: Item,
-        voyage: Voyage,
-        index: int,
-        offset: int,
-        length: int,
-        held: Mapping[tuple[int, int], RemoteObject],
-        freight: Freight,
-    ) -> None:
-        stored = held.get((voyage.segment, index)) or await self._unlisted(item, voyage, index)
-        if index < len(voyage.parts):
-            known = voyage.parts[index]
-            if stored and (stored.size, stored.md5) == (known.size, known.md5):
-                freight.confirmed(length)
-                return
-            again, _ = await self._send(item, voyage, index, offset, length, freight)
-            if again.md5 != known.md5:
-                self._voyages.pop(item.name, None)
-                raise _unstable(item)
+    async def _renewed(self, name: str, life: int) -> bool:
+        """Gives a segment another life; False where it is gone, though a listing may show it still."""
+        try:
+            await self._store.renew(name, life)
+        except Transient as error:
+            if error.scope == "server":
+                raise
+            return False
+        return True
+
+    async def _segment(self, trip: _Trip, part: Part) -> None:
+        """One segment: confirmed by what the server has already, or sent."""
+        item, voyage = trip.item, trip.voyage
+        listed = trip.held.get((voyage.segment, part.index))
+        believed = listed if not voyage.doubted else None
+        if believed and await self._is_it(trip, part, believed):
             return
-        if stored and stored.size == length:
-            ahead = voyage.hashes.copy()  # a reading that is broken off must not have touched the voyage's own hashes
-            read = await self._source.digest(item.file, offset, length, feed=ahead.feed)
-            if read.md5 == stored.md5:
-                voyage.hashes = ahead
-                voyage.parts.append(stored)
-                freight.confirmed(length)
-                return
-        fresh, hashes = await self._send(item, voyage, index, offset, length, freight)
-        voyage.parts.append(fresh)
-        voyage.hashes = hashes
+        stands = await self._by_name(voyage, part) if listed or voyage.lagging else None
+        differs = stands and not (believed and (stands.size, stands.md5) == (believed.size, believed.md5))
+        if stands and differs and await self._is_it(trip, part, stands):
+            return
+        fresh, hashes = await self._send(trip, part)
+        known = voyage.known(part)
+        if known is None:
+            voyage.parts.append(fresh)
+            voyage.hashes = hashes
+        elif fresh.md5 != known.md5:
+            self._voyages.pop(item.file, None)
+            raise verdicts.misread(item)
 
-    async def _unlisted(self, item: Item, voyage: Voyage, index: int) -> RemoteObject | None:
-        """A segment that the listing lacks; after the first that the server does not have either, none is asked for."""
-        if not voyage.lagging:
-            return None
-        name = names.segment_name(self._full(item), item.file.size, voyage.segment, index)
-        stands = await self._store.head(name, segments=True)
-        voyage.lagging = stands is not None or index < len(voyage.parts)
+    async def _by_name(self, voyage: Voyage, part: Part) -> RemoteObject | None:
+        """A segment asked for by name; after the first that the server does not have, no unlisted one is asked for."""
+        stands = await self._store.head(part.name, segments=True)
+        voyage.lagging = stands is not None or voyage.known(part) is not None
         return stands
 
-    async def _send(
-        self, item: Item, voyage: Voyage, index: int, offset: int, length: int, freight: Freight
-    ) -> tuple[RemoteObject, Hashes]:
+    async def _is_it(self, trip: _Trip, part: Part, stored: RemoteObject) -> bool:
+        """Whether the server's segment is the file's: by this run's own reading, else by one made now.
+
+        One that has lived for half of its life is renewed: an upload may take longer than one life.
+        """
+        voyage, known = trip.voyage, trip.voyage.known(part)
+        ahead = voyage.hashes.copy()  # a reading that is broken off must not have touched the voyage's own hashes
+        if stored.size != part.length:
+            return False
+        md5 = known.md5 if known else await self._read_part(trip.item, part, ahead)
+        if md5 != stored.md5:
+            return False
+        if trip.freight.now - stored.modified > LIFE / 2 and not await self._renewed(stored.name, LIFE):
+            return False
+        if known is None:
+            voyage.parts.append(stored)
+            voyage.hashes = ahead
+        trip.freight.confirmed(part.length)
+        return True
+
+    async def _read_part(self, item: Item, part: Part, ahead: Hashes) -> str:
+        return (await self._source.digest(item.file, part.offset, part.length, feed=ahead.feed)).md5
+
+    async def _send(self, trip: _Trip, part: Part) -> tuple[RemoteObject, Hashes]:
         """Sends one segment; answers what the server stored, and the voyage's hashes after it."""
-        name = names.segment_name(self._full(item), item.file.size, voyage.segment, index)
-        with self._source.open(item.file, offset) as reader:
-            portion = _Portion(reader, length, voyage.hashes)
+        with self._source.open(trip.item.file, part.offset) as reader:
+            portion = Portion(reader, part.length, trip.voyage.hashes)
             stored = await self._store.put(
-                name, portion, length, segments=True, expires_after=LIFE, progress=freight.progress
+                part.name, portion, part.length, segments=True, expires_after=LIFE, progress=trip.freight.progress
             )
         if stored.md5 != portion.alone.md5.hexdigest():
-            raise _mismatch(item)
-        freight.confirmed(length)
+            raise verdicts.mismatch(trip.item)
+        trip.freight.confirmed(part.length)
         return stored, portion.whole
 
-    async def _judge(self, item: Item, voyage: Voyage, expected_md5: str) -> None:
+    async def _judge(self, item: Item, voyage: Voyage) -> None:
         """Holds the whole against duplicity's hash, or the first reading; a file that fails is read once more."""
-        right = voyage.hashes.sha1.hexdigest() == item.sha1 if item.sha1 else True
-        right = right and expected_md5 in ("", voyage.hashes.md5.hexdigest())
+        md5 = voyage.hashes.md5.hexdigest()
+        right = voyage.hashes.sha1.hexdigest() == item.sha1 if item.sha1 else voyage.expected in ("", md5)
         if right:
             return
-        self._voyages.pop(item.name, None)
         try:
             digests = await self.prove(item)  # raises where the file itself is wrong
+            if not item.sha1 and not item.md5 and digests.md5 == md5:
+                voyage.expected = md5  # it was the first reading that was wrong
+                return
+            if not item.sha1 and digests.md5 != voyage.expected:
+                raise verdicts.unstable(item)
         except Refused:
-            await self.sweep(item)
+            with suppress(Transient):  # what stays expires, and the verdict is not to be lost over it
+                await self.sweep(item)
             raise
-        if expected_md5 and not item.sha1 and digests.md5 != expected_md5:
-            raise _unstable(item)
-        raise Transient(
-            f"{item.name} was read wrongly from the drive once; the second reading is right",
-            code="misread",
-            scope="object",
-        )
+        self._voyages.pop(item.file, None)
+        raise verdicts.misread(item)
 
-    async def _finish(self, item: Item, voyage: Voyage, limits: Limits) -> None:
-        whole = self._full(item)
+    async def _finish(self, item: Item, voyage: Voyage, *, in_place: bool) -> None:
         try:
-            if item.file.size > limits.max_object or not self._concatenates:
+            if in_place:
                 await self._stay_an_slo(item, voyage)
             else:
-                slo = names.slo_name(whole, item.file.size, voyage.segment)
-                await self._store.put_slo(slo, voyage.parts, expires_after=LIFE)
-                if await self._store.head(whole) is not None:
-                    raise _exists(item)
-                await self._store.copy(slo, whole, etag=voyage.hashes.md5.hexdigest())
-                await self.sweep(item)
-        except SlowboatError:
-            # Whatever is wrong, the parts may be among it: the next try asks the server for them again.
-            voyage.parts.clear()
-            self._voyages.pop(item.name, None)
+                await self._become_plain(item, voyage)
+        except Transient as error:
+            voyage.doubted = error.scope == "object"
             raise
-        self._voyages.pop(item.name, None)
+        except Refused as error:
+            if error.code != "exists":  # what the server has is of no use, and another try is to send it again
+                with suppress(Transient):
+                    await self.sweep(item)
+            raise
+
+    async def _become_plain(self, item: Item, voyage: Voyage) -> None:
+        """The server makes one plain object of the segments, and they go."""
+        whole = self._full(item)
+        slo = names.slo_name(whole, item.file.size, voyage.segment)
+        await self._store.put_slo(slo, voyage.parts, expires_after=LIFE)
+        if await self._store.head(whole) is not None:
+            raise verdicts.exists(item)
+        await self._store.copy(slo, whole, etag=voyage.hashes.md5.hexdigest())
+        await self.sweep(item)
 
     async def _stay_an_slo(self, item: Item, voyage: Voyage) -> None:
         """The SLO stands at the final name; its segments must never expire, and that is so before it stands there."""
         whole = self._full(item)
+        if await self._store.head(whole) is not None:
+            raise verdicts.exists(item)
+        voyage.permanent = True
         for part in voyage.parts:
             await self._store.renew(part.name, 0)
-        if await self._store.head(whole) is not None:
-            raise _exists(item)
         await self._store.put_slo(whole, voyage.parts, segments=False)
+        self._voyages.pop(item.file, None)
+
+    def _parts(self, item: Item, segment: int) -> tuple[Part, ...]:
+        whole, size = self._full(item), item.file.size
+        return tuple(
+            Part(index, offset, length, names.segment_name(whole, size, segment, index))
+            for index, (offset, length) in enumerate(cut(size, segment))
+        )
 
     def _full(self, item: Item) -> str:
         return names.object_name(self._prefix, item.name)
@@ -350,50 +393,3 @@ def _digests(body: bytes) -> Digests:
         hashlib.sha1(body, usedforsecurity=False).hexdigest(),
         len(body),
     )
-
-
-def _check_metadata(item: Item, first: bytes, second: bytes) -> None:
-    """No hash of metadata is recorded anywhere: two readings must agree, and the file must be whole."""
-    if first != second:
-        raise _unstable(item)
-    framing = Framing(item.name)
-    framing.feed(first)
-    if wrong := framing.finish():
-        raise _badly_framed(item, wrong)
-
-
-def _rotten(item: Item) -> Refused:
-    kind = item.set_id.type.value
-    return Refused(
-        f"{item.name} is damaged on the drive: its SHA-1 is not the one that duplicity wrote down, in two readings",
-        hint=f"The rest of the {kind} backup set goes on; what this volume holds cannot be restored from this "
-        "backup. Make a new full backup of it while the original files are still there",
-        code="rotten",
-    )
-
-
-def _badly_framed(item: Item, wrong: str) -> Refused:
-    return Refused(
-        f"{item.name} is damaged on the drive: {wrong}",
-        hint="Without it the backup set cannot be used; run duplicity once with the drive connected, "
-        "or make a new full backup",
-        code="framing",
-    )
-
-
-def _unstable(item: Item) -> Refused:
-    return Refused(
-        f"{item.name} reads differently each time",
-        hint="The drive or its cable is failing: copy the backup to another drive first",
-        code="unstable",
-    )
-
-
-def _mismatch(item: Item) -> Transient:
-    return Transient(
-        f"the server received something else than was sent for {item.name}", code="mismatch", scope="object"
-    )
-
-
-def _exists(item: Item) -> Refused:
-    return Refused(f"an object stands at {item.name} at the target already", code="exists")

@@ -1,0 +1,71 @@
+"""What can be wrong with one object, in words for the person whose backup it is.
+
+Knows the sentences and their cures; must not know how any of it is found out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slowboat.core.errors import Refused, Transient
+
+if TYPE_CHECKING:
+    from slowboat.core.words import Item
+
+
+def rotten(item: Item) -> Refused:
+    """A volume that fails duplicity's own hash, twice."""
+    kind = item.set_id.type.value
+    return Refused(
+        f"{item.name} is damaged on the drive: its SHA-1 is not the one that duplicity wrote down, in two readings",
+        hint=f"The rest of the {kind} backup set goes on; what this volume holds cannot be restored from this "
+        "backup. Make a new full backup of it while the original files are still there",
+        code="rotten",
+    )
+
+
+def badly_framed(item: Item, wrong: str) -> Refused:
+    """A metadata file that is not whole, twice; `wrong` says how, a phrase that begins with a verb."""
+    return Refused(
+        f"{item.name} is damaged on the drive: {wrong}",
+        hint="Without it the backup set cannot be used; run duplicity once with the drive connected, "
+        "or make a new full backup",
+        code="framing",
+    )
+
+
+def unstable(item: Item) -> Refused:
+    """A metadata file of which no two readings agree, or not with the one that was confirmed."""
+    return Refused(
+        f"{item.name} reads differently each time",
+        hint="The drive or its cable is failing: copy the backup to another drive first",
+        code="unstable",
+    )
+
+
+def mismatch(item: Item) -> Transient:
+    """The server's MD5 of a body is not ours."""
+    return Transient(
+        f"the server received something else than was sent for {item.name}", code="mismatch", scope="object"
+    )
+
+
+def misread(item: Item) -> Transient:
+    """One reading was wrong; another is right."""
+    return Transient(
+        f"{item.name} was read wrongly from the drive once; it is read again", code="misread", scope="object"
+    )
+
+
+def lost_data(item: Item) -> Refused:
+    """An SLO of ours stands without some of its segments."""
+    return Refused(
+        f"{item.name} stands at the target, but the server has lost data of it",
+        hint="Remove that object, then say `slowboat resume --retry`: it goes up again",
+        code="segments-gone",
+    )
+
+
+def exists(item: Item) -> Refused:
+    """Something stands at the final name; the caller finds out whose it is."""
+    return Refused(f"an object stands at {item.name} at the target already", code="exists")

@@ -1,0 +1,189 @@
+"""One object's way to a model store, driven as a migration drives it: what an error means, and what is remembered.
+
+The unit of a line is 64 bytes here instead of a MiB, so that an object of some hundred bytes has several segments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+from engine.model_source import ModelSource
+from engine.model_store import ModelStore
+from slowboat.core import line as line_module
+from slowboat.core import names
+from slowboat.core.errors import Refused, SlowboatError, SourceAbsent, Transient
+from slowboat.core.line import Line
+from slowboat.core.plan import SETTLED, advance
+from slowboat.core.words import Event, Item, Limits, Phase, Role, SetId
+from slowboat.engine.courier import Courier, Freight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UNIT = 64
+VOLUME = "duplicity-full.20260101T000000Z.vol1.difftar.gpg"
+SIGNATURES = "duplicity-full-signatures.20260101T000000Z.sigtar.gz"
+PREFIX = "backup/"
+LIMITS = Limits(max_object=64 * UNIT)
+
+
+def small_units():
+    """Lets a segment be as small as 64 bytes; a context manager."""
+    return patch.multiple(line_module, MIB=UNIT, SMALLEST=UNIT, LARGEST=64 * UNIT)
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def volume(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def signatures(size: int) -> bytes:
+    """A gzip file of `size` bytes: zeros after a member are padding."""
+    packed = gzip.compress(volume(size - 64), mtime=0)
+    assert len(packed) <= size
+    return packed.ljust(size, b"\0")
+
+
+def item_of(source: ModelSource, name: str) -> Item:
+    data = source.files[name]
+    metadata = name == SIGNATURES
+    return Item(
+        file=source.file(name),
+        role=Role.SIGNATURES if metadata else Role.VOLUME,
+        chain=0,
+        set_id=SetId(1, 1),
+        rank=0,
+        sha1="" if metadata else hashlib.sha1(data, usedforsecurity=False).hexdigest(),
+    )
+
+
+class Crew:
+    """A source, a store, a courier between them, and the ledger's row of one object.
+
+    Attributes:
+        right: the bytes that are to arrive.
+        errors: what went wrong, oldest first.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        name: str = VOLUME,
+        *,
+        limits: Limits = LIMITS,
+        concatenates: bool = True,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.now = 1e9
+        self.right, self.name, self.full = data, name, names.object_name(PREFIX, name)
+        self.limits, self.concatenates, self.line = limits, concatenates, Line()
+        self.source = ModelSource(**{name: data})
+        self.store = ModelStore(lambda: self.now, limits=limits, concatenates=concatenates, changed=changed)
+        self.item = item_of(self.source, name)
+        self.errors: list[BaseException] = []
+        self.confirmed = 0
+        self.courier = self.new_courier()
+
+    def new_courier(self) -> Courier:
+        return Courier(self.source, self.store, PREFIX, concatenates=self.concatenates)
+
+    def restart(self, *, forget: bool = False) -> None:
+        """slowboat starts again; with `forget` its ledger is gone too."""
+        self.courier = self.new_courier()
+        if forget:
+            self.item = replace(self.item, phase=Phase.QUEUED, md5="", segment=0, attempts=0, error="")
+
+    @property
+    def in_place(self) -> bool:
+        return len(self.right) > self.limits.max_object or not self.concatenates
+
+    @property
+    def segments(self) -> list[str]:
+        """What lives in the segments' container."""
+        return sorted(self.store.alive(segments=True))
+
+    def freight(self) -> Freight:
+        def confirmed(length: int) -> None:
+            self.confirmed += length
+
+        return Freight(
+            now=self.now,
+            progress=lambda count: None,
+            confirmed=confirmed,
+            begun=lambda segment: self._remember(segment=segment),
+            known=lambda md5: self._remember(md5=md5),
+        )
+
+    async def carry(self) -> str:
+        return await self.courier.carry(self.item, self.line, self.limits, self.freight())
+
+    # -- as engine/migration does it ---------------------------------------------------------------------------
+
+    async def act(self) -> None:
+        """The next action for this object, as core/plan would choose it, with all that can go wrong in it."""
+        try:
+            if self.item.phase is Phase.UNCHECKED or await self._is_listed():
+                await self._check()
+            else:
+                await self._send()
+        except Refused as error:
+            self.errors.append(error)
+            if error.code != "exists":
+                self._happened(Event.REJECTED, error=error.code)
+        except (Transient, SourceAbsent, asyncio.CancelledError) as error:
+            self.errors.append(error)
+        if self.item.phase is Phase.SENDING:
+            self._happened(Event.INTERRUPTED)
+
+    async def until_settled(self, most: int = 30) -> None:
+        """Goes on until the object is DONE or REFUSED, which takes so many actions at most."""
+        for _ in range(most):
+            if self.item.phase not in SETTLED:
+                await self.act()
+        assert self.item.phase in SETTLED, f"no end: {self.item.phase}, {self.errors[-3:]}"
+
+    async def finish(self) -> None:
+        """What a migration does at its very end."""
+        if self.item.segment and self.item.phase is Phase.DONE:
+            await self.courier.sweep(self.item)
+
+    async def _is_listed(self) -> bool:
+        return any(row.name == self.full for row in await self.store.listing(PREFIX))
+
+    async def _check(self) -> None:
+        stands = await self.store.head(self.full)
+        if stands is None:
+            self._happened(Event.ABSENT)
+            if self.item.phase is Phase.QUEUED:
+                return
+        md5 = await self.courier.same(self.item, stands)
+        if not md5:
+            raise Refused("another file stands there", code="conflict")
+        self._happened(Event.CONFIRMED)
+        self._remember(md5=md5)
+        if self.item.segment:
+            await self.courier.sweep(self.item)
+
+    async def _send(self) -> None:
+        self._happened(Event.STARTED)
+        md5 = await self.carry()
+        self._happened(Event.CONFIRMED)
+        self._remember(md5=md5)
+
+    def _happened(self, event: Event, error: str = "") -> None:
+        self.item = replace(self.item, phase=advance(self.item.phase, event), error=error)
+
+    def _remember(self, **known: str | int) -> None:
+        self.item = replace(self.item, **known)
+
+
+__all__ = ["LIMITS", "PREFIX", "SIGNATURES", "UNIT", "VOLUME", "Crew", "SlowboatError", "signatures", "volume"]

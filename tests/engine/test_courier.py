@@ -1,0 +1,502 @@
+"""One object to the target: what goes up, what is read, what is left behind, and what is never done."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from engine.crew import LIMITS, PREFIX, SIGNATURES, UNIT, VOLUME, Crew, md5, signatures, small_units, volume
+from engine.model_store import Fault
+from slowboat.core import names
+from slowboat.core.errors import Refused, SourceAbsent, Transient
+from slowboat.core.words import Phase
+from slowboat.engine.courier import LIFE
+
+BIG = volume(5 * UNIT + 7)
+SMALL = volume(UNIT)
+
+
+@pytest.fixture(autouse=True)
+def _small_units():
+    with small_units():
+        yield
+
+
+def puts(crew: Crew) -> list[str]:
+    return [request.split("/")[-1] for request in crew.store.requests if request.startswith("PUT")]
+
+
+async def interrupted(crew: Crew, *faults: Fault | None) -> None:
+    crew.store.faults = list(faults)
+    with pytest.raises((Transient, asyncio.CancelledError)):
+        await crew.carry()
+    crew.store.faults = []
+
+
+def at_put(number: int, fault: Fault) -> list[Fault | None]:
+    """Strikes the segment PUT `number` of a fresh upload, after the HEAD and the LIST."""
+    return [None, None, *[None] * number, fault]
+
+
+def plain(crew: Crew) -> None:
+    """The right object stands alone, plain, forever, and nothing else anywhere."""
+    (name, stored), *others = crew.store.alive(segments=False).items()
+    assert (name, stored.data, stored.slo, stored.expires, others) == (crew.full, crew.right, False, None, [])
+    assert crew.segments == []
+
+
+async def test_a_small_volume_is_one_put_read_once():
+    crew = Crew(SMALL)
+    assert await crew.carry() == md5(SMALL)
+    plain(crew)
+    assert crew.store.requests == [f"PUT {crew.full}"]
+    assert crew.source.bytes_read[VOLUME] == len(SMALL)
+    assert crew.item.md5 == md5(SMALL)
+    assert crew.item.segment == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 2 * UNIT, 2 * UNIT + 1, 3 * UNIT, 1000])
+async def test_every_size_arrives(size):
+    crew = Crew(volume(size))
+    assert await crew.carry() == md5(crew.right)
+    plain(crew)
+    assert bool(crew.item.segment) == (size > 2 * UNIT)
+
+
+async def test_a_large_volume_goes_in_segments_read_once_and_leaves_nothing():
+    crew = Crew(BIG)
+    assert await crew.carry() == md5(BIG)
+    plain(crew)
+    assert crew.source.bytes_read[VOLUME] == len(BIG)
+    assert sum(crew.store.sent.values()) == len(BIG) == crew.confirmed
+    assert crew.item.segment == UNIT
+    assert puts(crew) == [f"{index:08d}" for index in range(6)]
+
+
+async def test_nothing_is_left_though_the_listing_shows_none_of_it():
+    crew = Crew(BIG)
+    crew.store.lag = 1000
+    await crew.carry()
+    plain(crew)
+
+
+async def test_segments_and_slo_expire_the_object_never():
+    seen = []
+    crew = Crew(BIG, changed=lambda: seen.extend(crew.store.alive(segments=True).values()))
+    await crew.carry()
+    assert {stored.expires for stored in seen} == {crew.now + LIFE}
+    assert crew.store.target.objects[crew.full].expires is None
+
+
+@pytest.mark.parametrize("how", ["break", "cancel"])
+@pytest.mark.parametrize("when", ["before", "body", "after"])
+async def test_it_goes_on_in_the_middle_and_reads_no_confirmed_byte_again(when, how):
+    crew = Crew(BIG)
+    await interrupted(crew, *at_put(3, Fault(when, how, after=16)))
+    read = crew.source.bytes_read[VOLUME]
+    crew.store.requests.clear()
+    await crew.carry()
+    plain(crew)
+    assert puts(crew)[:1] == ["00000004" if when == "after" else "00000003"]
+    assert crew.source.bytes_read[VOLUME] - read == len(BIG) - 3 * UNIT
+    assert crew.store.paid_twice == []
+
+
+@pytest.mark.parametrize("forget", [False, True])
+async def test_after_a_restart_one_listing_finds_what_is_there(forget):
+    crew = Crew(BIG)
+    await interrupted(crew, *at_put(4, Fault("body", "cancel", after=20)))
+    crew.restart(forget=forget)
+    crew.store.requests.clear()
+    await crew.carry()
+    plain(crew)
+    assert puts(crew) == ["00000004", "00000005"]
+    assert sum(request.startswith("LIST backup/") for request in crew.store.requests) == 0
+    before_puts = crew.store.requests[: next(i for i, r in enumerate(crew.store.requests) if r.startswith("PUT"))]
+    assert sum(request.startswith("LIST") for request in before_puts) == 1
+
+
+async def test_what_was_begun_keeps_its_segment_size():
+    crew = Crew(volume(20 * UNIT))
+    await interrupted(crew, *at_put(4, Fault("before")))
+    crew.restart(forget=True)
+    crew.line = replace(crew.line, rate=30.0)
+    assert crew.item.segment == 0
+    await crew.carry()
+    assert crew.item.segment == UNIT
+    assert crew.store.paid_twice == []
+    plain(crew)
+
+
+async def test_a_listing_that_lags_is_checked_by_head():
+    crew = Crew(BIG)
+    await interrupted(crew, *at_put(4, Fault("before")))
+    crew.store.lag = 1000
+    crew.restart()
+    await crew.carry()
+    assert crew.store.paid_twice == []
+    plain(crew)
+
+
+async def test_a_stale_row_is_checked_by_head():
+    crew = Crew(BIG)
+    await interrupted(crew, *at_put(4, Fault("before")))
+    name = crew.segments[1]
+    right = crew.store.segments.objects[name]
+    crew.store.garble(name)
+    crew.store.segments.objects[name] = right  # the listing shows what stood there a moment ago
+    crew.restart()
+    await crew.carry()
+    assert crew.store.paid_twice == []
+    plain(crew)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("harm", ["garble", "lose"])
+async def test_a_segment_that_is_wrong_or_lost_at_the_server_is_sent_again(harm, restart):
+    crew = Crew(BIG)
+    await interrupted(crew, *at_put(4, Fault("before")))
+    getattr(crew.store, harm)(crew.segments[1])
+    if restart:
+        crew.restart()
+    await crew.until_settled()
+    assert crew.item.phase is Phase.DONE
+    plain(crew)
+    sent = [name for name, count in crew.store.sent.items() if count > UNIT]
+    assert [name.split("/")[-1] for name in sent] == ["00000001"]
+
+
+async def test_rows_of_expired_segments_that_nobody_reaps_are_no_dead_end():
+    crew = Crew(BIG)
+    await interrupted(crew, *at_put(4, Fault("before")))
+    crew.now += LIFE + 1
+    crew.restart()
+    await crew.until_settled(6)
+    assert crew.item.phase is Phase.DONE
+    plain(crew)
+
+
+async def test_segments_are_renewed_after_half_their_life():
+    crew = Crew(BIG)
+    await interrupted(crew, *at_put(4, Fault("before")))
+    crew.now += LIFE / 2 + 1
+    crew.restart()
+    await interrupted(crew, *[None] * 6, Fault("before"), Fault("before"))
+    assert {crew.store.segments.objects[name].expires for name in crew.segments} == {crew.now + LIFE}
+    crew.now += LIFE / 2 - 1
+    crew.store.requests.clear()
+    await crew.carry()
+    assert not any(request.startswith("POST") for request in crew.store.requests)
+    plain(crew)
+
+
+async def test_a_rotten_small_volume_is_refused_after_two_readings():
+    crew = Crew(SMALL)
+    crew.source.rotten = {9}
+    with pytest.raises(Refused) as refused:
+        await crew.carry()
+    assert refused.value.code == "rotten"
+    assert VOLUME in refused.value.what
+    assert crew.store.requests == []
+    assert crew.source.bytes_read[VOLUME] == 2 * len(SMALL)
+
+
+async def test_a_rotten_large_volume_never_stands_and_leaves_nothing():
+    crew = Crew(BIG)
+    crew.source.rotten = {3 * UNIT}
+    with pytest.raises(Refused) as refused:
+        await crew.carry()
+    assert refused.value.code == "rotten"
+    assert not any(request.startswith(("COPY", "SLO")) for request in crew.store.requests)
+    assert crew.store.alive(segments=False) == {}
+    assert crew.segments == []
+
+
+async def test_a_rotten_verdict_is_not_lost_over_the_sweeping():
+    crew = Crew(BIG)
+    crew.source.rotten = {3 * UNIT}
+    crew.store.faults = [*[None] * 8, Fault("before"), Fault("before")]
+    with pytest.raises(Refused, match="damaged"):
+        await crew.carry()
+    assert all(stored.expires for stored in crew.store.alive(segments=True).values())
+
+
+@pytest.mark.parametrize("data", [SMALL, BIG])
+async def test_one_wrong_reading_is_no_verdict(data):
+    crew = Crew(data)
+    crew.source.misreads = [UNIT - 1]
+    await crew.until_settled(3)
+    assert crew.item.phase is Phase.DONE
+    assert {getattr(error, "code", "") for error in crew.errors} <= {"misread"}
+    plain(crew)
+
+
+async def test_one_wrong_reading_of_a_segment_that_must_go_again_is_no_verdict():
+    crew = Crew(BIG)
+    await interrupted(crew, *at_put(4, Fault("before")))
+    crew.store.lose(crew.segments[1])
+    crew.store.segments.journal = [row for row in crew.store.segments.journal if not row[0].endswith("1")]
+    crew.source.misreads = [UNIT + 1]
+    await crew.until_settled(4)
+    assert crew.item.phase is Phase.DONE
+    assert [getattr(error, "code", "") for error in crew.errors] == ["misread"]
+    plain(crew)
+
+
+@pytest.mark.parametrize("size", [2 * UNIT, 6 * UNIT])
+async def test_metadata_is_read_twice_and_sent_once(size):
+    crew = Crew(signatures(size), SIGNATURES)
+    assert await crew.carry() == md5(crew.right)
+    assert crew.source.bytes_read[SIGNATURES] == 2 * size
+    assert sum(crew.store.sent.values()) == size
+    plain(crew)
+
+
+@pytest.mark.parametrize("size", [2 * UNIT, 6 * UNIT])
+@pytest.mark.parametrize("reading", [0, 1])
+async def test_metadata_of_which_one_reading_is_wrong_arrives_right(size, reading):
+    crew = Crew(signatures(size), SIGNATURES)
+    await _misread_in(crew, reading)
+    await crew.until_settled(4)
+    assert crew.item.phase is Phase.DONE, crew.errors
+    assert crew.item.md5 == md5(crew.right)
+    plain(crew)
+
+
+async def _misread_in(crew: Crew, reading: int) -> None:
+    """The last byte (padding, which no framing notices) comes wrong in the given whole reading."""
+    last, source = len(crew.right) - 1, crew.source
+    taken = 0
+    original = source.__class__.digest
+
+    async def digest(file, offset=0, length=None, feed=None):
+        nonlocal taken
+        if taken == reading:
+            source.misreads = [last - 40]
+        taken += 1
+        return await original(source, file, offset, length, feed)
+
+    source.digest = digest
+
+
+@pytest.mark.parametrize("size", [2 * UNIT, 6 * UNIT])
+async def test_metadata_that_is_cut_short_is_refused_and_nothing_goes_up(size):
+    whole = signatures(size).rstrip(b"\0")
+    crew = Crew(whole[:-5], SIGNATURES)
+    with pytest.raises(Refused) as refused:
+        await crew.carry()
+    assert refused.value.code == "framing"
+    assert crew.store.sent == {}
+
+
+async def test_metadata_that_differs_from_what_was_confirmed_once_is_refused():
+    crew = Crew(signatures(6 * UNIT), SIGNATURES)
+    crew.item = replace(crew.item, md5="0" * 32)
+    with pytest.raises(Refused) as refused:
+        await crew.carry()
+    assert refused.value.code == "unstable"
+    assert crew.store.alive(segments=False) == {}
+    assert crew.segments == []
+
+
+@pytest.mark.parametrize("data", [SMALL, BIG])
+async def test_an_object_at_the_final_name_is_left_alone(data):
+    crew = Crew(data)
+    crew.store.place(crew.full, b"somebody's")
+    with pytest.raises(Refused) as refused:
+        await crew.carry()
+    assert refused.value.code == "exists"
+    assert crew.store.data(crew.full) == b"somebody's"
+    assert crew.segments == []
+
+
+async def test_an_object_that_appears_meanwhile_is_left_alone():
+    crew = Crew(BIG)
+    copied = []
+
+    def changed() -> None:
+        if crew.segments and crew.segments[-1].endswith("/slo") and not copied:
+            copied.append(True)
+            crew.store.place(crew.full, b"somebody's")
+
+    crew.store.changed = changed
+    with pytest.raises(Refused) as refused:
+        await crew.carry()
+    assert refused.value.code == "exists"
+    assert crew.store.data(crew.full) == b"somebody's"
+
+
+IN_PLACE = [
+    pytest.param({"limits": replace(LIMITS, max_object=3 * UNIT)}, id="over the largest object"),
+    pytest.param({"concatenates": False}, id="COPY does not concatenate"),
+]
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
+async def test_an_slo_stays_in_place_and_nothing_of_it_expires(how):
+    crew = Crew(BIG, **how)
+    assert await crew.carry() == md5(BIG)
+    crew.now += 10 * LIFE
+    crew.store.reap()
+    assert crew.store.data(crew.full) == BIG
+    stands = await crew.store.head(crew.full)
+    assert stands.slo
+    assert len(crew.segments) == 6
+    assert not any(name.endswith("/slo") for name in crew.segments)
+    await crew.finish()
+    await crew.courier.sweep(crew.item)
+    assert crew.store.data(crew.full) == BIG
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
+@pytest.mark.parametrize("forget", [False, True])
+async def test_an_slo_whose_answer_was_lost_is_recognised_and_kept(how, forget):
+    crew = Crew(BIG, **how)
+    crew.store.faults = [*[None] * 2, *[None] * 6, None, *[None] * 6, Fault("after")]
+    await interrupted(crew, *crew.store.faults)
+    assert (await crew.store.head(crew.full)).slo
+    crew.now += LIFE * 0.6
+    crew.restart(forget=forget)
+    await crew.until_settled(3)
+    assert crew.item.phase is Phase.DONE
+    crew.now += 10 * LIFE
+    assert crew.store.data(crew.full) == BIG
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
+async def test_an_slo_is_recognised_though_the_listing_lags(how):
+    crew = Crew(BIG, **how)
+    await crew.carry()
+    crew.store.lag = 1000
+    crew.restart()
+    assert await crew.courier.same(crew.item, await crew.store.head(crew.full)) == md5(BIG)
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
+async def test_an_slo_that_has_lost_data_is_told_and_does_not_come_back_for_ever(how):
+    crew = Crew(BIG, **how)
+    await crew.carry()
+    crew.store.lose(crew.segments[2])
+    with pytest.raises(Refused) as refused:
+        await crew.courier.same(crew.item, await crew.store.head(crew.full))
+    assert refused.value.code == "segments-gone"
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
+async def test_segments_made_permanent_for_an_slo_that_never_came_expire_again(how):
+    crew = Crew(BIG, **how)
+    await interrupted(crew, *[None] * 2, *[None] * 6, None, *[None] * 6, Fault("before", "cancel"))
+    assert {stored.expires for stored in crew.store.alive(segments=True).values()} == {None}
+    crew.restart()
+    crew.source.absent_at = 0
+    with pytest.raises(SourceAbsent):
+        await crew.carry()
+    assert {stored.expires for stored in crew.store.alive(segments=True).values()} == {crew.now + LIFE}
+
+
+@pytest.mark.parametrize("request_number", range(2, 10))
+async def test_whatever_is_abandoned_expires(request_number):
+    crew = Crew(BIG)
+    await interrupted(crew, *[None] * request_number, Fault("after", "cancel"))
+    assert crew.segments
+    assert all(stored.expires for stored in crew.store.alive(segments=True).values())
+    crew.now += LIFE + 1
+    assert crew.segments == []
+    assert crew.store.alive(segments=False) == {}
+
+
+@pytest.mark.parametrize("cause", ["absent", "unreadable", "changed"])
+async def test_the_drives_trouble_is_the_drives(cause):
+    crew = Crew(BIG)
+    if cause == "absent":
+        crew.source.absent_at = 2 * UNIT + 5
+    elif cause == "unreadable":
+        crew.source.unreadable_at = 2 * UNIT + 5
+    else:
+        crew.source.touch(VOLUME, volume(len(BIG), seed=2))
+    with pytest.raises(SourceAbsent if cause == "absent" else Refused):
+        await crew.carry()
+    assert crew.store.alive(segments=False) == {}
+    assert len(crew.segments) == (0 if cause == "changed" else 2)
+    crew.source.absent_at = crew.source.unreadable_at = None
+    if cause != "changed":
+        await crew.carry()
+        plain(crew)
+        assert crew.store.paid_twice == []
+
+
+async def test_a_file_that_was_replaced_owes_nothing_to_the_one_before():
+    crew = Crew(BIG)
+    await interrupted(crew, *at_put(4, Fault("before")))
+    other = volume(len(BIG), seed=3)
+    crew.source.touch(VOLUME, other)
+    fresh = Crew(other)
+    crew.item, crew.right = replace(fresh.item, file=crew.source.file(VOLUME), segment=UNIT), other
+    await crew.carry()
+    plain(crew)
+
+
+async def test_a_copy_whose_checksum_is_wrong_is_refused_and_what_made_it_goes():
+    crew = Crew(BIG)
+    await interrupted(crew, *[None] * 2, *[None] * 6, Fault("before"))
+    honest = crew.store.copy
+
+    async def copy(source, name, *, etag):
+        return await honest(source, name, etag="0" * 32)
+
+    crew.store.copy = copy
+    with pytest.raises(Refused) as refused:
+        await crew.carry()
+    assert refused.value.code == "mismatch"
+    assert crew.segments == []
+    assert crew.store.alive(segments=False) == {}
+
+
+@pytest.mark.parametrize("how", [{}, *[each.values[0] for each in IN_PLACE]], ids=["copy", "large", "no copy"])
+@pytest.mark.parametrize("name", [VOLUME, SIGNATURES])
+async def test_cancelled_at_every_await_in_turn_it_ends_right(name, how):
+    data = signatures(5 * UNIT) if name == SIGNATURES else volume(5 * UNIT)
+    step = 0
+    while True:
+        crew = Crew(data, name, **how)
+        task = asyncio.create_task(crew.act())
+        for _ in range(step):
+            await asyncio.sleep(0)
+        if task.done():
+            break
+        task.cancel()
+        await asyncio.wait([task])
+        if step % 2:
+            crew.restart()
+        stands = crew.store.alive(segments=False)
+        assert not stands or crew.store.data(crew.full) == data
+        await crew.until_settled(4)
+        assert crew.item.phase is Phase.DONE
+        assert crew.store.data(crew.full) == data
+        assert crew.store.paid_twice == []
+        if not crew.in_place:
+            plain(crew)
+        step += 1
+    assert step > 40
+
+
+async def test_the_same_bytes_are_recognised_and_others_are_not():
+    crew = Crew(BIG)
+    await crew.carry()
+    stands = await crew.store.head(crew.full)
+    crew.restart(forget=True)
+    assert await crew.courier.same(crew.item, stands) == md5(BIG)
+    assert await crew.courier.same(crew.item, replace(stands, md5="0" * 32)) == ""
+    assert await crew.courier.same(crew.item, replace(stands, size=1)) == ""
+    assert await crew.courier.same(crew.item, replace(stands, slo=True)) == ""
+
+
+async def test_sweeping_touches_no_other_object():
+    crew = Crew(BIG)
+    other = names.segment_name(PREFIX + VOLUME + ".x", 10, 5, 0)
+    await crew.store.put(other, b"12345", 5, segments=True, expires_after=LIFE)
+    await interrupted(crew, *at_put(3, Fault("before")))
+    await crew.courier.sweep(crew.item)
+    assert crew.segments == [other]
