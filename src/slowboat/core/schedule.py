@@ -101,16 +101,12 @@ def allowed(schedule: Schedule, now: float, zone: tzinfo) -> Send:
 def next_edge(schedule: Schedule, now: float, zone: tzinfo) -> float | None:
     """When the schedule will next allow something else, seconds since the epoch; None where never."""
     present = allowed(schedule, now, zone)
-    return next(
-        (edge for edge in _edges(schedule, now, zone) if allowed(schedule, edge, zone) != present), None
-    )
+    return next((edge for edge in _edges(schedule, now, zone) if allowed(schedule, edge, zone) != present), None)
 
 
 def next_opening(schedule: Schedule, now: float, zone: tzinfo) -> float | None:
     """When the schedule will next allow anything at all, seconds since the epoch; None where never."""
-    return next(
-        (edge for edge in _edges(schedule, now, zone) if allowed(schedule, edge, zone) != "never"), None
-    )
+    return next((edge for edge in _edges(schedule, now, zone) if allowed(schedule, edge, zone) != "never"), None)
 
 
 def _edges(schedule: Schedule, now: float, zone: tzinfo) -> list[float]:
