@@ -13,6 +13,9 @@ LONGEST = 900.0
 FROM_SERVER = 6 * 3600.0
 """Seconds: what a server may ask for at most. One misconfigured header must not stop a backup for a year."""
 
+CLOCK_SLACK = 60.0
+"""Seconds by which a clock is corrected without anybody having set it."""
+
 
 def wait(attempt: int, chance: float, retry_after: float | None = None) -> float:
     """Seconds to wait before try number `attempt` + 1.
@@ -28,5 +31,9 @@ def wait(attempt: int, chance: float, retry_after: float | None = None) -> float
 
 
 def remaining(until: float, now: float) -> float:
-    """Seconds left to a remembered time; a clock that was set back does not prolong a wait beyond the longest."""
-    return min(max(0.0, until - now), FROM_SERVER)
+    """Seconds left to a remembered time; none where it is so far off that only a clock set back can explain it.
+
+    A wait that is merely cut to the longest would begin anew at each look, until the clock has caught up.
+    """
+    left = until - now
+    return left if 0.0 < left <= FROM_SERVER + CLOCK_SLACK else 0.0

@@ -78,14 +78,15 @@ def parse(text: str) -> Line:
 def segment_size(size: int, line: Line, limits: Limits) -> int:
     """Bytes per segment for an object of `size` bytes: a whole number of MiB, so that few sizes are in use.
 
-    On a line nothing is known of, the smallest: the first interruption then costs a second.
+    On a line nothing is known of, the smallest: the first interruption then costs a second. Never more than the
+    server's largest object; only where that is less than a MiB is it no whole number of them.
     """
     wish = line.rate * SECONDS
     if line.holds:
         wish = min(wish, line.rate * line.holds / SHARE)
     least = -(-size // min(MOST_SEGMENTS, limits.max_segments))
     wish = max(min(max(wish, SMALLEST), LARGEST), least, limits.min_segment)
-    return min(-(-int(wish) // MIB) * MIB, max(limits.max_object, MIB))
+    return min(-(-int(wish) // MIB) * MIB, limits.max_object // MIB * MIB or limits.max_object)
 
 
 def fits_one_put(size: int, line: Line, limits: Limits) -> bool:
