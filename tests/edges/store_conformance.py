@@ -148,6 +148,14 @@ class StoreConformance:
         assert tuple(await store.listing("up/", segments=True)) == ()
         assert (await store.head("whole")).md5 == md5(DATA)
 
+    async def test_an_slo_that_expires_makes_a_copy_that_does_not(self, store):
+        parts = await self.parts_of(store, "up", b"a" * 10, b"b" * 10)
+        await store.put_slo("up/slo", parts, expires_after=3600)
+        assert abs((await store.head("up/slo", segments=True)).expires - time.time() - 3600) < 60
+        made = await store.copy("up/slo", "whole", etag=md5(b"a" * 10 + b"b" * 10))
+        assert made.expires is None
+        assert (await store.head("whole")).expires is None
+
     async def test_an_slo_in_a_listing_says_so(self, store):
         parts = await self.parts_of(store, "up", b"a" * 10, b"b" * 10)
         slo = await store.put_slo("there", parts, segments=False)
@@ -214,7 +222,7 @@ class StoreConformance:
         assert (await going).md5 == md5(DATA)
 
     async def test_what_is_cancelled_is_not_stored(self, store):
-        store.set_rate(50_000)
+        store.set_rate(10_000)
         going = asyncio.create_task(store.put("never", DATA, len(DATA)))
         await asyncio.sleep(0.3)
         going.cancel()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import http.client
 import io
 import json
 import logging
 import socket
+import ssl
 import traceback
 from contextlib import suppress
 from email.utils import format_datetime
 
 import pytest
+import requests
+import urllib3
 
 from edges.store_conformance import DATA, md5
 from faults import Answer, BlackHole, CutAnswer, Edit, FaultProxy, Garbage, Reset, portal_page, portal_redirect
@@ -551,3 +555,53 @@ def test_an_aborted_wire_connects_no_more(swift):
     with pytest.raises(Stopped):
         line.connect("127.0.0.1", swift.port)
     line.close()
+
+
+# -- the table of failures, without a wire ---------------------------------------------------------------------
+
+
+def wrapped(cause: Exception) -> Exception:
+    """As urllib3 and requests hand it up."""
+    return requests.exceptions.ConnectionError(urllib3.exceptions.ProtocolError("Connection aborted.", cause))
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "code"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), Transient, "no-such-host"),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), Transient, "dns"),
+        (ConnectionRefusedError(111, "Connection refused"), Transient, "refused"),
+        (ConnectionResetError(104, "Connection reset by peer"), Transient, "reset"),
+        (BrokenPipeError(32, "Broken pipe"), Transient, "reset"),
+        (http.client.RemoteDisconnected("closed"), Transient, "reset"),
+        (TimeoutError("timed out"), Transient, "timeout"),
+        (TimeoutError(110, "Connection timed out"), Transient, "timeout"),
+        (OSError(101, "Network is unreachable"), Transient, "network"),
+        (OSError(113, "No route to host"), Transient, "network"),
+        (ssl.SSLCertVerificationError("certificate verify failed"), NeedsUser, "certificate"),
+        (ssl.SSLEOFError("EOF occurred in violation of protocol"), Transient, "tls"),
+        (urllib3.exceptions.IncompleteRead(1, 2), Transient, "cut-short"),
+        (http.client.BadStatusLine("220 mail ready"), Transient, "not-swift"),
+        (RuntimeError("something new"), Transient, "network"),
+    ],
+)
+def test_every_failure_means_what_its_row_says(cause, kind, code):
+    asked = statuses.Asked("PUT", "the thing", "swift.example.org")
+    for problem in (cause, wrapped(cause)):
+        told = statuses.failure(asked, problem)
+        if isinstance(cause, RuntimeError) and problem is not cause:
+            continue
+        assert (type(told), told.code) == (kind, code)
+        assert "swift.example.org" in told.what
+
+
+def test_every_row_is_made_of_words_for_people():
+    asked = statuses.Asked("PUT", "the thing", "swift.example.org")
+    rows = [*statuses.STATUSES.values(), *(row for _, row in statuses.FAILURES)]
+    for row in [*rows, statuses.QUOTA, statuses.OVER_LIMIT, statuses.PORTAL, statuses.UNKNOWN_FAILURE]:
+        problem = statuses.error(row, asked, status=418)
+        assert problem.what
+        assert not problem.what.endswith(".")
+        assert "{" not in problem.what + problem.hint
+        if isinstance(problem, NeedsUser):
+            assert problem.hint, "whoever must act is told how"
