@@ -261,7 +261,7 @@ class Migration:
             self._failed(key, error, self._tools.steady() - began)
         except Exception as error:  # noqa: BLE001  # one migration's bad surprise must not stop the others
             _log.exception("%s: %s failed", self.order.name, key)
-            self._failed(key, _mistake(error), 0.0)
+            self._failed(key, _mistake(error, key), 0.0)
         else:
             self._calm()
 
@@ -400,9 +400,11 @@ class Migration:
         self._work.tell("done", "done", title, text, urgent=bool(refused))
 
 
-def _mistake(error: Exception) -> NeedsUser:
-    return NeedsUser(
+def _mistake(error: Exception, key: str) -> Transient:
+    """A bad surprise is tried again like any trouble: more slowly each time, and visibly."""
+    return Transient(
         f"slowboat itself made a mistake ({type(error).__name__})",
-        hint="The journal has the details; it tries again in an hour, or at `slowboat resume --retry`",
+        hint="The journal has the details",
         code="internal",
+        scope="server" if key in NO_OBJECT else "object",
     )

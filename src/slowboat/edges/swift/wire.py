@@ -10,7 +10,9 @@ https://requests.readthedocs.io/en/latest/user/advanced/#transport-adapters
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import queue
 import select
 import socket
@@ -285,6 +287,7 @@ def _pool_classes(wire: Wire) -> dict[str, type[HTTPConnectionPool]]:
             return sock
 
         def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's own signature
+            _still_open(self.sock)
             answer = super().getresponse()
             wire.answered(secure=False)
             return answer
@@ -301,6 +304,7 @@ def _pool_classes(wire: Wire) -> dict[str, type[HTTPConnectionPool]]:
             return sock
 
         def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's own signature
+            _still_open(self.sock)
             answer = super().getresponse()
             wire.answered(secure=True)
             return answer
@@ -317,6 +321,12 @@ def _pool_classes(wire: Wire) -> dict[str, type[HTTPConnectionPool]]:
         ConnectionCls = Secure
 
     return {"http": PlainPool, "https": SecurePool}
+
+
+def _still_open(sock: socket.socket | None) -> None:
+    """Raises where the connection broke under the request: urllib3 passes over that, and asks for the answer."""
+    if sock is None:
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
 def _set_options(sock: socket.socket) -> None:
