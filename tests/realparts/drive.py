@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from realparts.duplicity import Duplicity
 
+_LONG_AGO = 1_700_000_000
 _CANARY = ".cache/deja-dup/metadata/README"
 _PROSE = "the boat is slow and the sea is wide but every volume comes ashore in the end"
 
@@ -108,16 +110,19 @@ def make_data(data: Path, size: int, chance: random.Random, *, canary: bool = Tr
     if canary:  # Deja Dup's OperationVerify reads it back: https://gitlab.gnome.org/World/deja-dup
         (data / _CANARY).parent.mkdir(parents=True)
         (data / _CANARY).write_text("made by the test's first backup\n")
+    for path in data.rglob("*"):  # long ago: see change_data
+        os.utime(path, (_LONG_AGO, _LONG_AGO), follow_symlinks=False)
 
 
 def change_data(data: Path, size: int, chance: random.Random, when: float | None = None) -> None:
     """What a day changes: about `size` new bytes, an edited note, a grown film, a deleted picture.
 
-    The changed files' time is set to `when` (seconds since the epoch; None: now): duplicity sees a change only
-    where the modification time differs by whole seconds.
+    The changed files' time is set to `when` (seconds since the epoch; None: now, but later than before): duplicity
+    sees a change only where the modification time differs by whole seconds.
     """
     day = len(list(data.glob("new-*")))
     film = data / "Bilder/Sommer ☀/film 0.mp4"
+    when = max(time.time(), film.stat().st_mtime + 1) if when is None else when
     contents = {
         data / f"new-{day}.bin": chance.randbytes(size),
         data / "notes/note-2.txt": _prose(chance, 3000).encode(),
@@ -127,7 +132,7 @@ def change_data(data: Path, size: int, chance: random.Random, when: float | None
         contents[data / _CANARY] = f"made by the test on day {day}\n".encode()
     for path, content in contents.items():
         path.write_bytes(content)
-        os.utime(path, None if when is None else (when, when))
+        os.utime(path, (when, when))
     (data / f"Bilder/Sommer ☀/bild_{day}.jpg").unlink(missing_ok=True)
 
 

@@ -32,5 +32,9 @@ def program(name: str, *, also: tuple[str, ...] = ("/usr/sbin", "/usr/lib/system
 
 
 def with_us(*argv: str | Path) -> list[str]:
-    """A command whose process is killed when the test run is, however that ends."""
+    """A command whose process is killed when the test run is, however that ends.
+
+    Start it from a thread that lives as long as the process shall: the kernel looks at the thread (prctl(2),
+    PR_SET_PDEATHSIG).
+    """
     return [program("setpriv"), "--pdeathsig", "KILL", "--", *map(str, argv)]
