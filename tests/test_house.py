@@ -1,0 +1,118 @@
+"""The house: style, types, floors, names. Each import contract is shown to fail when it is broken."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from realparts.presence import ROOT
+
+BIN = Path(sys.executable).parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CONTRACTS = [contract["name"] for contract in PROJECT["tool"]["importlinter"]["contracts"]]
+
+
+def run(*argv: str | Path, cwd: Path = ROOT, source: Path = ROOT / "src") -> tuple[int, str]:
+    done = subprocess.run(
+        [BIN / argv[0], *argv[1:]],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(source), "COLUMNS": "400", "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def test_ruff_finds_nothing() -> None:
+    assert run("ruff", "check", "--no-cache", ".") == (0, "All checks passed!\n")
+
+
+def test_everything_is_formatted() -> None:
+    code, said = run("ruff", "format", "--no-cache", "--check", ".")
+    assert code == 0, said
+
+
+def test_the_types_are_right(tmp_path: Path) -> None:
+    code, said = run("mypy", "--strict", f"--cache-dir={tmp_path}", "-p", "slowboat")
+    assert code == 0, said
+
+
+def test_the_floors_hold() -> None:
+    code, said = run("lint-imports", "--no-logo", "--no-cache")
+    assert code == 0, said
+    for contract in CONTRACTS:
+        assert re.search(rf"^{re.escape(contract)} KEPT", said, re.MULTILINE), said
+
+
+BROKEN = [
+    ("floors", "core/words.py", "import slowboat.engine.ports"),
+    ("floors", "engine/ports.py", "import slowboat.edges.systemd"),
+    ("floors", "edges/systemd.py", "import slowboat.engine.ports"),
+    ("floors", "daemon.py", "import slowboat.__main__"),
+    ("rooms of the core", "core/names.py", "import slowboat.core.chains"),
+    ("rooms of the core", "core/words.py", "import slowboat.core.policy"),
+    ("edges", "edges/clock.py", "import slowboat.edges.mounts"),
+    ("edges", "edges/dbus.py", "import slowboat.edges.notify"),
+    ("edges", "edges/notify.py", "import slowboat.edges.bus.service"),
+    ("purity", "core/policy.py", "import asyncio"),
+    ("purity", "core/plan.py", "import logging"),
+    ("engine", "engine/ports.py", "import sqlite3"),
+    ("dbus", "edges/notify.py", "from dbus_next.aio import MessageBus"),
+    ("swift", "edges/secrets.py", "import requests"),
+    ("swift", "daemon.py", "import swiftclient"),
+    ("screen", "daemon.py", "import rich.console"),
+]
+
+
+@pytest.mark.parametrize(("contract", "module", "line"), BROKEN)
+def test_a_broken_contract_is_noticed(tmp_path: Path, contract: str, module: str, line: str) -> None:
+    name = next(each for each in CONTRACTS if each.startswith(f"{contract}:"))
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / "src/slowboat" / module).open("a") as file:
+        file.write(f"\n{line}\n")
+    code, said = run("lint-imports", "--no-logo", "--no-cache", cwd=tmp_path, source=tmp_path / "src")
+    assert code == 1
+    assert re.search(rf"^{re.escape(name)} BROKEN", said, re.MULTILINE), said
+
+
+def test_every_contract_is_broken_above() -> None:
+    assert {name.partition(":")[0] for name in CONTRACTS} == {contract for contract, _, _ in BROKEN}
+
+
+def test_an_edge_that_no_contract_knows_is_noticed(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "src/slowboat/edges/unheard_of.py").write_text("")
+    code, said = run("lint-imports", "--no-logo", "--no-cache", cwd=tmp_path, source=tmp_path / "src")
+    assert code == 1
+    assert "unheard_of" in said
+
+
+def test_no_module_is_a_drawer_for_everything() -> None:
+    modules = {path.stem for path in (ROOT / "src").rglob("*.py")} | {
+        path.name for path in (ROOT / "src/slowboat").rglob("*") if path.is_dir()
+    }
+    drawers = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+    assert not modules & drawers
+
+
+def test_every_exception_to_the_rules_has_its_reason() -> None:
+    bare = re.compile(r"#\s*(noqa(:\s*[A-Z0-9, ]+)?|type:\s*ignore(\[[a-z-, ]+\])?)\s*$")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in sorted((ROOT / "src").rglob("*.py"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if bare.search(line)
+    ]
+    assert not found
