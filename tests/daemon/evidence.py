@@ -1,0 +1,35 @@
+"""What the daemon's tests look for at the target, on the drive and in duplicity's caches."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from realparts.drive import Drive
+    from realparts.swift_server import SwiftServer
+
+
+def fingerprint(*folders: Path) -> dict[str, tuple[str, int, int]]:
+    """Every file under the folders: content, mode and time of its last change. Two alike: nothing was written."""
+    return {
+        str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), found.st_mode, found.st_mtime_ns)
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and (found := path.lstat())
+    }
+
+
+def expect_arrived(drive: Drive, swift: SwiftServer, container: str, prefix: str = "") -> None:
+    """Every file of the drive stands at the target: its bytes, a plain object, without expiry; no segment is left."""
+    listed = swift.listing(container, prefix)
+    for name in drive.names("duplicity-"):
+        stored = swift.read(container, prefix + name)
+        assert stored == (drive.folder / name).read_bytes(), f"{name} has other bytes at the target"
+        assert listed[prefix + name] == (len(stored), hashlib.md5(stored).hexdigest())
+        head = swift.head(container, prefix + name)
+        assert "x-delete-at" not in head, f"{name} will expire"
+        assert "x-static-large-object" not in head, f"{name} depends on segments"
+    assert swift.listing(f"{container}_segments") == {}
