@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,8 @@ def test_the_templates_are_found_in_a_wheel_too(tmp_path: Path, monkeypatch: pyt
     (package / "_units").mkdir()
     monkeypatch.setattr(units, "__file__", str(package / "edges" / "units.py"))
     assert units.templates() == package / "_units"
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert build["force-include"] == {"systemd": "slowboat/_units"}
 
 
 @pytest.mark.needs("systemctl")
