@@ -74,6 +74,9 @@ class Running:
     def tell(self, notice: Notice) -> None:
         self.notices.append(notice)
 
+    def withdraw(self, key: str) -> None:
+        """Nothing here needs the user."""
+
     async def until(self, holds: Callable[[ManagerReport], bool], seconds: float = 120) -> ManagerReport:
         async with asyncio.timeout(seconds):
             while not (self.reports and holds(self.reports[-1])):

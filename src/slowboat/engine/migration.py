@@ -315,6 +315,7 @@ class Migration:
 
     def _calm(self) -> None:
         """Something worked: the next trouble starts its waits from the beginning."""
+        self._work.withdraw("needs-you")
         if self._memory.fact("retry_at"):
             for key in ("retry_at", "retry_attempts", "retry_why"):
                 self._memory.remember(key, "")

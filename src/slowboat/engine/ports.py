@@ -234,6 +234,9 @@ class Notifier(Protocol):
     def tell(self, notice: Notice) -> None:
         """Shows a notice now or once somebody can show it; never raises."""
 
+    def withdraw(self, key: str) -> None:
+        """Takes back what was told of a key and holds no longer; never raises."""
+
 
 class World(Protocol):
     """What the permit depends on besides people: network, power, sleep, games, the time zone."""

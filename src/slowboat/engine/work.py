@@ -124,3 +124,7 @@ class Work:
         """Once to the history, once to the desktop; `key` names what it is about within this migration."""
         self.memory.note(kind, text)
         self.tools.notifier.tell(Notice(f"{key}-{self.order.name}", title, text, urgent=urgent))
+
+    def withdraw(self, key: str) -> None:
+        """What was told of `key` holds no longer."""
+        self.tools.notifier.withdraw(f"{key}-{self.order.name}")
