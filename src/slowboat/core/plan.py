@@ -344,7 +344,7 @@ def _refusals(items: Iterable[Item]) -> tuple[Reason, ...]:
         Reason(
             "refused",
             f"{first.name}{more} cannot go up: {first.error}",
-            cure="see `slowboat plan` for the list; mend it and say `slowboat resume --retry`",
+            cure="see `slowboat plan` for the list; mend it and say `slowboat retry`",
         ),
     )
 

@@ -94,7 +94,7 @@ async def check(work: Work, courier: Courier, item: Item) -> tuple[RemoteObject,
     if not md5:
         raise Refused(
             f"another file stands at {stands.name} in {work.order.target.container}",
-            hint="slowboat overwrites nothing: move or remove that object, then say `slowboat resume --retry`",
+            hint="slowboat overwrites nothing: move or remove that object, then say `slowboat retry`",
             code="conflict",
         )
     return stands, md5

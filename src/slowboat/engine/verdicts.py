@@ -61,7 +61,7 @@ def lost_data(item: Item) -> Refused:
     """An SLO of ours stands without some of its segments."""
     return Refused(
         f"{item.name} stands at the target, but the server has lost data of it",
-        hint="Remove that object, then say `slowboat resume --retry`: it goes up again",
+        hint="Remove that object, then say `slowboat retry`: it goes up again",
         code="segments-gone",
     )
 
