@@ -32,4 +32,7 @@ def expect_arrived(drive: Drive, swift: SwiftServer, container: str, prefix: str
         head = swift.head(container, prefix + name)
         assert "x-delete-at" not in head, f"{name} will expire"
         assert "x-static-large-object" not in head, f"{name} depends on segments"
-    assert swift.listing(f"{container}_segments") == {}
+    for name in swift.listing(f"{container}_segments"):
+        # A run that is killed while it asks what COPY makes of an SLO leaves a few bytes; they must expire.
+        assert name.startswith("slowboat1/probe/"), f"{name} is left"
+        assert "x-delete-at" in swift.head(f"{container}_segments", name)
