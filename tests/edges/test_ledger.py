@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slowboat.core.conditions import Usage
 from slowboat.core.errors import NeedsUser, Transient
 from slowboat.core.words import Item, Phase, Role, SetId, SourceFile
 from slowboat.edges.ledger import Ledger
@@ -266,6 +267,38 @@ def test_an_upgrade_goes_step_by_step_and_a_failing_step_leaves_no_trace(path: P
     upgrade(db, [*STEPS, good, bad[:1]])
     assert db.execute("PRAGMA user_version").fetchone() == (len(STEPS) + 2,)
     db.close()
+
+
+def test_a_ledger_of_the_first_version_is_taken_over(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    old = sqlite3.connect(path, isolation_level=None)
+    upgrade(old, STEPS[:1])
+    old.execute("INSERT INTO migrations (name) VALUES ('home')")
+    old.execute("INSERT INTO facts (migration, key, value) VALUES ('home', 'handover', 'done')")
+    old.close()
+    with Ledger(path) as ledger:
+        assert ledger.set_aside is None
+        assert ledger.facts("home") == {"handover": "done"}
+        assert ledger.usage("2026-11-22") == {}
+        ledger.spent(["Phone"], "2026-11-22", 5)
+        assert ledger.usage("2026-11-22") == {"Phone": Usage(5, 5)}
+
+
+def test_bytes_are_counted_by_network_day_and_month(path: Path) -> None:
+    with Ledger(path) as ledger:
+        for day, count in (("2026-09-20", 1), ("2026-10-31", 10), ("2026-11-01", 100), ("2026-11-22", 1000)):
+            ledger.spent(["Phone", "", os.fsdecode(b"caf\xe9")], day, count)
+        ledger.spent(["Phone"], "2026-11-22", 7)
+        ledger.spent([], "2026-11-22", 9)
+    with Ledger(path) as ledger:
+        today = ledger.usage("2026-11-22")
+        assert today == {"Phone": Usage(1007, 1107), "": Usage(1000, 1100), os.fsdecode(b"caf\xe9"): Usage(1000, 1100)}
+        assert ledger.usage("2026-11-23")["Phone"] == Usage(0, 1107)
+        assert ledger.usage("2026-12-01") == {}
+        assert ledger.usage("2026-10-31")[""] == Usage(10, 10)
+        assert ledger.usage("2026-09-20") == {}, "days of long ago are dropped"
+        ledger.forget("Phone")
+        assert ledger.usage("2026-11-22") == today, "it is not a migration's"
 
 
 def test_a_full_disk_is_said_and_loses_nothing(path: Path) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from slowboat.core.conditions import Conditions
+    from slowboat.core.conditions import Conditions, Usage
     from slowboat.core.words import (
         Digests,
         Installed,
@@ -43,11 +43,21 @@ class Reader(Protocol):
 class Source(Protocol):
     """The folder on the drive. Opened read-only, never written to."""
 
-    async def listing(self) -> Sequence[SourceFile]:
+    expected: str
+    """The `identity` that was remembered at adoption, "" where none is known: another drive there is SourceAbsent."""
+
+    async def identity(self) -> str:
+        """What tells this drive from another one at the same place, "" where nothing does. Raises as `listing`."""
+
+    async def listing(self, *, any_drive: bool = False) -> Sequence[SourceFile]:
         """All regular files of the folder, in no order.
 
+        Args:
+            any_drive: of whatever drive stands there now.
+
         Raises:
-            SourceAbsent: the folder or its drive is not there, or another drive stands in its place.
+            SourceAbsent: the folder or its drive is not there, or another drive stands in its place (code
+                "other-drive").
             NeedsUser: it is there but cannot be read.
         """
 
@@ -218,6 +228,12 @@ class Ledger(Protocol):
     def manifest(self, migration: str, name: str) -> bytes | None:
         """The copy of a plain manifest made at adoption."""
 
+    def spent(self, networks: Sequence[str], day: str, count: int) -> None:
+        """Adds bytes that went over the line to each of those networks' (by name) of that local day ("2026-11-22")."""
+
+    def usage(self, day: str) -> Mapping[str, Usage]:
+        """By network: the bytes of that local day, and of its month."""
+
     def forget(self, migration: str) -> None:
         """Drops a migration's objects, manifests and facts (not its history)."""
 
@@ -263,8 +279,8 @@ class Commands(Protocol):
     async def reload(self) -> None:
         """Reads the configuration again."""
 
-    def set_limit(self, limit: int) -> None:
-        """The cap in bytes per second; 0: none."""
+    def set_limit(self, limit: int, until: float = 0.0) -> None:
+        """The cap in bytes per second, 0: none; until a time (seconds since the epoch), 0.0: until told."""
 
     async def hand_over(self, migration: str) -> None:
         """Does the handover now, or raises NeedsUser or Transient with what stands in its way."""

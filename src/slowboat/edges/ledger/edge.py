@@ -10,8 +10,10 @@ import os
 import sqlite3
 import time
 import zlib
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Self
 
+from slowboat.core.conditions import Usage
 from slowboat.edges.ledger import opening
 from slowboat.edges.ledger.opening import saying
 from slowboat.edges.ledger.rows import INSERT_OBJECT, SELECT_OBJECTS, items_of, raw, row_of
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from slowboat.core.words import Item, Phase
+
+USAGE_DAYS = 62
+"""Days for which the networks' bytes are kept: this month and the one before, should the clock be set back."""
 
 
 class Ledger:
@@ -169,6 +174,32 @@ class Ledger:
                 (migration, raw(name)),
             ).fetchone()
         return None if found is None else zlib.decompress(found[0])
+
+    def spent(self, networks: Sequence[str], day: str, count: int) -> None:
+        """Adds bytes to each network's of that local day; days of long ago are dropped.
+
+        Args:
+            networks: their names, "" for one without a name.
+            day: as in "2026-11-22".
+            count: bytes that went over the line.
+        """
+        long_ago = (date.fromisoformat(day) - timedelta(days=USAGE_DAYS)).isoformat()
+        with self._transaction() as db:
+            db.execute("DELETE FROM usage WHERE day < ?", (long_ago,))
+            db.executemany(
+                "INSERT INTO usage (network, day, bytes) VALUES (CAST(? AS TEXT), ?, ?)"
+                " ON CONFLICT (network, day) DO UPDATE SET bytes = bytes + excluded.bytes",
+                ((raw(network), day, count) for network in networks),
+            )
+
+    def usage(self, day: str) -> Mapping[str, Usage]:
+        """By network: bytes of that local day, and of its month."""
+        with saying(self._path):
+            rows = self._db.execute(
+                "SELECT network, sum(bytes * (day = ?)), sum(bytes) FROM usage WHERE day GLOB ? GROUP BY network",
+                (day, f"{day[:7]}-*"),
+            ).fetchall()
+        return {network: Usage(today, month) for network, today, month in rows}
 
     def forget(self, migration: str) -> None:
         """Drops a migration's objects, manifests and facts (not its history)."""

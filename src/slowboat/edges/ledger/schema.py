@@ -62,6 +62,14 @@ STEPS: tuple[tuple[str, ...], ...] = (
             text TEXT NOT NULL
         )""",
     ),
+    (
+        """CREATE TABLE usage (
+            network TEXT NOT NULL,
+            day TEXT NOT NULL CHECK (day GLOB '????-??-??'),  -- the local one
+            bytes INTEGER NOT NULL CHECK (bytes >= 0),
+            PRIMARY KEY (network, day)
+        ) WITHOUT ROWID""",
+    ),
 )
 """The way from schema version i to i+1, statement by statement. A published step is never changed."""
 
