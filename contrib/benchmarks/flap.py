@@ -305,7 +305,9 @@ async def everything(arguments: argparse.Namespace, folder: Path) -> Outcome:
             timed(parts, run_swift(parts, drive, "-S", str(10 * MB)), arguments.limit),
             timed(rclone, run_rclone(rclone, drive), arguments.limit),
         )
-        return judged([row(tool, await asyncio.to_thread(held, auth_url, tool.container, files), len(files)) for tool in tools])
+        return judged(
+            [row(tool, await asyncio.to_thread(held, auth_url, tool.container, files), len(files)) for tool in tools]
+        )
     finally:
         for line in lines:
             line.cancel()

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, field
 
 
-class CannotRun(Exception):  # noqa: N818  # it says what it is
+class CannotRun(Exception):  # it says what it is
     """Something that the benchmark needs is not there; the message says what would help."""
 
 

@@ -67,7 +67,7 @@ def main(config: Path | None = None) -> int:
         print(f"slowboat: {error}", file=sys.stderr)  # noqa: T201  # the journal, or a person at a terminal
         return EX_CONFIG if error.code in FINAL_CODES else EX_FAILED
     except SlowboatError as error:
-        print(f"slowboat: {error}", file=sys.stderr)  # noqa: T201
+        print(f"slowboat: {error}", file=sys.stderr)  # noqa: T201  # the journal, or a person at a terminal
         return EX_FAILED
 
 
@@ -188,7 +188,8 @@ class _Daemon:
                 async with world.watched(engine, stores):
                     await self._until_stopped(engine.run(), service.run(), notifications.run(), self._manager.run())
             finally:
-                self._manager.stopping()
+                if self._next is None:  # a reload is no stop
+                    self._manager.stopping()
                 await asyncio.gather(*(store.close() for store in stores))
                 await service.close()
 
