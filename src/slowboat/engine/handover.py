@@ -7,6 +7,7 @@ out that the time has come (core/plan).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
@@ -16,6 +17,10 @@ from slowboat.core.words import HandoverState
 from slowboat.engine import drive, target
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from slowboat.core.words import Installed
     from slowboat.engine.work import Work
 
 TRY_AGAIN = 3600.0
@@ -60,9 +65,7 @@ async def do(work: Work) -> None:
             hint=f"Run `duplicity list-current-files {url}` once with the drive connected: it makes the cache anew",
             code="no-cache",
         )
-    cached = [names.cache_name(name) for name in wanted]
-    installed = [await work.tools.cache.hand_over(directory, cached, url) for url in work.order.target.urls]
-    work.memory.handed_over(installed)
+    work.memory.handed_over(await _installed(work, directory, [names.cache_name(name) for name in wanted]))
     work.tell(
         "handover",
         "handover",
@@ -70,6 +73,15 @@ async def do(work: Work) -> None:
         f"{work.order.name}: from now on let duplicity or Deja Dup back up to {work.url}. The volumes follow in the "
         "background; keep the drive until slowboat says that everything is there.",
     )
+
+
+async def _installed(work: Work, directory: Path, cached: Sequence[str]) -> Sequence[Installed]:
+    """Installs the cache for every URL; what a run that was killed had installed already counts as ours."""
+    begun = work.memory.fact("installing").split()
+    work.memory.remember("installing", " ".join(work.order.target.urls))
+    found = [await work.tools.cache.hand_over(directory, cached, url) for url in work.order.target.urls]
+    work.memory.remember("installing", "")
+    return [replace(one, adopted=one.adopted and one.url not in begun) for one in found]
 
 
 async def asked(work: Work) -> None:
