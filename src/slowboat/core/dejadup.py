@@ -1,0 +1,227 @@
+"""Deja Dup's settings: which URL it gives to duplicity for them, and which settings lead it to a target.
+
+Knows the settings of all its versions (docs/dejadup.md has the table and its sources). Must not know where they
+are kept, nor which Deja Dup is installed: its version shows in which settings there are.
+"""
+
+from __future__ import annotations
+
+import enum
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from slowboat.core.errors import NeedsUser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Values = dict[str, str]
+"""Settings: "backend", or a child's name, a dot and its key, such as "Drive.folder", to their texts."""
+
+
+class Layout(enum.Enum):
+    """Which settings there are; the value is for people."""
+
+    OLD = "40 or older"
+    NO_CLOUD = "41 to 47"
+    RCLONE = "48 or newer"
+
+
+def layout(values: Mapping[str, str]) -> Layout:
+    """What the settings themselves tell of the version."""
+    if "Rclone.remote" in values:
+        return Layout.RCLONE
+    return Layout.OLD if "OpenStack.container" in values else Layout.NO_CLOUD
+
+
+# --- the URL for a folder ---------------------------------------------------------------------------
+
+_UNESCAPED: Final = frozenset(
+    b"!$&'()*+,-./0123456789:=@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~",
+)
+"""What g_file_get_uri leaves as it is in a path; seen with `gio info` of GLib 2.74, byte by byte."""
+
+
+def _escaped(path: str) -> str:
+    """A path as GLib writes it in a URI; bytes that are no UTF-8 come as surrogates (os.fsdecode)."""
+    raw = path.encode("utf-8", "surrogateescape")
+    return "".join(chr(byte) if byte in _UNESCAPED else f"%{byte:02X}" for byte in raw)
+
+
+def folder_urls(folder: str, of: Layout) -> tuple[str, ...]:
+    """The URLs under which Deja Dup may have backed up to a local folder, its present one first.
+
+    Since 46 it hands over the path with `%`, `?` and `#` escaped; from 37 to 45 `gio+` and the URI; before that
+    the URI alone. An upgrade leaves the caches of the older ones behind.
+
+    Args:
+        folder: an absolute path (os.fsdecode).
+        of: what the settings tell of the version.
+    """
+    newest = "file://" + folder.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+    older = f"gio+file://{_escaped(folder)}"
+    oldest = f"file://{_escaped(folder)}"
+    order = (newest, older, oldest) if of is Layout.RCLONE else (older, newest, oldest)
+    return tuple(dict.fromkeys(order))
+
+
+def source_urls(values: Mapping[str, str], folder: str, home: str, hostname: str) -> tuple[str, ...]:
+    """The URLs that Deja Dup may call `folder` by; () where its settings lead to another place.
+
+    Args:
+        folder: the folder on the drive, absolute.
+        home: the user's home, to which Deja Dup's local folders are relative.
+        hostname: what "$HOSTNAME" in its settings stands for.
+    """
+    folder = posixpath.normpath(folder)
+    match values.get("backend", ""):
+        case "local":
+            leads = posixpath.normpath(posixpath.join(home, _local(_text(values, "Local.folder", hostname)))) == folder
+        case "drive":  # wherever the drive is mounted, the folder in it is the end of the path
+            leads = _ends_with(folder, _text(values, "Drive.folder", hostname))
+        case "file" if values.get("File.type") == "volume":
+            leads = True  # where on the drive is said in bytes that need not be text
+        case "file":
+            path = values.get("File.path", "")
+            leads = path in {folder, f"file://{_escaped(folder)}"}
+        case _:
+            leads = False
+    return folder_urls(folder, layout(values)) if leads else ()
+
+
+def _text(values: Mapping[str, str], key: str, hostname: str) -> str:
+    return values.get(key, "$HOSTNAME").replace("$HOSTNAME", hostname)
+
+
+def _local(folder: str) -> str:
+    return folder[2:] if folder.startswith("~/") else "" if folder == "~" else folder
+
+
+def _ends_with(path: str, folder: str) -> bool:
+    inside = posixpath.normpath(folder.strip("/")) if folder.strip("/") else ""
+    return not inside or path.endswith(f"/{inside}")
+
+
+# --- the URL for a cloud ----------------------------------------------------------------------------
+
+
+def cloud_url(values: Mapping[str, str], hostname: str) -> str:
+    """The URL that Deja Dup gives to duplicity for the cloud it is set to; "" where it is set to none."""
+
+    def inside(key: str) -> str:
+        return _text(values, key, hostname).removeprefix("/")
+
+    match values.get("backend", ""):
+        case "openstack":
+            return f"swift://{inside('OpenStack.container')}"
+        case "rackspace":
+            return f"cf+http://{inside('Rackspace.container')}"
+        case "rclone":
+            return f"rclone://{values.get('Rclone.remote', '').removesuffix(':')}:{inside('Rclone.folder')}"
+        case _:
+            return ""
+
+
+# --- from the drive to the cloud --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What old versions must know of the cloud; the password they ask for themselves.
+
+    Attributes:
+        user: the user's name.
+        project: the project (tenant); "" for none.
+        auth_url: where tokens are had.
+    """
+
+    user: str = ""
+    project: str = ""
+    auth_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What to change so that Deja Dup backs up to `url`: settings in the order in which to set them."""
+
+    url: str
+    values: Mapping[str, str]
+
+
+def switch(values: Mapping[str, str], urls: Iterable[str], place: str, account: Account = Account()) -> Switch:
+    """The settings that lead Deja Dup to a target.
+
+    Args:
+        values: its settings now.
+        urls: the target's URLs, each of which has duplicity's cache or will have it.
+        place: the target's container and prefix, such as "backup/laptop".
+        account: for versions that have the cloud's address among their settings.
+
+    Raises:
+        NeedsUser: this version cannot reach a Swift, or none of the URLs is one that it would use.
+    """
+    of = layout(values)
+    if of is Layout.NO_CLOUD:
+        raise NeedsUser(
+            f"this Deja Dup ({of.value}) cannot back up to a Swift",
+            hint="Install Deja Dup 48 or newer, which reaches one through rclone "
+            "(https://flathub.org/apps/org.gnome.DejaDup), or go on with duplicity itself",
+            code="front-end",
+        )
+    known = tuple(urls)
+    for url in known:
+        for change in _to_rclone(url) if of is Layout.RCLONE else _to_openstack(url, values, account):
+            # What it would make of these settings is what counts: every letter of the URL names the cache. And
+            # "$HOSTNAME" would not stay what it is.
+            if cloud_url({**values, **change}, "") == url:
+                return Switch(url, change)
+    wanted = f"rclone://REMOTE:{place}" if of is Layout.RCLONE else f"swift://{place}"
+    remote = ", where REMOTE is the name that `rclone listremotes` shows for that cloud" if of is Layout.RCLONE else ""
+    both = ", ".join(f'"{url}"' for url in (*known, wanted))
+    raise NeedsUser(
+        f"Deja Dup {of.value} would call the target {wanted}, and no cache is made for that",
+        hint=f"Write target_urls = [{both}] in place of target_url in slowboat's configuration{remote}; then "
+        "`slowboat reload`, and this again",
+        code="front-end",
+    )
+
+
+def _to_rclone(url: str) -> tuple[Values, ...]:
+    scheme, _, rest = url.partition("://")
+    remote, colon, folder = rest.partition(":")
+    if scheme != "rclone" or not (remote and colon and folder):
+        return ()
+    return ({"Rclone.remote": remote, "Rclone.folder": folder, "backend": "rclone"},)
+
+
+def _to_openstack(url: str, values: Mapping[str, str], account: Account) -> tuple[Values, ...]:
+    scheme, _, container = url.partition("://")
+    if scheme == "cf+http" and "Rackspace.container" in values:
+        return ({"Rackspace.container": container, "backend": "rackspace"},)
+    if scheme != "swift":
+        return ()
+    known = {"username": account.user, "tenant": account.project, "authurl": account.auth_url}
+    found = {f"OpenStack.{key}": text for key, text in known.items() if text and not values.get(f"OpenStack.{key}")}
+    return ({"OpenStack.container": container, **found, "backend": "openstack"},)
+
+
+def in_words(change: Mapping[str, str], command: str = "gsettings") -> str:
+    """The commands that make a change, for people: `gsettings set org.gnome.DejaDup backend rclone; ...`."""
+    return "; ".join(
+        f"{command} set {schema_of(name)[0]} {schema_of(name)[1]} {_quoted(text)}" for name, text in change.items()
+    )
+
+
+def schema_of(name: str) -> tuple[str, str]:
+    """The GSettings schema and the key of a setting's name: ("org.gnome.DejaDup.Drive", "folder")."""
+    child, dot, key = name.rpartition(".")
+    return (f"{SCHEMA}{dot}{child}", key)
+
+
+def _quoted(text: str) -> str:
+    return "\"'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'\""
+
+
+SCHEMA: Final = "org.gnome.DejaDup"
+"""Of the settings; the children's names come after a dot."""
