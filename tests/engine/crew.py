@@ -156,6 +156,13 @@ class Crew:
         if self.item.segment and self.item.phase is Phase.DONE:
             await self.courier.sweep(self.item)
 
+    async def finish_or_break(self) -> None:
+        """The same, with all that can go wrong in it."""
+        try:
+            await self.finish()
+        except (SlowboatError, asyncio.CancelledError) as error:
+            self.errors.append(error)
+
     async def _is_listed(self) -> bool:
         return any(row.name == self.full for row in await self.store.listing(PREFIX))
 
@@ -184,6 +191,3 @@ class Crew:
 
     def _remember(self, **known: str | int) -> None:
         self.item = replace(self.item, **known)
-
-
-__all__ = ["LIMITS", "PREFIX", "SIGNATURES", "UNIT", "VOLUME", "Crew", "SlowboatError", "signatures", "volume"]

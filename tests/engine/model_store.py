@@ -123,6 +123,11 @@ class ModelStore:
         self._rate: int | None = None
         self._rate_changed = asyncio.Event()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is done later than thought."""
+        return bool(self._late)
+
     # -- what a test does to it ------------------------------------------------------------------------------
 
     def lose(self, name: str) -> None:

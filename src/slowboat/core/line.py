@@ -75,6 +75,11 @@ def parse(text: str) -> Line:
     return Line(rate, holds, since)
 
 
+def in_pieces_of(line: Line, most: int) -> Line:
+    """The line as it is to be cut for where no piece should have more than about `most` bytes (but see SMALLEST)."""
+    return replace(line, rate=min(line.rate, most / SECONDS))
+
+
 def segment_size(size: int, line: Line, limits: Limits) -> int:
     """Bytes per segment for an object of `size` bytes: a whole number of MiB, so that few sizes are in use.
 
@@ -87,6 +92,11 @@ def segment_size(size: int, line: Line, limits: Limits) -> int:
     least = -(-size // min(MOST_SEGMENTS, limits.max_segments))
     wish = max(min(max(wish, SMALLEST), LARGEST), least, limits.min_segment)
     return min(-(-int(wish) // MIB) * MIB, limits.max_object // MIB * MIB or limits.max_object)
+
+
+def usual_sizes() -> range:
+    """The sizes of segments that any object of up to a thousand of the largest may have got."""
+    return range(SMALLEST, LARGEST + 1, MIB)
 
 
 def fits_one_put(size: int, line: Line, limits: Limits) -> bool:

@@ -21,15 +21,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
-from slowboat.core.errors import Refused, Transient
+from slowboat.core.errors import Refused, Stopped, Transient
 from slowboat.core.framing import Framing
-from slowboat.core.line import Line, cut, fits_one_put, segment_size
+from slowboat.core.line import Line, cut, fits_one_put, segment_size, usual_sizes
 from slowboat.core.words import Digests
 from slowboat.engine import verdicts
 from slowboat.engine.voyage import Hashes, Part, Portion, Voyage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from slowboat.core.words import Item, Limits, RemoteObject, SourceFile
     from slowboat.engine.ports import Source, Store
@@ -48,6 +48,7 @@ class Freight:
         confirmed: told bytes that the server has confirmed as a segment.
         begun: told the size of the segments, before the first one goes up.
         known: told the MD5 of the whole file, before anything stands at the final name.
+        may_begin: whether a request of so many bytes may be begun now.
     """
 
     now: float
@@ -55,6 +56,7 @@ class Freight:
     confirmed: Callable[[int], None]
     begun: Callable[[int], None]
     known: Callable[[str], None]
+    may_begin: Callable[[int], bool] = lambda _: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Courier:
             Refused: the file is rotten, changed or unreadable (codes "rotten", "unstable", "framing", "changed",
                 "read-error"), or something stands at its name already (code "exists").
             SourceAbsent, Transient, NeedsUser, asyncio.CancelledError: as the drive and the store raise them.
+            Stopped: the freight says that the next request may not be begun.
         """
         if not item.segment and fits_one_put(item.file.size, line, limits):
             return await self._in_one_put(item, freight)
@@ -130,13 +133,31 @@ class Courier:
         """
         md5 = (await self.prove(item)).md5
         begun = {segment for segment, _ in await self._held(item)} | {item.segment}
-        for segment in begun - {0}:
+        if await self._made_of(item, stands, begun - {0}):
+            return md5
+        return md5 if await self._made_of(item, stands, await self._unlisted_sizes(item, begun)) else ""
+
+    async def _made_of(self, item: Item, stands: RemoteObject, sizes: Iterable[int]) -> bool:
+        """Whether an SLO is made of the file's segments in one of these sizes; they then never expire."""
+        for segment in sizes:
             parts = self._parts(item, segment)
             md5s = [(await self._source.digest(item.file, part.offset, part.length)).md5 for part in parts]
             if hashlib.md5("".join(md5s).encode(), usedforsecurity=False).hexdigest() == stands.md5:
                 await self._make_permanent(item, parts)
-                return md5
-        return ""
+                return True
+        return False
+
+    async def _unlisted_sizes(self, item: Item, tried: Container[int]) -> Sequence[int]:
+        """The sizes of which the server has a first segment, though neither ledger nor listing knows.
+
+        Some dozen requests, for the rarest of cases: taking our own SLO for somebody else's costs the user more.
+        """
+        found = []
+        for segment in usual_sizes():
+            first = names.segment_name(self._full(item), item.file.size, segment, 0)
+            if segment not in tried and await self._store.head(first, segments=True) is not None:
+                found.append(segment)
+        return found
 
     async def _make_permanent(self, item: Item, parts: Sequence[Part]) -> None:
         """What an SLO at a final name is made of must never expire: whoever finds one sees to it once more."""
@@ -165,6 +186,7 @@ class Courier:
     # -- one PUT ---------------------------------------------------------------------------------------------
 
     async def _in_one_put(self, item: Item, freight: Freight) -> str:
+        _ask(freight, item.file.size)
         body, digests = await (self._metadata(item) if item.role.is_metadata else self._volume(item))
         freight.known(digests.md5)
         stored = await self._store.put(self._full(item), body, len(body), etag=digests.md5, progress=freight.progress)
@@ -291,25 +313,34 @@ class Courier:
         One that has lived for half of its life is renewed: an upload may take longer than one life.
         """
         voyage, known = trip.voyage, trip.voyage.known(part)
-        ahead = voyage.hashes.copy()  # a reading that is broken off must not have touched the voyage's own hashes
         if stored.size != part.length:
             return False
-        md5 = known.md5 if known else await self._read_part(trip.item, part, ahead)
-        if md5 != stored.md5:
+        hashes = voyage.hashes if known else await self._hashes_with(trip, part, stored)
+        if hashes is None or (known and known.md5 != stored.md5):
             return False
         if trip.freight.now - stored.modified > LIFE / 2 and not await self._renewed(stored.name, LIFE):
             return False
         if known is None:
             voyage.parts.append(stored)
-            voyage.hashes = ahead
+            voyage.hashes = hashes
         trip.freight.confirmed(part.length)
         return True
 
-    async def _read_part(self, item: Item, part: Part, ahead: Hashes) -> str:
-        return (await self._source.digest(item.file, part.offset, part.length, feed=ahead.feed)).md5
+    async def _hashes_with(self, trip: _Trip, part: Part, stored: RemoteObject) -> Hashes | None:
+        """The file's hashes up to the end of a part that the drive holds as the server does; None where it does not.
+
+        A reading that differs is made again: the drive is cheaper than the line.
+        """
+        for _ in range(2):
+            hashes = trip.voyage.hashes.copy()  # a reading that is broken off must not have touched the voyage's own
+            read = await self._source.digest(trip.item.file, part.offset, part.length, feed=hashes.feed)
+            if read.md5 == stored.md5:
+                return hashes
+        return None
 
     async def _send(self, trip: _Trip, part: Part) -> tuple[RemoteObject, Hashes]:
         """Sends one segment; answers what the server stored, and the voyage's hashes after it."""
+        _ask(trip.freight, part.length)
         with self._source.open(trip.item.file, part.offset) as reader:
             portion = Portion(reader, part.length, trip.voyage.hashes)
             stored = await self._store.put(
@@ -385,6 +416,12 @@ class Courier:
 
     def _full(self, item: Item) -> str:
         return names.object_name(self._prefix, item.name)
+
+
+def _ask(freight: Freight, length: int) -> None:
+    """Raises Stopped where a request of that length may not be begun now."""
+    if not freight.may_begin(length):
+        raise Stopped(f"a request of {length} bytes may not be begun now", code="permit")
 
 
 def _digests(body: bytes) -> Digests:
