@@ -238,7 +238,7 @@ def test_no_configuration(tmp_path: Path) -> None:
         load(tmp_path / "config.toml", {})
     assert refused.value.code == "no-config"
     assert str(tmp_path / "config.toml") in refused.value.what
-    assert "slowboat setup" in refused.value.hint
+    assert "[migration.home]" in refused.value.hint
 
 
 def test_a_configuration_that_cannot_be_read(tmp_path: Path) -> None:

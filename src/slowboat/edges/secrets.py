@@ -97,7 +97,7 @@ def secret_of(cloud: str, key_file: Path | None = None, environment: Mapping[str
     return _absent(
         cloud,
         "none was stored",
-        f"Run `slowboat setup`, or write it to {file} and then: chmod 600 {file}",
+        f"Write it to {file}, and then: chmod 600 {file}",
     )
 
 

@@ -86,7 +86,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     except FileNotFoundError:
         raise NeedsUser(
             f"There is no configuration: {path} does not exist",
-            hint="Run `slowboat setup`, or write it by hand as docs/configuration.md shows",
+            hint=f"Write it; this is enough to begin with:\n\n{EXAMPLE}",
             code="no-config",
         ) from None
     except OSError as error:
