@@ -320,8 +320,9 @@ async def test_pulled_and_plugged_again_and_another_in_its_place(drives: Drives)
     assert known(drives.place / "a") in await source.listing()
 
     drives.pull()
-    with pytest.raises(SourceAbsent, match="media"):  # the empty mount point is not taken for an empty source
+    with pytest.raises(SourceAbsent, match="media") as gone:  # the empty mount point is no empty source
         await source.listing()
+    assert gone.value.code == "source-absent"
     with pytest.raises(SourceAbsent):
         await source.read(file)
     with pytest.raises(SourceAbsent):  # nor for a file that was deleted, even where no identity is known
@@ -334,6 +335,8 @@ async def test_pulled_and_plugged_again_and_another_in_its_place(drives: Drives)
         with pytest.raises(SourceAbsent) as absent:
             await attempt
         assert identity in absent.value.what
+        assert absent.value.code == "other-drive"
+    assert "a" in [file.name for file in await source.listing(any_drive=True)]
     drives.pull()
 
     drives.plug(mine)

@@ -89,6 +89,7 @@ class Snapshot:
         permit: may anything be sent, and why not.
         where: the source folder, for the words of a reason.
         drive_present: whether the source folder is there and is the right one.
+        absent_why: what was seen instead, a sentence that names the folder; "" where it is just not there.
         drive_changed: whether it holds sets that are not adopted and may still be (before the handover).
         sight: the newest listing of this run, None before the first.
         confirmed_at: when an object was last confirmed; a sight older than that proves nothing of it.
@@ -107,6 +108,7 @@ class Snapshot:
     permit: Permit
     where: str = ""
     drive_present: bool = True
+    absent_why: str = ""
     drive_changed: bool = False
     sight: Sight | None = None
     confirmed_at: float = 0.0
@@ -172,11 +174,11 @@ class Decision:
     wake_at: float | None = None
 
 
-def source_absent(where: str = "") -> Reason:
-    """The reason while the drive is away. `where` names the folder."""
+def source_absent(where: str = "", why: str = "") -> Reason:
+    """The reason while the drive is away. `where` names the folder; `why` is what was seen instead, a sentence."""
     return Reason(
         "source-absent",
-        f"the drive with {where} is not there" if where else "the drive with the backup is not there",
+        why or (f"the drive with {where} is not there" if where else "the drive with the backup is not there"),
         cure="connect the drive; slowboat goes on by itself",
     )
 
@@ -203,7 +205,7 @@ def _adopt(s: Snapshot) -> Decision:
         stop = () if ADOPT in s.busy else (BreakOff(),)
         return Decision(stop, Activity.CHECKING, s.permit.reasons)
     if not s.drive_present:
-        return Decision((), Activity.WAITING, (source_absent(s.where), *s.permit.reasons))
+        return Decision((), Activity.WAITING, (source_absent(s.where, s.absent_why), *s.permit.reasons))
     return Decision((Adopt(),), Activity.CHECKING, s.permit.reasons)
 
 
@@ -213,7 +215,7 @@ def _stand_still(s: Snapshot) -> Decision:
         return Decision(stop, Activity.DONE)
     paused = any(reason.code == "paused" for reason in s.permit.reasons)
     activity = Activity.PAUSED if paused else Activity.WAITING
-    absent = () if s.drive_present or not _wants_drive(s) else (source_absent(s.where),)
+    absent = () if s.drive_present or not _wants_drive(s) else (source_absent(s.where, s.absent_why),)
     return Decision(stop, activity, (*s.permit.reasons, *absent))
 
 
@@ -255,7 +257,9 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
     reasons = s.permit.reasons
     if not s.drive_present and (wanted or s.busy):
         return Decision(
-            (*actions, BreakOff()) if s.busy else actions, Activity.WAITING, (source_absent(s.where), *reasons)
+            (*actions, BreakOff()) if s.busy else actions,
+            Activity.WAITING,
+            (source_absent(s.where, s.absent_why), *reasons),
         )
     if s.sight is not None:
         wakes.append(s.sight.taken_at + LOOK_EVERY)

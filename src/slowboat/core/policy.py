@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ALWAYS", "MAINS", "UNKNOWN_NETWORK", "Choice", "Conditions", "Hold", "NetworkRule", "Power",
     "PowerChoice", "Rules", "Schedule", "Send", "Usage", "Window", "budget_left", "charged",
-    "next_change", "permit", "with_reasons",
+    "largest_piece", "next_change", "permit", "with_reasons",
 ]  # fmt: skip
 
 _LINKS = ("wifi", "ethernet", "mobile")  # what a tunnel or a bridge can lie on
 _Verdict = tuple[int | None, Reason]  # the most bytes per second that the reason leaves, None: all of it
 
 
-def permit(conditions: Conditions, rules: Rules, now: float) -> Permit:
+def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> Permit:
     """May slowboat send now, how fast, and if not, why?
 
     Nothing is sent
@@ -64,8 +64,8 @@ def permit(conditions: Conditions, rules: Rules, now: float) -> Permit:
     - while a VPN is up, if you forbade that;
     - on a network that you forbade, by its name or its type. A name's rule comes before a type's, a type's
       before the default. Through a VPN, the rules of the VPN and of what it may lie on hold together;
-    - when a network's budget for the day or the month is used up, until midnight, or the first of the next
-      month;
+    - when a network's budget for the day or the month is used up, or leaves less than the next piece needs,
+      until midnight, or the first of the next month;
     - outside the hours of your schedule, if you made one;
     - on battery, unless you allowed it, and never below the level you set;
     - in power saver, and while a game runs, unless you allowed it. Where the battery's, the power saver's or
@@ -81,6 +81,7 @@ def permit(conditions: Conditions, rules: Rules, now: float) -> Permit:
         conditions: the world as last read.
         rules: the user's settings.
         now: seconds since the epoch.
+        needs: bytes of the next request; 0 where that is not known.
 
     Returns:
         A rate, and every reason that applies. Never raises.
@@ -89,7 +90,8 @@ def permit(conditions: Conditions, rules: Rules, now: float) -> Permit:
         *_asked(conditions, now),
         *_reached(conditions.network, rules),
         *_metered(conditions.network, rules),
-        *_networks(conditions, rules, now),
+        *_networks(conditions, rules),
+        *_budgeted(conditions, rules, now, needs),
         *_scheduled(conditions, rules, now),
         *_powered(conditions, rules),
         *_capped(conditions, rules, now),
@@ -131,6 +133,19 @@ def budget_left(conditions: Conditions, rules: Rules) -> int | None:
         for allowance, used, _ in _budgets(rule, conditions.usage.get(name, Usage()))
     ]
     return max(0, min(left)) if left else None
+
+
+def largest_piece(conditions: Conditions, rules: Rules) -> int | None:
+    """The most bytes that one request should have, so that budgets are used well: a tenth of the smallest; None: any.
+
+    A request that a budget's end breaks off is lost, and one larger than the budget could never be made.
+    """
+    allowances = [
+        allowance
+        for _, rule in _rules_in_force(conditions.network, rules)
+        for allowance, _, _ in _budgets(rule, Usage())
+    ]
+    return min(allowances) // 10 if allowances else None
 
 
 def charged(network: Network) -> tuple[str, ...]:
@@ -177,21 +192,30 @@ def _metered(network: Network, rules: Rules) -> Iterator[_Verdict]:
         yield from _chosen([rules.vpn], rules, reason)
 
 
-def _networks(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Verdict]:
-    """The rules of the networks in use, and their budgets."""
+def _networks(conditions: Conditions, rules: Rules) -> Iterator[_Verdict]:
+    """The rules of the networks in use."""
     for name, rule in _rules_in_force(conditions.network, rules):
-        called = f'"{_shown(name)}"' if name else "this network"
+        called = _named(name)
         rate = cap_of(rule.send)
         if rate == 0:
             cure = "Use another network, or allow this one in the settings"
             yield 0, Reason("network", f"Your settings forbid sending over {called}", cure)
         elif rate is not None:
             yield rate, Reason("network", f"Your settings allow {called} at most {_in_words(rate)}")
+
+
+def _budgeted(conditions: Conditions, rules: Rules, now: float, needs: int) -> Iterator[_Verdict]:
+    """The budgets of the networks in use, for a request of `needs` bytes."""
+    for name, rule in _rules_in_force(conditions.network, rules):
         for allowance, used, period in _budgets(rule, conditions.usage.get(name, Usage())):
-            if used >= allowance:
-                until = (day_end if period == "day" else month_end)(now, conditions.zone)
-                text = f"The budget of {called} for this {period} is used up"
-                yield 0, Reason("budget", text, "Use another network, or raise the budget", until)
+            left = max(0, allowance - used)
+            until = (day_end if period == "day" else month_end)(now, conditions.zone)
+            cure = "Use another network, or raise the budget"
+            if not left:
+                yield 0, Reason("budget", f"The budget of {_named(name)} for this {period} is used up", cure, until)
+            elif left < needs:
+                text = f"The budget of {_named(name)} for this {period} leaves less than the next piece needs"
+                yield 0, Reason("budget", text, cure, until if needs <= allowance else None)
 
 
 def _scheduled(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Verdict]:
@@ -276,6 +300,11 @@ def _budgets(rule: NetworkRule, used: Usage) -> Iterator[tuple[int, int, Literal
         yield rule.day_budget, used.day, "day"
     if rule.month_budget is not None:
         yield rule.month_budget, used.month, "month"
+
+
+def _named(name: str) -> str:
+    """A network by its name."""
+    return f'"{_shown(name)}"' if name else "this network"
 
 
 def _called(network: Network) -> str:

@@ -84,12 +84,15 @@ class Reason:
         text: a sentence without a full stop: what is the matter, naming the thing.
         cure: what would end it, a sentence without a full stop; "" where only waiting helps.
         until: when it ends by itself, seconds since the epoch; None where that is not known.
+        since: when it began, seconds since the epoch; None where nobody has noted that. Two reasons that differ in
+            nothing else are the same one.
     """
 
     code: str
     text: str
     cure: str = ""
     until: float | None = None
+    since: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +298,7 @@ class ManagerReport:
     bytes_sent: int = 0
     rate: int = 0
     limit: int = 0
+    limit_until: float = 0.0
     mode: str = "cap"
     network: str = ""
     paused_until: float = 0.0

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from slowboat.core.words import SourceFile
     from slowboat.engine.work import Work
 
+DRIVE = "drive"
+"""The ledger's fact that holds the identity of the adopted drive."""
+OTHER_DRIVE = "other-drive"
+"""The code of the error where another drive stands in its place."""
 PATIENCE = 60.0
 """Seconds that listing the drive may take: a sleeping disk spins up in ten, a dying one never."""
 
@@ -33,18 +37,24 @@ async def look(work: Work) -> None:
     seen = work.seen
     seen.look_at_drive = False
     try:
-        files = await _listing(work)
+        files = await _listing_or_copy(work)
     except SourceAbsent as error:
-        seen.drive_present = False
-        seen.last_error = str(error)
+        is_absent(work, error)
         return
-    seen.drive_present = True
+    seen.drive_present, seen.absent_why = True, ""
     if not work.memory.items or adoption.fingerprint(files) == work.memory.fact("fingerprint"):
         return
     if work.memory.handover is HandoverState.DONE:
         _tell_fork(work, files)
     else:
         seen.drive_changed = True
+
+
+def is_absent(work: Work, error: SourceAbsent) -> None:
+    """Notes that the drive is not there, and what is there instead."""
+    work.seen.drive_present = False
+    work.seen.absent_why = error.what
+    work.seen.last_error = str(error)
 
 
 async def adopt(work: Work) -> None:
@@ -77,17 +87,41 @@ async def adopt(work: Work) -> None:
         "started_at": memory.fact("started_at") or repr(work.tools.now()),
         "finished_at": "",
     }
-    memory.adopt(found.items, found.manifests, facts)
+    drive = await work.tools.source.identity()
+    memory.adopt(found.items, found.manifests, facts | {DRIVE: drive})
+    work.tools.source.expected = drive
     size = sum(item.file.size for item in found.items)
     memory.note("adopted", f"{len(found.items)} files, {size} bytes, from {order.source_dir}")
     for text in found.left_out:
         memory.note("left-out", text)
 
 
-async def _listing(work: Work) -> Sequence[SourceFile]:
+async def _listing_or_copy(work: Work) -> Sequence[SourceFile]:
+    """The adopted drive's listing, or that of another drive which holds the very same files: it takes its place.
+
+    Raises:
+        SourceAbsent: neither is there.
+    """
+    try:
+        return await _listing(work)
+    except SourceAbsent as error:
+        if error.code != OTHER_DRIVE or not work.memory.items:
+            raise
+        files = await _listing(work, any_drive=True)
+        if adoption.fingerprint(files) != work.memory.fact("fingerprint"):
+            raise
+    source = work.tools.source
+    source.expected = ""
+    source.expected = await source.identity()
+    work.memory.remember(DRIVE, source.expected)
+    work.memory.note("drive", f"Another drive with the same files stands at {work.order.source_dir}; it is used now")
+    return files
+
+
+async def _listing(work: Work, *, any_drive: bool = False) -> Sequence[SourceFile]:
     try:
         async with asyncio.timeout(PATIENCE):
-            return await work.tools.source.listing()
+            return await work.tools.source.listing(any_drive=any_drive)
     except TimeoutError:
         raise SourceAbsent(f"the drive with {work.order.source_dir} does not answer") from None
 

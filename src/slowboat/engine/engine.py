@@ -7,21 +7,25 @@ does its work, nor who asks: the bus calls the same methods as a test.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import policy
 from slowboat.core.conditions import Hold
 from slowboat.core.errors import NeedsUser, Refused
+from slowboat.core.schedule import periods
 from slowboat.core.words import Connectivity
 from slowboat.engine import report
 from slowboat.engine.migration import Migration
+from slowboat.engine.since import Since
+from slowboat.engine.spending import UNSETTLED, Spending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from slowboat.core.conditions import Conditions, Rules
-    from slowboat.core.words import ManagerReport, Permit
+    from slowboat.core.words import ManagerReport, MigrationReport, Permit
     from slowboat.engine.ports import Ledger, World
     from slowboat.engine.work import Order, Tools
 
@@ -44,6 +48,7 @@ class Engine:
         set_rate: Callable[[int | None], None],
         wake_at: Callable[[float | None], None],
         reload: Callable[[], None],
+        since: Since | None = None,
     ) -> None:
         """Runs nothing yet.
 
@@ -53,6 +58,7 @@ class Engine:
             set_rate: moves the cap of all uploads, bytes per second.
             wake_at: has `clock_struck` called at that time (seconds since the epoch); None: not at all.
             reload: makes the daemon read its configuration again; raises NeedsUser where that is wrong.
+            since: when reasons began, where that is known from before.
         """
         self._version = version
         self._rules = rules
@@ -66,48 +72,72 @@ class Engine:
         self._migrations: dict[str, Migration] = {}
         self._at_home: dict[str, bool] = {}
         self._holds: tuple[Hold, ...] = ()
+        self._since = since or Since(now)
+        self._spending = Spending(ledger)
         self._rate: int | None = -1  # no rate at all: the first one is always set
         self._was_online = False
         self._changed = asyncio.Event()
         self._still = asyncio.Event()
+        self._remember_pause("")
 
     def add(self, order: Order, tools: Tools, *, at_home: bool = False) -> None:
         """Takes one migration in; `at_home` says that its target is on this very machine."""
         name = order.name
         self._at_home[name] = at_home
-        self._migrations[name] = Migration(order, tools, lambda: self._permit(name), self._changed.set)
+        self._migrations[name] = Migration(
+            order,
+            tools,
+            lambda needs: self._permit(name, needs),
+            self._changed.set,
+            spent=self._spending.count,
+            largest_piece=lambda: policy.largest_piece(self.conditions(), self._rules),
+        )
+        self._remember_pause(name)
 
     async def run(self) -> None:
         """Runs until cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def used_up() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is sent any more
+                loop.call_soon_threadsafe(self.world_changed)
+
+        self._spending.used_up = used_up
         self.world_changed()
-        async with asyncio.TaskGroup() as tasks:
-            for name, migration in self._migrations.items():
-                tasks.create_task(migration.run(), name=name)
-            tasks.create_task(self._report(), name="report")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name, migration in self._migrations.items():
+                    tasks.create_task(migration.run(), name=name)
+                tasks.create_task(self._report(), name="report")
+        finally:
+            self._spending.settle()
 
     # -- the permit ------------------------------------------------------------------------------------------
 
     def conditions(self) -> Conditions:
         """The world as it is, with what people and programs asked for."""
+        world, now = self._world.conditions(), self._now()
         facts = self._ledger.facts("")
-        until = facts.get("paused_until", "")
+        until = float(facts.get("limit_until") or 0.0)
+        limited = not until or until > now
         return replace(
-            self._world.conditions(),
-            paused_until=float(until) if until else None,
+            world,
+            paused_until=_paused_until(facts, now),
             holds=self._holds,
-            limit=int(facts.get("limit", "0")),
-            limit_until=float(facts["limit_until"]) if facts.get("limit_until") else None,
+            limit=int(facts.get("limit") or 0) if limited else 0,
+            limit_until=until if until and limited else None,
+            usage=self._spending.at(policy.charged(world.network), periods(now, world.zone)[0]),
         )
 
-    def _permit(self, migration: str) -> Permit:
+    def _permit(self, migration: str, needs: int = 0) -> Permit:
         conditions = self.conditions()
         if conditions.paused_until is None:
-            until = self._ledger.facts(migration).get("paused_until", "")
-            conditions = replace(conditions, paused_until=float(until) if until else None)
+            paused_until = _paused_until(self._ledger.facts(migration), self._now())
+            conditions = replace(conditions, paused_until=paused_until)
         if self._at_home[migration]:  # no network is needed to reach this machine; what it is still counts
             network = replace(conditions.network, connectivity=Connectivity.FULL, known=True)
             conditions = replace(conditions, network=network)
-        return policy.permit(conditions, self._rules, self._now())
+        return policy.permit(conditions, self._rules, self._now(), needs)
 
     def world_changed(self) -> None:
         """A watch has news: network, power, sleep, holds, the clock."""
@@ -116,6 +146,7 @@ class Engine:
         if rate != self._rate:
             self._rate = rate
             self._set_rate(rate)
+        self._spending.allow(policy.budget_left(self.conditions(), self._rules))
         online = self.conditions().network.connectivity >= Connectivity.LIMITED
         returned, self._was_online = online and not self._was_online, online
         for migration in self._migrations.values():
@@ -154,6 +185,7 @@ class Engine:
         while True:
             self._publish(self.report())
             busy = any(migration.under_way() for migration in self._migrations.values())
+            self._spending.settle(UNSETTLED if busy else 1)
             self._still.set()
             self._changed.clear()
             try:
@@ -166,15 +198,21 @@ class Engine:
         """Everything that is shown."""
         conditions = self.conditions()
         permit = policy.permit(conditions, self._rules, self._now())
-        shown = {name: migration.report() for name, migration in self._migrations.items()}
+        reasons = self._since.stamped("", permit.reasons)
+        shown = {name: self._shown(name) for name in self._migrations}
         return report.of_all(
             self._version,
             shown,
-            permit.reasons,
-            limit=permit.rate or 0,
+            reasons,
+            limit=conditions.limit or self._rules.cap or 0,
+            limit_until=conditions.limit_until or 0.0,
             network=", ".join(conditions.network.names),
             paused_until=conditions.paused_until or 0.0,
         )
+
+    def _shown(self, name: str) -> MigrationReport:
+        shown = self._migrations[name].report()
+        return replace(shown, reasons=self._since.stamped(name, shown.reasons))
 
     # -- commands --------------------------------------------------------------------------------------------
 
@@ -182,6 +220,7 @@ class Engine:
         """Stops sending: of one migration, or ("") of all; `until` seconds since the epoch, 0.0 until told."""
         self._named(migration)
         self._ledger.set_fact(migration, "paused_until", repr(until))
+        self._ledger.set_fact(migration, "paused_at", repr(self._now()))
         self._ledger.note(migration, "paused", "Paused by you.")
         self._asked()
 
@@ -208,11 +247,12 @@ class Engine:
         """Has the configuration read again."""
         self._reload()
 
-    def set_limit(self, limit: int) -> None:
-        """The cap in bytes per second; 0: none."""
+    def set_limit(self, limit: int, until: float = 0.0) -> None:
+        """The cap in bytes per second, 0: none; until a time (seconds since the epoch), 0.0: until told."""
         if limit < 0:
             raise NeedsUser(f"{limit} is no limit", hint="Give bytes per second, 0 for none", code="limit")
         self._ledger.set_fact("", "limit", str(limit) if limit else "")
+        self._ledger.set_fact("", "limit_until", repr(until) if limit and until else "")
         self._asked()
 
     def hold(self, holds: Sequence[tuple[str, str]]) -> None:
@@ -236,6 +276,12 @@ class Engine:
         """The newest lines of the history."""
         return self._ledger.history(since, limit)
 
+    def _remember_pause(self, migration: str) -> None:
+        """A pause that outlived a restart began when it was asked for."""
+        facts = self._ledger.facts(migration)
+        if facts.get("paused_at") and _paused_until(facts, self._now()) is not None:
+            self._since.known(migration, "paused", float(facts["paused_at"]))
+
     def _asked(self) -> None:
         """People do not wait for the next tick."""
         self.world_changed()
@@ -251,3 +297,9 @@ class Engine:
             known = ", ".join(self._migrations) or "none"
             raise Refused(f"there is no migration called {migration!r}", hint=f"There are: {known}", code="not-found")
         return found
+
+
+def _paused_until(facts: Mapping[str, str], now: float) -> float | None:
+    """As in `Conditions`; a pause whose time has come is none."""
+    until = float(facts["paused_until"]) if facts.get("paused_until") else None
+    return None if until and until <= now else until

@@ -11,7 +11,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from slowboat.core import backoff
-from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Transient
+from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
+from slowboat.core.line import in_pieces_of
 from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
@@ -46,19 +47,38 @@ _log = logging.getLogger(__name__)
 NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER})
 TRY_AGAIN = 3600.0
 """Seconds until what needs the user is tried again unasked: quota may have been freed elsewhere."""
-ABSENT_DRIVE = 60.0
-"""Seconds between looks for a drive that is away, besides the watch on mounts."""
+ABSENT_DRIVE = 300.0
+"""Seconds between looks for a drive that is away, besides the watches on mounts and folders: those do not see a
+drive that hung and answers again, nor what a file system without inotify holds."""
 
 
 class Migration:
     """Moves one chain. `run` ends only by cancellation."""
 
-    def __init__(self, order: Order, tools: Tools, permit: Callable[[], Permit], changed: Callable[[], None]) -> None:
-        """`permit` answers whether it may send now; `changed` is called when there is something new to show."""
+    def __init__(
+        self,
+        order: Order,
+        tools: Tools,
+        permit: Callable[[int], Permit],
+        changed: Callable[[], None],
+        *,
+        spent: Callable[[int], None] = lambda _: None,
+        largest_piece: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """Runs nothing yet.
+
+        Args:
+            permit: answers whether it may send now, for a next request of so many bytes (0: of any size).
+            changed: called when there is something new to show.
+            spent: told bytes that went over the line, from any thread.
+            largest_piece: the most bytes that one request should have now; None: any number.
+        """
         self.order = order
         self._tools = tools
         self._permit = permit
         self._changed = changed
+        self._spent = spent
+        self._largest_piece = largest_piece
         self._memory = Memory(tools.ledger, order.name)
         self._work = Work(order, tools, self._memory)
         self._seen = self._work.seen
@@ -173,9 +193,10 @@ class Migration:
         return Snapshot(
             now=now,
             items=memory.items,
-            permit=self._permit(),
+            permit=self._permit_now(),
             where=self.order.source_dir,
             drive_present=seen.drive_present,
+            absent_why=seen.absent_why,
             drive_changed=seen.drive_changed,
             sight=Sight(seen.objects, seen.listed_at) if seen.objects is not None else None,
             confirmed_at=seen.confirmed_at,
@@ -188,6 +209,20 @@ class Migration:
             lanes=self.order.lanes,
             finished=bool(memory.number("finished_at")),
         )
+
+    def _permit_now(self) -> Permit:
+        """The permit for what comes next: a piece that was too large for a budget waits for a larger one."""
+        permit = self._permit(self._seen.needs)
+        if permit.open:
+            self._seen.needs = 0
+        return permit
+
+    def _may_begin(self, length: int) -> bool:
+        """Whether a request of so many bytes may be begun now."""
+        if self._permit(length).open:
+            return True
+        self._seen.needs = length
+        return False
 
     def _blocked(self, now: float) -> Reason | None:
         if self._seen.blocked is not None and (self._seen.blocked.until or 0.0) <= now:
@@ -255,8 +290,9 @@ class Migration:
         try:
             await act
         except SourceAbsent as error:
-            self._seen.drive_present = False
-            self._seen.last_error = str(error)
+            drive.is_absent(self._work, error)
+        except Stopped:
+            pass  # the next look at the permit says why
         except SlowboatError as error:
             self._failed(key, error, self._tools.steady() - began)
         except Exception as error:  # noqa: BLE001  # one migration's bad surprise must not stop the others
@@ -351,13 +387,19 @@ class Migration:
             return
         courier = await self._ready_courier()
         self._memory.happened(name, Event.STARTED)
-        md5 = await courier.carry(item, self._memory.line, self._seen.limits or Limits(), self._freight(name))
+        most = self._largest_piece()
+        line = self._memory.line if most is None else in_pieces_of(self._memory.line, most)
+        md5 = await courier.carry(item, line, self._seen.limits or Limits(), self._freight(name))
         self._confirm(name, RemoteObject(self._work.full_name(name), item.file.size, md5), md5)
 
     def _freight(self, name: str) -> Freight:
         """What the courier tells of one object, and where it is written down."""
         self._seen.partly[name] = 0
         mark = self._tools.steady()
+
+        def progress(count: int) -> None:
+            self._meter.add(name, count)
+            self._spent(count)
 
         def confirmed(length: int) -> None:
             nonlocal mark
@@ -370,10 +412,11 @@ class Migration:
 
         return Freight(
             now=self._tools.now(),
-            progress=lambda count: self._meter.add(name, count),
+            progress=progress,
             confirmed=confirmed,
             begun=lambda segment: self._memory.begun_segments(name, segment),
             known=lambda md5: self._memory.learned(name, md5),
+            may_begin=self._may_begin,
         )
 
     def _confirm(self, name: str, stands: RemoteObject, md5: str) -> None:

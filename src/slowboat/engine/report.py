@@ -118,6 +118,7 @@ def of_all(
     reasons: Sequence[Reason],
     *,
     limit: int,
+    limit_until: float,
     network: str,
     paused_until: float,
 ) -> ManagerReport:
@@ -135,6 +136,7 @@ def of_all(
         bytes_sent=sum(report.bytes_sent for report in reports),
         rate=sum(report.rate for report in reports),
         limit=limit,
+        limit_until=limit_until,
         network=network,
         paused_until=paused_until,
         expected_end=max(ends, default=0.0),

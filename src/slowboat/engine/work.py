@@ -72,11 +72,13 @@ class Seen:
         objects: the target's listing by file name, kept up by every answer since; None: to be read.
         listed_at, confirmed_at: when the listing was begun, and when an object was last confirmed.
         manifests_at: when a manifest was last seen at the target, by name.
+        absent_why: what was seen where the drive should be, a sentence; "" while it is there.
         look_at_drive: the folder is to be listed before the next decision.
         partly: bytes confirmed as segments, by the name of an object that is not done.
         object_waits: not before this time is an object tried again, by name.
         blocked: what only a person can mend; its `until` is when it is tried again unasked.
         asked: the user has said the word for the handover.
+        needs: bytes of a request that was too large for what a budget leaves; 0: none was.
     """
 
     objects: dict[str, RemoteObject] | None = None
@@ -84,6 +86,7 @@ class Seen:
     confirmed_at: float = 0.0
     manifests_at: dict[str, float] = field(default_factory=dict)
     drive_present: bool = True
+    absent_why: str = ""
     drive_changed: bool = False
     look_at_drive: bool = True
     limits: Limits | None = None
@@ -91,6 +94,7 @@ class Seen:
     object_waits: dict[str, float] = field(default_factory=dict)
     blocked: Reason | None = None
     asked: bool = False
+    needs: int = 0
     last_error: str = ""
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from slowboat.core.errors import NeedsUser, SourceAbsent
 from slowboat.core.words import Digests, SourceFile
 from slowboat.edges.source import drive
-from slowboat.edges.source.reader import FileReader, absent
+from slowboat.edges.source.reader import FileReader, absent, other
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,13 +65,14 @@ class Source:
         """What tells this drive from another (`drive.identities`), "" if nothing does. Raises as `listing`."""
         return await self._aside(lambda _: self._identity())
 
-    async def listing(self) -> Sequence[SourceFile]:
+    async def listing(self, *, any_drive: bool = False) -> Sequence[SourceFile]:
         """All regular files of the folder; symlinks, folders, pipes and sockets are passed over."""
-        return await self._aside(self._list)
+        expected = "" if any_drive else self.expected
+        return await self._aside(lambda task: self._list(task, expected))
 
     def open(self, file: SourceFile, offset: int = 0) -> FileReader:
         """A reader from `offset`. The drive is first touched, and errors rise, at the first `read`."""
-        return FileReader(self._open, str(self.path), file, offset)
+        return FileReader(self._open_expected, str(self.path), file, offset)
 
     async def read(self, file: SourceFile) -> bytes:
         """The whole of a small file."""
@@ -110,8 +111,11 @@ class Source:
 
         return await self._aside(reading)
 
-    def _open(self) -> int:
-        """Opens the folder and makes sure that it is on the expected drive.
+    def _open_expected(self) -> int:
+        return self._open(self.expected)
+
+    def _open(self, expected: str) -> int:
+        """Opens the folder and makes sure that it is on the expected drive ("": on any).
 
         Raises:
             SourceAbsent: it is not there, or on another drive.
@@ -122,8 +126,8 @@ class Source:
         except OSError as error:
             raise self._unopened(error) from error
         try:
-            if self.expected:
-                self._expect(drive.identities(fd, self._by_uuid))
+            if expected:
+                self._expect(expected, fd)
         except OSError as error:
             os.close(fd)
             raise absent(str(self.path)) from error
@@ -132,10 +136,14 @@ class Source:
             raise
         return fd
 
-    def _expect(self, found: tuple[str, ...]) -> None:
-        if self.expected not in found:
-            there = found[0] if found else "something unknown"
-            raise absent(str(self.path), f"{there} stands there, not {self.expected}")
+    def _expect(self, expected: str, fd: int) -> None:
+        found = drive.identities(fd, self._by_uuid)
+        if expected in found:
+            return
+        with os.scandir(fd) as entries:
+            if next(entries, None) is None:
+                raise absent(str(self.path))  # the mount point alone
+        raise other(str(self.path), f"{found[0] if found else 'something unknown'}, not {expected}")
 
     def _unopened(self, error: OSError) -> NeedsUser | SourceAbsent:
         if error.errno == errno.ENOTDIR and self.path.exists():
@@ -153,7 +161,7 @@ class Source:
         return absent(str(self.path), "" if error.errno == errno.ENOENT else os.strerror(error.errno or 0))
 
     def _identity(self) -> str:
-        fd = self._open()
+        fd = self._open(self.expected)
         try:
             return next(iter(drive.identities(fd, self._by_uuid)), "")
         except OSError as error:
@@ -161,8 +169,8 @@ class Source:
         finally:
             os.close(fd)
 
-    def _list(self, task: _Task) -> Sequence[SourceFile]:
-        fd = self._open()
+    def _list(self, task: _Task, expected: str) -> Sequence[SourceFile]:
+        fd = self._open(expected)
         try:
             found = [file for entry in _alive(fd, task) if (file := _regular(entry)) is not None]
             gone = drive.unplugged(fd)

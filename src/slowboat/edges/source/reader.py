@@ -149,3 +149,12 @@ def absent(path: str, why: str = "") -> SourceAbsent:
         hint="Connect it; slowboat goes on by itself",
         code="source-absent",
     )
+
+
+def other(path: str, which: str) -> SourceAbsent:
+    """The error for another drive, or an empty mount point, in the place of the one that was adopted."""
+    return SourceAbsent(
+        f"The drive of {path} is not there: another one stands in its place ({which})",
+        hint="Connect the one with the backup; slowboat goes on by itself",
+        code="other-drive",
+    )
