@@ -46,9 +46,17 @@ def shown(work: Work) -> tuple[HandoverState, str]:
 async def do(work: Work) -> None:
     """Installs the cache for every URL of the target. The plan has seen all metadata at the target.
 
+    Where the drive has a newer set, which must go first, nothing is done.
+
     Raises:
         NeedsUser, Transient: what stands in its way.
     """
+    async with work.seen.handing_over:  # the user may say the word while the plan does it
+        if work.memory.handover is not HandoverState.DONE:
+            await _do(work)
+
+
+async def _do(work: Work) -> None:
     if work.order.ask_first and not work.seen.asked:
         raise NeedsUser("it waits for your word", hint="Say `slowboat handover`", code="ask")
     if work.seen.drive_present:
@@ -77,11 +85,20 @@ async def do(work: Work) -> None:
 
 async def _installed(work: Work, directory: Path, cached: Sequence[str]) -> Sequence[Installed]:
     """Installs the cache for every URL; what a run that was killed had installed already counts as ours."""
-    begun = work.memory.fact("installing").split()
-    work.memory.remember("installing", " ".join(work.order.target.urls))
-    found = [await work.tools.cache.hand_over(directory, cached, url) for url in work.order.target.urls]
+    begun = work.memory.fact("installing").splitlines()
+    found: list[Installed] = []
+    for url in work.order.target.urls:
+        work.memory.remember("installing", "\n".join([*begun, url]))
+        try:
+            one = await work.tools.cache.hand_over(directory, cached, url)
+        except SlowboatError:  # nothing was installed: what stands there was there before
+            work.memory.remember("installing", "\n".join(begun))
+            raise
+        found.append(replace(one, adopted=one.adopted and url not in begun))
+        if not found[-1].adopted:
+            begun.append(url)
     work.memory.remember("installing", "")
-    return [replace(one, adopted=one.adopted and one.url not in begun) for one in found]
+    return found
 
 
 async def asked(work: Work) -> None:
@@ -109,6 +126,12 @@ async def asked(work: Work) -> None:
         )
     work.seen.asked = True
     await do(work)
+    if not work.memory.installed:
+        raise NeedsUser(
+            f"{work.order.source_dir} holds a newer backup set, which goes up first",
+            hint="slowboat hands over by itself after it",
+            code="not-ready",
+        )
 
 
 async def undo(work: Work) -> None:
@@ -117,13 +140,14 @@ async def undo(work: Work) -> None:
     Raises:
         NeedsUser: nothing was handed over, or duplicity has written to the cache since.
     """
-    if not work.memory.installed:
-        raise NeedsUser(f"nothing was handed over for {work.order.name}", code="not-done")
-    for installed in work.memory.installed:
-        await work.tools.cache.undo(installed)
-    work.seen.asked = False
-    work.memory.handover_undone()
-    work.memory.handover_blocked("you took it back; `slowboat handover` does it again", math.inf)
+    async with work.seen.handing_over:
+        if not work.memory.installed:
+            raise NeedsUser(f"nothing was handed over for {work.order.name}", code="not-done")
+        for installed in work.memory.installed:
+            await work.tools.cache.undo(installed)
+        work.seen.asked = False
+        work.memory.handover_undone()
+        work.memory.handover_blocked("you took it back; `slowboat handover` does it again", math.inf)
     work.memory.note("handover", "The handover was taken back")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from slowboat.core import backoff
@@ -115,8 +116,8 @@ class Migration:
             if item.phase is Phase.REFUSED:
                 self._memory.happened(item.name, Event.RETRIED)
                 self._memory.remember("finished_at", 0.0)
-        if self._memory.handover is HandoverState.BLOCKED:
-            self._memory.handover_undone()
+        if self._memory.handover is HandoverState.BLOCKED and self._memory.number("handover_at") < math.inf:
+            self._memory.handover_undone()  # but for one that the user has taken back
         self.rescan()
 
     def network_returned(self) -> None:

@@ -30,6 +30,11 @@ async def look(work: Work) -> None:
         NeedsUser: another backup stands there (code "other-chain"), or the store needs the user.
         Transient: as the store raises it.
     """
+    async with work.seen.looking:
+        await _look(work)
+
+
+async def _look(work: Work) -> None:
     store, seen = work.tools.store, work.seen
     began = work.tools.now()
     if seen.limits is None:
@@ -43,14 +48,17 @@ async def look(work: Work) -> None:
         if stands is not None and matches(work.memory.item(name), stands):
             objects[name] = stands  # the listing lags
         else:
-            _vanished(work, name)
+            _vanished(work, name, stands)
     seen.objects, seen.listed_at = objects, began
 
 
-def _vanished(work: Work, name: str) -> None:
+def _vanished(work: Work, name: str, stands: RemoteObject | None) -> None:
     work.memory.happened(name, Event.VANISHED)
     work.memory.remember("finished_at", 0.0)
-    work.memory.note("vanished", f"{name} was at the target and is not any more; it goes up again")
+    if stands is None:
+        work.memory.note("vanished", f"{name} was at the target and is not any more; it goes up again")
+    else:
+        work.memory.note("replaced", f"Somebody has put something else at the place of {name} at the target")
 
 
 def _refuse_strangers(work: Work, objects: Mapping[str, RemoteObject]) -> None:

@@ -5,6 +5,7 @@ Data only. What outlives the run is in `Memory`; everything in `Seen` is asked f
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,7 @@ class Seen:
         object_waits: not before this time is an object tried again, by name.
         blocked: what only a person can mend; its `until` is when it is tried again unasked.
         asked: the user has said the word for the handover.
+        handing_over, looking: held while that is done, which may be asked for from two sides at once.
         needs: bytes of a request that was too large for what a budget leaves; 0: none was.
     """
 
@@ -94,6 +96,8 @@ class Seen:
     object_waits: dict[str, float] = field(default_factory=dict)
     blocked: Reason | None = None
     asked: bool = False
+    handing_over: asyncio.Lock = field(default_factory=asyncio.Lock)
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     needs: int = 0
     last_error: str = ""
 
