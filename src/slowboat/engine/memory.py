@@ -6,6 +6,7 @@ Knows the facts' keys and their forms; must not know what they are for.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slowboat.engine.ports import Ledger
+
+
+_log = logging.getLogger(__name__)
 
 
 class Memory:
@@ -122,8 +126,9 @@ class Memory:
             self._facts[key] = text
 
     def note(self, kind: str, text: str) -> None:
-        """A line for the history."""
+        """A line for the history, and for the journal."""
         self.ledger.note(self.migration, kind, text)
+        _log.info("%s: %s", self.migration, text)
 
     @property
     def line(self) -> line_of.Line:

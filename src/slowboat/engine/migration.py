@@ -110,6 +110,7 @@ class Migration:
     def retry_now(self) -> None:
         """Every waiting time ends; what was refused gets another chance."""
         self._seen.blocked = None
+        self._seen.told = ""  # who asks again hears again
         self._seen.object_waits.clear()
         self._calm()
         for item in self._memory.items:
@@ -235,7 +236,9 @@ class Migration:
         if left <= 0:
             return None
         why = self._memory.fact("retry_why") or "the server asked to wait"
-        return Reason("server-wait", why, cure="slowboat tries again by itself", until=now + left)
+        cure = self._memory.fact("retry_cure")
+        by_itself = "slowboat tries again by itself"
+        return Reason("server-wait", why, cure=f"{cure}; {by_itself}" if cure else by_itself, until=now + left)
 
     async def _woken(self, wake_at: float | None) -> None:
         absent = not self._seen.drive_present
@@ -335,6 +338,7 @@ class Migration:
         self._memory.remember("retry_attempts", attempt)
         self._memory.remember("retry_at", now + backoff.wait(attempt, chance, error.retry_after))
         self._memory.remember("retry_why", error.what)
+        self._memory.remember("retry_cure", error.hint)
         if self._meter.under_way():
             self._memory.line = self._memory.line.broke(seconds)
 
@@ -348,13 +352,17 @@ class Migration:
     def _block(self, error: SlowboatError) -> None:
         self._seen.last_error = str(error)
         self._seen.blocked = Reason(error.code, error.what, error.hint, self._tools.now() + TRY_AGAIN)
-        self._work.tell("needs-user", "needs-you", f"{self.order.name} needs you", str(error), urgent=True)
+        if self._seen.told != str(error):  # tried again every hour, told once
+            self._seen.told = str(error)
+            self._work.tell("needs-user", "needs-you", f"{self.order.name} needs you", str(error), urgent=True)
 
     def _calm(self) -> None:
         """Something worked: the next trouble starts its waits from the beginning."""
-        self._work.withdraw("needs-you")
+        if self._seen.blocked is None:  # something that was under way may still end well
+            self._work.withdraw("needs-you")
+            self._seen.told = ""
         if self._memory.fact("retry_at"):
-            for key in ("retry_at", "retry_attempts", "retry_why"):
+            for key in ("retry_at", "retry_attempts", "retry_why", "retry_cure"):
                 self._memory.remember(key, "")
 
     # -- objects ---------------------------------------------------------------------------------------------

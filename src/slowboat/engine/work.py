@@ -78,6 +78,7 @@ class Seen:
         partly: bytes confirmed as segments, by the name of an object that is not done.
         object_waits: not before this time is an object tried again, by name.
         blocked: what only a person can mend; its `until` is when it is tried again unasked.
+        told: what the user was last told to mend; "" once it is, or may be.
         asked: the user has said the word for the handover.
         handing_over, looking: held while that is done, which may be asked for from two sides at once.
         needs: bytes of a request that was too large for what a budget leaves; 0: none was.
@@ -95,6 +96,7 @@ class Seen:
     partly: dict[str, int] = field(default_factory=dict)
     object_waits: dict[str, float] = field(default_factory=dict)
     blocked: Reason | None = None
+    told: str = ""
     asked: bool = False
     handing_over: asyncio.Lock = field(default_factory=asyncio.Lock)
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
