@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import asyncio
 import configparser
+import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -64,6 +66,10 @@ class DejaDup:
             return {}
         _, self._command, newest = max(found, key=lambda each: each[0])
         return newest
+
+    async def sources(self, folder: str) -> Sequence[str]:
+        """The URLs under which it backs up to that folder, its present one first; () where it does not."""
+        return dejadup.source_urls(await self.read(), folder, os.fspath(self._home), socket.gethostname())
 
     async def write(self, change: Mapping[str, str]) -> None:
         """Sets each in turn, and reads all of them back; where that fails, everything is as it was.

@@ -268,6 +268,10 @@ class Engine:
         """Takes the handover back."""
         await self._one(migration).undo_handover()
 
+    async def switch_front_end(self, migration: str) -> str:
+        """Points Deja Dup at the target; answers the URL that it uses then."""
+        return await self._one(migration).switch_front_end()
+
     async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
         """What goes up, in order."""
         return self._one(migration).listed()

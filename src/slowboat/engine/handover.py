@@ -14,7 +14,7 @@ from slowboat.core import names
 from slowboat.core.errors import NeedsUser, SlowboatError, Transient
 from slowboat.core.plan import SETTLED, matches, ready_for_handover
 from slowboat.core.words import HandoverState
-from slowboat.engine import drive, target
+from slowboat.engine import drive, frontend, target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,19 @@ async def _do(work: Work) -> None:
         await drive.look(work)
         if work.seen.drive_changed:
             return  # a newer set on the drive belongs to the chain: it goes first
+    work.memory.handed_over(await _install(work, work.order.target.urls))
+    advice = await frontend.advice(work)
+    work.tell(
+        "handover",
+        "handover",
+        "Backups can go to the cloud now",
+        f"{work.order.name}: from now on let duplicity or Deja Dup back up to {work.url}. The volumes follow in the "
+        "background; keep the drive until slowboat says that everything is there." + (f" {advice}." if advice else ""),
+    )
+
+
+async def _install(work: Work, urls: Sequence[str]) -> Sequence[Installed]:
+    """Finds duplicity's cache and installs it for each of the URLs."""
     wanted = [item.name for item in work.newest_metadata()]
     keys = frozenset(names.metadata_key(name) for name in wanted)
     directory = await work.tools.cache.find(keys, work.order.source_url)
@@ -73,21 +86,14 @@ async def _do(work: Work) -> None:
             hint=f"Run `duplicity list-current-files {url}` once with the drive connected: it makes the cache anew",
             code="no-cache",
         )
-    work.memory.handed_over(await _installed(work, directory, [names.cache_name(name) for name in wanted]))
-    work.tell(
-        "handover",
-        "handover",
-        "Backups can go to the cloud now",
-        f"{work.order.name}: from now on let duplicity or Deja Dup back up to {work.url}. The volumes follow in the "
-        "background; keep the drive until slowboat says that everything is there.",
-    )
+    return await _installed(work, directory, [names.cache_name(name) for name in wanted], urls)
 
 
-async def _installed(work: Work, directory: Path, cached: Sequence[str]) -> Sequence[Installed]:
-    """Installs the cache for every URL; what a run that was killed had installed already counts as ours."""
+async def _installed(work: Work, directory: Path, cached: Sequence[str], urls: Sequence[str]) -> Sequence[Installed]:
+    """Installs the cache for each URL; what a run that was killed had installed already counts as ours."""
     begun = work.memory.fact("installing").splitlines()
     found: list[Installed] = []
-    for url in work.order.target.urls:
+    for url in urls:
         work.memory.remember("installing", "\n".join([*begun, url]))
         try:
             one = await work.tools.cache.hand_over(directory, cached, url)
@@ -134,8 +140,24 @@ async def asked(work: Work) -> None:
         )
 
 
+async def switch_front_end(work: Work) -> str:
+    """At the user's word: Deja Dup is pointed at the target; answers the URL that it uses.
+
+    Raises:
+        NeedsUser, Transient: what stands in its way.
+    """
+    await frontend.must_be_able(work)  # before anything is done
+    await asked(work)
+    async with work.seen.handing_over:
+        known = {one.url for one in work.memory.installed}
+        missing = [url for url in work.order.target.urls if url not in known]  # new in the configuration
+        if missing:
+            work.memory.handed_over([*work.memory.installed, *await _install(work, missing)])
+        return await frontend.switch(work)
+
+
 async def undo(work: Work) -> None:
-    """Takes the handover back; it then waits for the user's word.
+    """Takes the handover back, and Deja Dup's switch with it; it then waits for the user's word.
 
     Raises:
         NeedsUser: nothing was handed over, or duplicity has written to the cache since.
@@ -143,8 +165,14 @@ async def undo(work: Work) -> None:
     async with work.seen.handing_over:
         if not work.memory.installed:
             raise NeedsUser(f"nothing was handed over for {work.order.name}", code="not-done")
-        for installed in work.memory.installed:
-            await work.tools.cache.undo(installed)
+        switched = await frontend.switch_back(work)
+        try:
+            for installed in work.memory.installed:
+                await work.tools.cache.undo(installed)
+        except SlowboatError:
+            if switched:
+                await frontend.switch(work)  # its backups are in the cloud already: there it goes on
+            raise
         work.seen.asked = False
         work.memory.handover_undone()
         work.memory.handover_blocked("you took it back; `slowboat handover` does it again", math.inf)

@@ -140,6 +140,12 @@ class Migration:
         await handover.undo(self._work)
         self.wake()
 
+    async def switch_front_end(self) -> str:
+        """Points Deja Dup at the target. Raises NeedsUser or Transient with what stands in its way."""
+        url = await handover.switch_front_end(self._work)
+        self.wake()
+        return url
+
     def listed(self) -> Sequence[Mapping[str, str | int | bool]]:
         """The objects in sending order."""
         return report.listed(self._memory.items)

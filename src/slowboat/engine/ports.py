@@ -115,6 +115,23 @@ class Cache(Protocol):
         """
 
 
+class FrontEnd(Protocol):
+    """The settings of Deja Dup, in the words of `core.dejadup`."""
+
+    async def read(self) -> Mapping[str, str]:
+        """All of them; {} where there is no Deja Dup. Never raises."""
+
+    async def sources(self, folder: str) -> Sequence[str]:
+        """The URLs under which it backs up to that folder, its present one first; () where it does not."""
+
+    async def write(self, change: Mapping[str, str]) -> None:
+        """Sets them in turn; all or none.
+
+        Raises:
+            NeedsUser: that cannot be done from here; the hint has the commands.
+        """
+
+
 class Store(Protocol):
     """One container's prefix at a server, and the segments' container beside it.
 
@@ -287,6 +304,9 @@ class Commands(Protocol):
 
     async def undo_handover(self, migration: str) -> None:
         """Takes the handover back."""
+
+    async def switch_front_end(self, migration: str) -> str:
+        """Points Deja Dup at the target, handing over first where that was not done; answers the URL it uses."""
 
     async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
         """What would be sent, in order: name, role, set, bytes, phase, canary."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
+from slowboat.core.dejadup import Account
 from slowboat.core.words import Notice, Role
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from slowboat.core.words import Item, Limits, Reason, RemoteObject, Target
     from slowboat.engine.memory import Memory
-    from slowboat.engine.ports import Cache, Ledger, Notifier, Source, Store
+    from slowboat.engine.ports import Cache, FrontEnd, Ledger, Notifier, Source, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Order:
         ask_first: the handover waits for the user's word.
         lanes: how many objects go up at once.
         canary: absolute paths (their parts, without the root) whose volumes go before the handover.
+        account: what an old Deja Dup must be told of the cloud.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Order:
     ask_first: bool = False
     lanes: int = 2
     canary: tuple[tuple[bytes, ...], ...] = ()
+    account: Account = field(default_factory=Account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Tools:
         now: seconds since the epoch.
         steady: seconds of a clock that is never set.
         chance: a random number in [0, 1).
+        front_end: Deja Dup's settings; None: nothing is known of any.
     """
 
     source: Source
@@ -63,6 +67,7 @@ class Tools:
     now: Callable[[], float]
     steady: Callable[[], float]
     chance: Callable[[], float]
+    front_end: FrontEnd | None = None
 
 
 @dataclass(slots=True)
