@@ -93,6 +93,7 @@ class ModelStore:
 
     Attributes:
         faults: what befalls the next requests, one after the other; None: nothing.
+        aimed: what befalls one request, by its verb and its number among those of that verb, from 0.
         lag: how many of the newest changes no listing shows.
         sent: bytes of bodies that went over the line, by name.
         confirmed: segments whose PUT was answered with a 201, by name: the MD5 that was answered.
@@ -114,6 +115,7 @@ class ModelStore:
         self.changed = changed
         self.target, self.segments = Container(), Container()
         self.faults: list[Fault | None] = []
+        self.aimed: dict[tuple[str, int], Fault] = {}
         self.lag = 0
         self.sent: dict[str, int] = {}
         self.confirmed: dict[str, str] = {}
@@ -277,7 +279,7 @@ class ModelStore:
 
     async def _begin(self, what: str) -> Fault | None:
         self.requests.append(what)
-        fault = self.faults.pop(0) if self.faults else None
+        fault = self.faults.pop(0) if self.faults else self.aimed.pop(self._number(what), None)
         due = [work for left, work in self._late if left <= 0]
         self._late = [(left - 1, work) for left, work in self._late if left > 0]
         for work in due:
@@ -300,6 +302,11 @@ class ModelStore:
         answer = work()
         await asyncio.sleep(0)
         return answer
+
+    def _number(self, what: str) -> tuple[str, int]:
+        """A request's verb, and how many of it there were before."""
+        verb = what.partition(" ")[0]
+        return verb, sum(request.startswith(f"{verb} ") for request in self.requests) - 1
 
     def _try(self, work: Callable[[], object]) -> None:
         with suppress(SlowboatError):

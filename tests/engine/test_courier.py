@@ -28,16 +28,12 @@ def puts(crew: Crew) -> list[str]:
     return [request.split("/")[-1] for request in crew.store.requests if request.startswith("PUT")]
 
 
-async def interrupted(crew: Crew, *faults: Fault | None) -> None:
-    crew.store.faults = list(faults)
+async def interrupted(crew: Crew, verb: str, number: int, fault: Fault | None = None) -> None:
+    """A carry that is broken in the request `number` (from 0) of a verb, of all that there are."""
+    crew.store.aimed = {(verb, number): fault or Fault("before")}
     with pytest.raises((Transient, asyncio.CancelledError)):
         await crew.carry()
-    crew.store.faults = []
-
-
-def at_put(number: int, fault: Fault) -> list[Fault | None]:
-    """Strikes the segment PUT `number` of a fresh upload, after the HEAD and the LIST."""
-    return [None, None, *[None] * number, fault]
+    assert crew.store.aimed == {}
 
 
 def plain(crew: Crew) -> None:
@@ -94,7 +90,7 @@ async def test_segments_and_slo_expire_the_object_never():
 @pytest.mark.parametrize("when", ["before", "body", "after"])
 async def test_it_goes_on_in_the_middle_and_reads_no_confirmed_byte_again(when, how):
     crew = Crew(BIG)
-    await interrupted(crew, *at_put(3, Fault(when, how, after=16)))
+    await interrupted(crew, "PUT", 3, Fault(when, how, after=16))
     read = crew.source.bytes_read[VOLUME]
     crew.store.requests.clear()
     await crew.carry()
@@ -107,7 +103,7 @@ async def test_it_goes_on_in_the_middle_and_reads_no_confirmed_byte_again(when, 
 @pytest.mark.parametrize("forget", [False, True])
 async def test_after_a_restart_one_listing_finds_what_is_there(forget):
     crew = Crew(BIG)
-    await interrupted(crew, *at_put(4, Fault("body", "cancel", after=20)))
+    await interrupted(crew, "PUT", 4, Fault("body", "cancel", after=20))
     crew.restart(forget=forget)
     crew.store.requests.clear()
     await crew.carry()
@@ -120,7 +116,7 @@ async def test_after_a_restart_one_listing_finds_what_is_there(forget):
 
 async def test_what_was_begun_keeps_its_segment_size():
     crew = Crew(volume(20 * UNIT))
-    await interrupted(crew, *at_put(4, Fault("before")))
+    await interrupted(crew, "PUT", 4)
     crew.restart(forget=True)
     crew.line = replace(crew.line, rate=30.0)
     assert crew.item.segment == 0
@@ -132,7 +128,7 @@ async def test_what_was_begun_keeps_its_segment_size():
 
 async def test_a_listing_that_lags_is_checked_by_head():
     crew = Crew(BIG)
-    await interrupted(crew, *at_put(4, Fault("before")))
+    await interrupted(crew, "PUT", 4)
     crew.store.lag = 1000
     crew.restart()
     await crew.carry()
@@ -142,7 +138,7 @@ async def test_a_listing_that_lags_is_checked_by_head():
 
 async def test_a_stale_row_is_checked_by_head():
     crew = Crew(BIG)
-    await interrupted(crew, *at_put(4, Fault("before")))
+    await interrupted(crew, "PUT", 4)
     name = crew.segments[1]
     right = crew.store.segments.objects[name]
     crew.store.garble(name)
@@ -157,7 +153,7 @@ async def test_a_stale_row_is_checked_by_head():
 @pytest.mark.parametrize("harm", ["garble", "lose"])
 async def test_a_segment_that_is_wrong_or_lost_at_the_server_is_sent_again(harm, restart):
     crew = Crew(BIG)
-    await interrupted(crew, *at_put(4, Fault("before")))
+    await interrupted(crew, "PUT", 4)
     getattr(crew.store, harm)(crew.segments[1])
     if restart:
         crew.restart()
@@ -170,7 +166,7 @@ async def test_a_segment_that_is_wrong_or_lost_at_the_server_is_sent_again(harm,
 
 async def test_rows_of_expired_segments_that_nobody_reaps_are_no_dead_end():
     crew = Crew(BIG)
-    await interrupted(crew, *at_put(4, Fault("before")))
+    await interrupted(crew, "PUT", 4)
     crew.now += LIFE + 1
     crew.restart()
     await crew.until_settled(6)
@@ -180,10 +176,10 @@ async def test_rows_of_expired_segments_that_nobody_reaps_are_no_dead_end():
 
 async def test_segments_are_renewed_after_half_their_life():
     crew = Crew(BIG)
-    await interrupted(crew, *at_put(4, Fault("before")))
+    await interrupted(crew, "PUT", 4)
     crew.now += LIFE / 2 + 1
     crew.restart()
-    await interrupted(crew, *[None] * 6, Fault("before"), Fault("before"))
+    await interrupted(crew, "SLO", 0)
     assert {crew.store.segments.objects[name].expires for name in crew.segments} == {crew.now + LIFE}
     crew.now += LIFE / 2 - 1
     crew.store.requests.clear()
@@ -217,7 +213,7 @@ async def test_a_rotten_large_volume_never_stands_and_leaves_nothing():
 async def test_a_rotten_verdict_is_not_lost_over_the_sweeping():
     crew = Crew(BIG)
     crew.source.rotten = {3 * UNIT}
-    crew.store.faults = [*[None] * 8, Fault("before"), Fault("before")]
+    crew.store.aimed = {("DELETE", 0): Fault("before")}
     with pytest.raises(Refused, match="damaged"):
         await crew.carry()
     assert all(stored.expires for stored in crew.store.alive(segments=True).values())
@@ -235,7 +231,7 @@ async def test_one_wrong_reading_is_no_verdict(data):
 
 async def test_one_wrong_reading_of_a_segment_that_must_go_again_is_no_verdict():
     crew = Crew(BIG)
-    await interrupted(crew, *at_put(4, Fault("before")))
+    await interrupted(crew, "PUT", 4)
     crew.store.lose(crew.segments[1])
     crew.store.segments.journal = [row for row in crew.store.segments.journal if not row[0].endswith("1")]
     crew.source.misreads = [UNIT + 1]
@@ -354,8 +350,7 @@ async def test_an_slo_stays_in_place_and_nothing_of_it_expires(how):
 @pytest.mark.parametrize("forget", [False, True])
 async def test_an_slo_whose_answer_was_lost_is_recognised_and_kept(how, forget):
     crew = Crew(BIG, **how)
-    crew.store.faults = [*[None] * 2, *[None] * 6, None, *[None] * 6, Fault("after")]
-    await interrupted(crew, *crew.store.faults)
+    await interrupted(crew, "SLO", 0, Fault("after"))
     assert (await crew.store.head(crew.full)).slo
     crew.now += LIFE * 0.6
     crew.restart(forget=forget)
@@ -375,6 +370,17 @@ async def test_an_slo_is_recognised_though_the_listing_lags(how):
 
 
 @pytest.mark.parametrize("how", IN_PLACE)
+async def test_an_slo_is_recognised_though_ledger_and_listing_know_nothing(how):
+    crew = Crew(BIG, **how)
+    await crew.carry()
+    crew.store.lag = 1000
+    crew.restart(forget=True)
+    await crew.until_settled(3)
+    assert crew.item.phase is Phase.DONE
+    assert crew.store.data(crew.full) == BIG
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
 async def test_an_slo_that_has_lost_data_is_told_and_does_not_come_back_for_ever(how):
     crew = Crew(BIG, **how)
     await crew.carry()
@@ -384,22 +390,25 @@ async def test_an_slo_that_has_lost_data_is_told_and_does_not_come_back_for_ever
     assert refused.value.code == "segments-gone"
 
 
+@pytest.mark.parametrize("forget", [False, True])
+@pytest.mark.parametrize("lag", [0, 1000])
 @pytest.mark.parametrize("how", IN_PLACE)
-async def test_segments_made_permanent_for_an_slo_that_never_came_expire_again(how):
+async def test_segments_made_permanent_for_an_slo_that_never_came_expire_again(how, lag, forget):
     crew = Crew(BIG, **how)
-    await interrupted(crew, *[None] * 2, *[None] * 6, None, *[None] * 6, Fault("before", "cancel"))
+    crew.store.lag = lag
+    await interrupted(crew, "SLO", 0, Fault("before", "cancel"))
     assert {stored.expires for stored in crew.store.alive(segments=True).values()} == {None}
-    crew.restart()
+    crew.restart(forget=forget)
     crew.source.absent_at = 0
     with pytest.raises(SourceAbsent):
         await crew.carry()
     assert {stored.expires for stored in crew.store.alive(segments=True).values()} == {crew.now + LIFE}
 
 
-@pytest.mark.parametrize("request_number", range(2, 10))
-async def test_whatever_is_abandoned_expires(request_number):
+@pytest.mark.parametrize("request_", [*[("PUT", number) for number in range(6)], ("SLO", 0), ("HEAD", 2)])
+async def test_whatever_is_abandoned_expires(request_):
     crew = Crew(BIG)
-    await interrupted(crew, *[None] * request_number, Fault("after", "cancel"))
+    await interrupted(crew, *request_, Fault("after", "cancel"))
     assert crew.segments
     assert all(stored.expires for stored in crew.store.alive(segments=True).values())
     crew.now += LIFE + 1
@@ -429,7 +438,7 @@ async def test_the_drives_trouble_is_the_drives(cause):
 
 async def test_a_file_that_was_replaced_owes_nothing_to_the_one_before():
     crew = Crew(BIG)
-    await interrupted(crew, *at_put(4, Fault("before")))
+    await interrupted(crew, "PUT", 4)
     other = volume(len(BIG), seed=3)
     crew.source.touch(VOLUME, other)
     fresh = Crew(other)
@@ -440,7 +449,7 @@ async def test_a_file_that_was_replaced_owes_nothing_to_the_one_before():
 
 async def test_a_copy_whose_checksum_is_wrong_is_refused_and_what_made_it_goes():
     crew = Crew(BIG)
-    await interrupted(crew, *[None] * 2, *[None] * 6, Fault("before"))
+    await interrupted(crew, "SLO", 0)
     honest = crew.store.copy
 
     async def copy(source, name, *, etag):
@@ -497,6 +506,6 @@ async def test_sweeping_touches_no_other_object():
     crew = Crew(BIG)
     other = names.segment_name(PREFIX + VOLUME + ".x", 10, 5, 0)
     await crew.store.put(other, b"12345", 5, segments=True, expires_after=LIFE)
-    await interrupted(crew, *at_put(3, Fault("before")))
+    await interrupted(crew, "PUT", 3)
     await crew.courier.sweep(crew.item)
     assert crew.segments == [other]

@@ -227,7 +227,7 @@ class Courier:
         freight.begun(voyage.segment)
         in_place = item.file.size > limits.max_object or not self._concatenates
         if in_place and voyage.permanent:
-            await self._let_expire(item, voyage)
+            await self._let_expire(item, voyage, begun=bool(item.segment or held))
         if item.role.is_metadata and not voyage.expected:
             voyage.expected = (await self.prove(item)).md5
         trip = _Trip(item, voyage, held, freight)
@@ -259,16 +259,20 @@ class Courier:
             known = Voyage(
                 item.segment or most or segment_size(item.file.size, line, limits),
                 expected=item.md5,
-                permanent=bool(item.segment or held),  # by a run that was killed at the very end
+                permanent=True,  # by a run that was killed at the very end, for all that is known
             )
             self._voyages[item.file] = known
-        known.lagging = bool(item.segment or held or known.parts)
+        known.lagging = True
         return known
 
-    async def _let_expire(self, item: Item, voyage: Voyage) -> None:
-        """Takes back what `_stay_an_slo` did for an SLO that has not come to stand at its name."""
+    async def _let_expire(self, item: Item, voyage: Voyage, *, begun: bool) -> None:
+        """Takes back what `_stay_an_slo` did for an SLO that has not come to stand at its name.
+
+        Where nothing tells of an earlier run (`begun`), the first segment's absence is enough.
+        """
         for part in self._parts(item, voyage.segment):
-            await self._renewed(part.name, LIFE)
+            if not await self._renewed(part.name, LIFE) and not begun:
+                break
         voyage.permanent = False
 
     async def _renewed(self, name: str, life: int) -> bool:
