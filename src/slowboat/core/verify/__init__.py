@@ -1,0 +1,27 @@
+"""What is in the cloud, held against what was sent, what is on the drive, and what duplicity wrote down.
+
+Pure: what was seen comes in, a report by backup set goes out, in states for programs and in sentences for people.
+"""
+
+from __future__ import annotations
+
+from slowboat.core.verify.judging import removed_sets, set_name, verify
+from slowboat.core.verify.plainly import as_dict, from_dict
+from slowboat.core.verify.states import (
+    MOST_FINDINGS,
+    WRONG_AT_TARGET,
+    AtTarget,
+    Evidence,
+    Finding,
+    OnDrive,
+    Origin,
+    Reading,
+    Report,
+    Sentence,
+    SetReport,
+)
+
+__all__ = [
+    "MOST_FINDINGS", "WRONG_AT_TARGET", "AtTarget", "Evidence", "Finding", "OnDrive", "Origin", "Reading", "Report",
+    "Sentence", "SetReport", "as_dict", "from_dict", "removed_sets", "set_name", "verify",
+]  # fmt: skip

@@ -1,0 +1,181 @@
+"""The rules: from what was seen of a file to its state, and from the files to the report. Pure and total.
+
+Must not know how anything is asked for or read, nor in which words it is told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from slowboat.core import names
+from slowboat.core.verify import telling
+from slowboat.core.verify.states import (
+    MOST_FINDINGS,
+    WRONG_AT_TARGET,
+    WRONG_ON_DRIVE,
+    AtTarget,
+    Finding,
+    OnDrive,
+    Origin,
+    Report,
+    SetReport,
+)
+from slowboat.core.words import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from slowboat.core.verify.states import Evidence, Reading
+    from slowboat.core.words import Item, RemoteObject, SetId, SourceFile
+
+
+def set_name(set_id: SetId) -> str:
+    """A backup set for programs: its type, and when it ends, seconds since the epoch."""
+    return f"{set_id.type.value} {set_id.end}"
+
+
+def verify(seen: Evidence) -> Report:
+    """Judges every file, and puts it all in words. Total: whatever was seen has a report."""
+    removed = removed_sets(seen.items, seen.objects) if seen.finished else frozenset()
+    judged = [_judged(item, seen, removed) for item in seen.items]
+    found = [one for one in judged if _tells(one)]
+    extra, foreign = _extra(seen)
+    sets = (*_adopted_sets(judged, seen), *extra)
+    complete = bool(judged) and all(one.target is AtTarget.RIGHT for one in judged)
+    newest = {item.name for item in seen.items if item.chain == 0}
+    drive_seen = seen.drive is not None and not (seen.read is not None and _interrupted(judged))
+    deep = seen.read is not None
+    sentences = tuple(telling.sentences(judged, sets, complete=complete, deep=deep, drive_seen=drive_seen))
+    return Report(
+        at=seen.at,
+        deep=deep,
+        drive_seen=drive_seen,
+        complete=complete,
+        ok=not any(sentence.wrong for sentence in sentences),
+        restorable=bool(newest) and all(one.target is AtTarget.RIGHT for one in judged if one.name in newest),
+        sets=sets,
+        findings=tuple(found[:MOST_FINDINGS]),
+        unnamed=max(0, len(found) - MOST_FINDINGS),
+        foreign=foreign,
+        sentences=sentences,
+    )
+
+
+def removed_sets(items: Iterable[Item], objects: Mapping[str, RemoteObject]) -> frozenset[SetId]:
+    """The backup sets of which nothing at all is left at the target, though something had arrived there."""
+    items = tuple(items)
+    arrived = {item.set_id for item in items if item.phase is Phase.DONE}
+    return frozenset(arrived - {item.set_id for item in items if item.name in objects})
+
+
+def _judged(item: Item, seen: Evidence, removed: frozenset[SetId]) -> Finding:
+    reading = (seen.read or {}).get(item.name)
+    target = _at_target(item, seen.objects.get(item.name), reading, lost=item.name in seen.lost)
+    if target is AtTarget.MISSING and item.set_id in removed:
+        target = AtTarget.REMOVED
+    drive = _on_drive(item, seen.drive, reading)
+    text = "; ".join(filter(None, (telling.TARGET.get(target, ""), telling.on_drive(drive, reading))))
+    if target is AtTarget.REFUSED:
+        text = item.error or text
+    return Finding(item.name, set_name(item.set_id), item.role.value, item.file.size, target, drive, text)
+
+
+def _at_target(item: Item, stands: RemoteObject | None, reading: Reading | None, *, lost: bool) -> AtTarget:
+    if stands is None:
+        absent = {Phase.DONE: AtTarget.MISSING, Phase.REFUSED: AtTarget.REFUSED}
+        return absent.get(item.phase, AtTarget.NOT_SENT)
+    if stands.size != item.file.size:
+        return AtTarget.OTHER_SIZE
+    if stands.slo:
+        return _slo_at_target(item, stands, reading, lost=lost)
+    known = item.md5 or (reading.md5 if reading else "")
+    if not known:
+        return AtTarget.UNCONFIRMED
+    return AtTarget.RIGHT if known == stands.md5 else AtTarget.OTHER_MD5
+
+
+def _slo_at_target(item: Item, stands: RemoteObject, reading: Reading | None, *, lost: bool) -> AtTarget:
+    """An SLO's MD5 is that of its segments' MD5s: it can be held against a reading of the drive alone."""
+    if lost:
+        return AtTarget.PARTS_LOST
+    if reading and reading.slo_md5:
+        return AtTarget.RIGHT if reading.slo_md5 == stands.md5 else AtTarget.OTHER_MD5
+    return AtTarget.RIGHT if item.phase is Phase.DONE else AtTarget.UNCONFIRMED
+
+
+def _on_drive(item: Item, drive: Mapping[str, SourceFile] | None, reading: Reading | None) -> OnDrive:
+    if drive is None:
+        return OnDrive.UNKNOWN
+    file = drive.get(item.name)
+    if file is None:
+        return OnDrive.MISSING
+    if file != item.file:
+        return OnDrive.CHANGED
+    if reading is None:
+        return OnDrive.THERE
+    if reading.wrong:
+        return OnDrive.UNREADABLE if reading.unreadable else OnDrive.ROTTEN
+    return OnDrive.RIGHT
+
+
+def _tells(one: Finding) -> bool:
+    return one.target in WRONG_AT_TARGET or one.target is AtTarget.UNCONFIRMED or one.drive in WRONG_ON_DRIVE
+
+
+def _interrupted(judged: Iterable[Finding]) -> bool:
+    """Of a deep verification: whether a file that is there was not read."""
+    return any(one.drive is OnDrive.THERE for one in judged)
+
+
+def _adopted_sets(judged: Sequence[Finding], seen: Evidence) -> Iterator[SetReport]:
+    members: dict[SetId, list[tuple[Item, Finding]]] = {}
+    for item, one in zip(seen.items, judged, strict=True):
+        members.setdefault(item.set_id, []).append((item, one))
+    order = sorted(members, key=lambda each: (members[each][0][0].chain, each))
+    for set_id in order:
+        pairs = members[set_id]
+        right = [one.size for _, one in pairs if one.target is AtTarget.RIGHT]
+        yield SetReport(
+            set_name=set_name(set_id),
+            chain=pairs[0][0].chain,
+            files=len(pairs),
+            size=sum(one.size for _, one in pairs),
+            files_right=len(right),
+            size_right=sum(right),
+            unlisted=_unlisted([item for item, _ in pairs], seen.recorded.get(set_id, {})),
+            target=Counter(one.target.value for _, one in pairs),
+            drive=Counter(one.drive.value for _, one in pairs),
+        )
+
+
+def _unlisted(items: Iterable[Item], recorded: Mapping[int, str]) -> int:
+    parsed = [names.parse(item.name) for item in items]
+    return len(recorded.keys() - {one.volume for one in parsed if one is not None})
+
+
+def _extra(seen: Evidence) -> tuple[tuple[SetReport, ...], int]:
+    """What stands at the target and was not adopted: by set, and how many objects are no such backup at all."""
+    adopted = {item.name for item in seen.items}
+    ours = {parsed.prefix for item in seen.items if (parsed := names.parse(item.name))}
+    end = max((item.set_id.end for item in seen.items), default=0)
+    sizes: dict[SetId, list[int]] = {}
+    foreign = 0
+    for name, stands in seen.objects.items():
+        parsed = names.parse(name)
+        if name in adopted:
+            continue
+        if parsed is None or parsed.prefix not in ours:
+            foreign += 1
+        else:
+            sizes.setdefault(parsed.set_id, []).append(stands.size)
+    sets = [
+        SetReport(set_name(each), 0, len(sizes[each]), sum(sizes[each]), origin=_origin(each, end))
+        for each in sorted(sizes)
+    ]
+    return tuple(sets), foreign
+
+
+def _origin(set_id: SetId, end: int) -> Origin:
+    """What ends after the newest adopted set is duplicity's own work since the handover."""
+    return Origin.DUPLICITY if set_id.end > end else Origin.OTHER

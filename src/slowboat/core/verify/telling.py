@@ -1,0 +1,151 @@
+"""A verification in words: for the person whose backup it is, what is the matter and what would help.
+
+Must not know how a state was found.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from slowboat.core.verify.states import AtTarget, OnDrive, Origin, Sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from slowboat.core.verify.states import Finding, Reading, SetReport
+
+TARGET = {
+    AtTarget.UNCONFIRMED: "in the cloud, but not compared yet",
+    AtTarget.REFUSED: "slowboat could not send it as it is",
+    AtTarget.MISSING: "it had arrived in the cloud, and is not there any more",
+    AtTarget.REMOVED: "its whole backup set was removed from the cloud",
+    AtTarget.OTHER_SIZE: "another file of that name is in the cloud: it has another size",
+    AtTarget.OTHER_MD5: "another file of that name is in the cloud: it has other contents (MD5)",
+    AtTarget.PARTS_LOST: "the cloud has lost a part of it",
+}
+
+
+def on_drive(drive: OnDrive, reading: Reading | None) -> str:
+    """What is the matter with a file on the drive, "" where nothing is."""
+    if drive is OnDrive.MISSING:
+        return "not on the drive any more"
+    if drive is OnDrive.CHANGED:
+        return "changed on the drive since slowboat read it first"
+    return f"on the drive it {reading.wrong}" if reading and reading.wrong else ""
+
+
+def sentences(
+    judged: Sequence[Finding], sets: Sequence[SetReport], *, complete: bool, deep: bool, drive_seen: bool
+) -> Iterator[Sentence]:
+    """All there is to say, what matters most first."""
+    yield from _of_the_cloud(Counter(one.target for one in judged), len(judged), complete=complete)
+    yield from _of_the_drive(judged, deep=deep, drive_seen=drive_seen)
+    if unlisted := sum(one.unlisted for one in sets):
+        yield Sentence(
+            f"duplicity's manifests name {_files(unlisted, 'volume')} that slowboat does not know",
+            "Make a new full backup: this one lacks something",
+            wrong=True,
+        )
+    if direct := [one for one in sets if one.origin is Origin.DUPLICITY]:
+        yield Sentence(
+            f"{_files(len(direct), 'backup set')} in the cloud came straight from duplicity; "
+            "slowboat leaves that to duplicity (`duplicity verify`)"
+        )
+    if extra := sum(one.files for one in sets if one.origin is Origin.OTHER):
+        yield Sentence(
+            f"{_files(extra)} of older backups in the cloud did not come from slowboat; it leaves them alone"
+        )
+
+
+def _of_the_cloud(counts: Mapping[AtTarget, int], files: int, *, complete: bool) -> Iterator[Sentence]:
+    right = counts.get(AtTarget.RIGHT, 0)
+    if complete:
+        yield Sentence(
+            f"All {_files(files)} are in the cloud, and right" if files > 1 else "It is in the cloud, and right"
+        )
+    else:
+        yield Sentence(f"{right:,} of {_files(files)} {'is' if right == 1 else 'are'} in the cloud, and right")
+    if still := counts.get(AtTarget.NOT_SENT, 0):
+        yield Sentence(f"{_files(still)} {_is(still)} still to be sent", "Keep the drive until they have arrived")
+    if doubtful := counts.get(AtTarget.UNCONFIRMED, 0):
+        yield Sentence(
+            f"{_files(doubtful)} in the cloud {_is(doubtful)} not compared yet",
+            "slowboat does it when it comes to them; `slowboat verify --deep` does it now",
+        )
+    for state, (text, cure) in _WRONG.items():
+        if count := counts.get(state, 0):
+            yield Sentence(text.format(files=_files(count), are=_is(count)), cure, wrong=True)
+
+
+_WRONG = {
+    AtTarget.MISSING: (
+        "{files} had arrived, and {are} not in the cloud any more",
+        "slowboat sends what is missing again: connect the drive and let it work",
+    ),
+    AtTarget.REMOVED: (
+        "{files} {are} gone from the cloud together with the whole backup set",
+        "Where you removed that backup, all is well. Else run: slowboat retry (with the drive connected)",
+    ),
+    AtTarget.OTHER_SIZE: (
+        "{files} in the cloud {are} not what was sent: another size",
+        "slowboat overwrites nothing. Move or remove the object in the cloud, then run: slowboat retry",
+    ),
+    AtTarget.OTHER_MD5: (
+        "{files} in the cloud {are} not what was sent: other contents (MD5)",
+        "slowboat overwrites nothing. Move or remove the object in the cloud, then run: slowboat retry",
+    ),
+    AtTarget.PARTS_LOST: (
+        "of {files} the cloud has lost a part",
+        "Remove the object in the cloud, then run: slowboat retry",
+    ),
+    AtTarget.REFUSED: (
+        "{files} could not be sent, and {are} not in the cloud",
+        "The list below says why; mend it where it can be mended, then run: slowboat retry",
+    ),
+}
+
+
+def _of_the_drive(judged: Sequence[Finding], *, deep: bool, drive_seen: bool) -> Iterator[Sentence]:
+    away = not judged or any(one.drive is OnDrive.UNKNOWN for one in judged)
+    if away and deep:
+        yield Sentence("The drive is away, so it could not be read", "Connect it and run this again", wrong=True)
+    elif away:
+        yield Sentence("The drive is away, so only the cloud was looked at")
+    elif deep and not drive_seen:
+        yield Sentence("The drive went away before all of it was read", "Connect it and run this again", wrong=True)
+    bad = [one for one in judged if one.drive in (OnDrive.ROTTEN, OnDrive.UNREADABLE)]
+    gone = [one for one in judged if one.drive in (OnDrive.MISSING, OnDrive.CHANGED)]
+    yield from _lost_or_not(bad, "damaged on the drive", safe_is_wrong=True)
+    yield from _lost_or_not(gone, "gone from the drive, or changed there", safe_is_wrong=False)
+    if deep and drive_seen and not bad:
+        yield Sentence("Everything on the drive was read, and is what duplicity wrote")
+
+
+def _lost_or_not(files: Sequence[Finding], what: str, *, safe_is_wrong: bool) -> Iterator[Sentence]:
+    """What is wrong on the drive is a loss only where the cloud has no right copy of it."""
+    safe = sum(one.target is AtTarget.RIGHT for one in files)
+    lost = len(files) - safe
+    if safe:
+        cure = "The drive is failing: do not rely on it" if safe_is_wrong else ""
+        yield Sentence(
+            f"{_files(safe)} {_is(safe)} {what}; in the cloud {_they(safe)} right", cure, wrong=safe_is_wrong
+        )
+    if lost:
+        yield Sentence(
+            f"{_files(lost)} {_is(lost)} {what}, and not in the cloud either",
+            "What they hold cannot be restored from this backup: make a new full backup while the originals are there",
+            wrong=True,
+        )
+
+
+def _files(count: int, noun: str = "file") -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _they(count: int) -> str:
+    return "it is" if count == 1 else "they are"
