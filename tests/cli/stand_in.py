@@ -94,9 +94,9 @@ class Engine:
     async def reload(self) -> None:
         self._note("reload")
 
-    def set_limit(self, limit: int) -> None:
-        self._note("set_limit", limit)
-        self.show(limit=limit)
+    def set_limit(self, limit: int, until: float = 0.0) -> None:
+        self._note("set_limit", limit, until)
+        self.show(limit=limit, limit_until=until)
 
     async def hand_over(self, migration: str) -> None:
         self._note("hand_over", migration)

@@ -139,13 +139,13 @@ async def test_an_interrupt_ends_the_watching_quietly(session_bus):
 
 
 async def test_why_tells_reasons_and_cures(session_bus):
-    metered = Reason("metered", 'The network "Phone" is metered', "Use another")
+    metered = Reason("metered", 'The network "Phone" is metered', "Use another", since=1e9)
     schedule = Reason("schedule", "It is not the hour", until=4e9)
     async with daemon(session_bus) as engine:
         engine.show(activity=Activity.WAITING, reasons=(metered, schedule))
         ran = await slowboat(session_bus, "why")
     assert ran.code == 0
-    assert 'The network "Phone" is metered. What helps: Use another.' in ran.text
+    assert 'The network "Phone" is metered. What helps: Use another. Since 9 September 2001 at ' in ran.text
     assert "It is not the hour. Ends by itself 2 October 2096 at 09:06" in ran.text
 
 
@@ -192,11 +192,27 @@ async def test_limit_sets_shows_and_lifts_the_cap(session_bus):
         narrow = await slowboat(session_bus, "limit", "500k")
         off = await slowboat(session_bus, "limit", "off")
         none = await slowboat(session_bus, "limit")
-    assert shown.text == "At most 600 kB/s (4.8 Mbit/s) now."
+    assert shown.text == "The limit is 600 kB/s (4.8 Mbit/s)."
     assert narrow.text == "At most 500 kB/s (4 Mbit/s) from now on. What else holds it back: slowboat why"
     assert "No limit of yours from now on." in off.text
     assert none.text == "There is no limit now."
-    assert engine.asked == [("set_limit", 500_000), ("set_limit", 0)]
+    assert engine.asked == [("set_limit", 500_000, 0.0), ("set_limit", 0, 0.0)]
+
+
+async def test_limit_for_a_while(session_bus):
+    async with daemon(session_bus) as engine:
+        ran = await slowboat(session_bus, "limit", "500k", "--for", "1h30m")
+        [(_, limit, until)] = engine.asked
+        refused = [await slowboat(session_bus, "limit", *words) for words in (("off", "--for", "1h"), ("--for", "1h"))]
+        nonsense = await slowboat(session_bus, "limit", "500k", "--for", "soon")
+    assert limit == 500_000
+    assert abs(until - time.time() - 5400) < 60
+    assert ran.text.startswith("At most 500 kB/s (4 Mbit/s) until t")
+    assert "(for 1 h 30 min). What else" in ran.text
+    assert [one.code for one in (*refused, nonsense)] == [2, 2, 2]
+    assert "--for needs a limit" in refused[0].err
+    assert "soon" in nonsense.err
+    assert len(engine.asked) == 1
 
 
 async def test_limit_tells_where_the_limits_come_from(session_bus):
@@ -207,7 +223,7 @@ async def test_limit_tells_where_the_limits_come_from(session_bus):
         engine.show(limit=0, activity=Activity.WAITING)
         held = await slowboat(session_bus, "limit")
     assert (
-        ran.text == "At most 600 kB/s (4.8 Mbit/s) now. • "
+        ran.text == "The limit is 600 kB/s (4.8 Mbit/s). • "
         "Your settings cap it at 600 kB/s. What helps: Raise the cap in the settings."
     )
     assert "Your settings cap it at 600 kB/s." in held.text

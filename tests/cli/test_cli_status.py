@@ -159,7 +159,7 @@ def test_json_has_the_same_numbers_and_stable_words():
     shown = json.loads(machine.status(report(Activity.WAITING, reasons=(SCHEDULE,), limit=600_000)))
     assert (shown["activity"], shown["limit"], shown["paused_until"]) == ("waiting", 600_000, None)
     assert shown["reasons"] == [
-        {"code": "schedule", "text": SCHEDULE.text, "cure": "", "until": SCHEDULE.until},
+        {"code": "schedule", "text": SCHEDULE.text, "cure": "", "until": SCHEDULE.until, "since": None},
     ]
     laptop = shown["migrations"]["laptop"]
     assert (laptop["bytes_done"], laptop["handover"], laptop["started_at"]) == (24_100_000_000, "done", None)

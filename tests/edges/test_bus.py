@@ -48,7 +48,7 @@ REPORT = ManagerReport(
     version="1.2.3",
     activity=Activity.WAITING,
     reasons=(
-        Reason("metered", "the network is metered", "use another network"),
+        Reason("metered", "the network is metered", "use another network", since=1_700_000_001.5),
         Reason("server-wait", "the server asked to wait", until=1_800_000_000.25),
     ),
     bytes_total=2**40,
@@ -56,6 +56,7 @@ REPORT = ManagerReport(
     bytes_sent=2**39 + 1,
     rate=125_000,
     limit=250_000,
+    limit_until=1_700_000_002.5,
     network="Wired connection 1",
     paused_until=1_700_000_000.5,
     expected_end=1_900_000_000.0,
@@ -110,8 +111,8 @@ class Engine:
     async def reload(self) -> None:
         self._tell("reload")
 
-    def set_limit(self, limit: int) -> None:
-        self._tell("set_limit", limit)
+    def set_limit(self, limit: int, until: float = 0.0) -> None:
+        self._tell("set_limit", limit, until)
 
     async def hand_over(self, migration: str) -> None:
         await asyncio.sleep(0)
@@ -246,7 +247,9 @@ def test_no_two_migrations_share_a_path(one: str, other: str) -> None:
 async def test_the_client_reads_what_was_published(service: Service, client: Client) -> None:
     assert await client.report() == ManagerReport("1.2.3")
     service.publish(REPORT)
-    assert await client.report() == REPORT
+    found = await client.report()
+    assert found == REPORT
+    assert [reason.since for reason in found.reasons] == [1_700_000_001.5, None]
 
 
 async def test_busctl_reads_it_too(service: Service, session_bus: str) -> None:
@@ -439,6 +442,7 @@ async def test_every_command_reaches_the_engine(service: Service, client: Client
     await client.rescan()
     await client.reload()
     await client.set_limit(500_000)
+    await client.set_limit(500_000, 1_700_000_000.5)
     await client.hand_over("laptop")
     await client.undo_handover("laptop")
     plan = await client.plan("laptop")
@@ -451,7 +455,8 @@ async def test_every_command_reaches_the_engine(service: Service, client: Client
         ("retry_now",),
         ("rescan",),
         ("reload",),
-        ("set_limit", 500_000),
+        ("set_limit", 500_000, 0.0),
+        ("set_limit", 500_000, 1_700_000_000.5),
         ("hand_over", "laptop"),
         ("undo_handover", "laptop"),
         ("plan", "laptop"),
@@ -468,7 +473,7 @@ async def test_busctl_commands_too(service: Service, session_bus: str, engine: E
     await busctl(session_bus, "call", NAME, path_of("laptop"), MIGRATION, "HandOver", "a{sv}", "0")
     plan = await busctl(session_bus, "--json=short", "call", NAME, path_of("laptop"), MIGRATION, "Plan", "a{sv}", "0")
     assert [each["bytes"]["data"] for each in json.loads(plan)["data"][0]] == [5, 2**33]
-    assert engine.told[:3] == [("pause", "", 1_700_000_000.0), ("set_limit", 1000), ("hand_over", "laptop")]
+    assert engine.told[:3] == [("pause", "", 1_700_000_000.0), ("set_limit", 1000, 0.0), ("hand_over", "laptop")]
 
 
 async def test_verify_is_there_where_the_engine_can(client: Client, service: Service, session_bus: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -229,30 +230,40 @@ def resume(name: str) -> None:
 
 @cli.command()
 @click.argument("rate", required=False)
-def limit(rate: str | None) -> None:
-    """Sets or shows the most that is sent per second.
+@click.option("--for", "span", metavar="TIME", help="Only for so long (2h, 30min).")
+def limit(rate: str | None, span: str | None) -> None:
+    r"""Sets or shows the most that is sent per second.
 
     RATE is 500k (kB per second), 1.5M (MB per second), 4Mbit, or off.
+
+    \b
+    slowboat limit 500k            until: slowboat limit off
+    slowboat limit 500k --for 1h   also 30min, 1h30m, 2d
     """
+    now = time.time()
+    try:
+        at_most = asking.limit(rate) if rate is not None else 0
+        until = now + asking.span(span) if span is not None else 0.0
+    except asking.NotUnderstood as error:
+        raise click.UsageError(str(error)) from None
+    if until and not at_most:
+        raise click.UsageError("--for needs a limit: slowboat limit 500k --for 1h")
     if rate is None:
         _show_limit(_ask(lambda daemon: daemon.report()))
         return
-    try:
-        at_most = asking.limit(rate)
-    except asking.NotUnderstood as error:
-        raise click.UsageError(str(error)) from None
-    _ask(lambda daemon: daemon.set_limit(at_most))
+    _ask(lambda daemon: daemon.set_limit(at_most, until))
     told = f"At most {_told(at_most)}" if at_most else "No limit of yours"
-    screen.say(f"{told} from now on. What else holds it back: slowboat why")
+    end = f"until {phrases.moment(until, now)} (for {phrases.duration(until - now)})" if until else "from now on"
+    screen.say(f"{told} {end}. What else holds it back: slowboat why")
 
 
 def _show_limit(report: ManagerReport) -> None:
-    """The lowest of all limits, and where each comes from."""
+    """The user's limit or the configuration's, and all that hold."""
     from slowboat.cli import reasons
 
     limits = [reason for reason in reasons.distinct(report.reasons) if reason.code in reasons.LIMITS]
     if report.limit:
-        screen.say(f"At most {_told(report.limit)} now.")
+        screen.say(f"The limit is {_told(report.limit)}.")
     elif not limits:
         screen.say("There is no limit now.")
     if limits:
@@ -266,14 +277,20 @@ def _told(at_most: int) -> str:
 @cli.command()
 @_name
 @click.option("--undo", is_flag=True, help="Take it back, as long as duplicity has not written to the cloud.")
-def handover(name: str, *, undo: bool) -> None:
+@click.option("--switch-deja-dup", "switch", is_flag=True, help="Change Deja Dup's settings, so that it goes on there.")
+def handover(name: str, *, undo: bool, switch: bool) -> None:
     """Lets duplicity go on in the cloud, now.
 
     It happens by itself as soon as the metadata is there.
     """
 
+    if undo and switch:
+        raise click.UsageError("--undo switches Deja Dup back by itself")
+
     async def question(daemon: Client) -> MigrationReport:
         migration = _chosen(await daemon.report(), name)
+        if switch:
+            return replace(migration, target_url=await daemon.switch_front_end(migration.name))
         if undo:
             await daemon.undo_handover(migration.name)
         elif migration.handover is not HandoverState.DONE:
@@ -286,7 +303,10 @@ def handover(name: str, *, undo: bool) -> None:
         drive = phrases.plain(migration.source)
         screen.say(f"The handover is taken back. Go on backing up to the drive ({drive}), not to {target}.")
     else:
-        screen.say(f"The handover is done. Back up to {target} from now on, no longer to the drive.")
+        if switch:
+            screen.say(f"The handover is done. Deja Dup backs up to {target} from now on, no longer to the drive.")
+        else:
+            screen.say(f"The handover is done. Back up to {target} from now on, no longer to the drive.")
         if not migration.restorable_from_cloud:
             screen.say("Keep the drive: until everything has arrived, a restore needs it.")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from slowboat.cli.listing import HistoryLine, PlanRow
 
-_TIMES = frozenset({"paused_until", "expected_end", "started_at"})
+_TIMES = frozenset({"paused_until", "limit_until", "expected_end", "started_at"})
 """Fields in which 0.0 stands for "none"."""
 
 

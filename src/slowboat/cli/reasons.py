@@ -28,7 +28,7 @@ has their sum in its headline."""
 
 
 def listed(reasons: Sequence[Reason], now: float) -> RenderableType:
-    """All reasons, each in a few sentences: what is the matter, what helps, when it ends by itself."""
+    """All reasons, each in a few sentences: what is the matter, what helps, since when, when it ends by itself."""
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -58,13 +58,19 @@ def ending(until: float | None, now: float) -> str:
     return f"Ends by itself {when} (in {left})." if when else f"Ends by itself in {left}."
 
 
+def beginning(since: float | None, now: float) -> str:
+    """When something began: `Since today at 14:05.`; "" where that is not known."""
+    when = phrases.moment(since, now) if since else ""
+    return f"Since {when}." if when else ""
+
+
 def _told(reason: Reason, now: float) -> RenderableType:
     lines = [Text(phrases.sentence(reason.text) or phrases.sentence(reason.code))]
     if reason.cure:
         lines.append(Text.assemble(("What helps: ", "bold"), _cure(reason.cure)))
-    end = ending(reason.until, now)
-    if end:
-        lines.append(Text(end, style="dim"))
+    times = " ".join(filter(None, (beginning(reason.since, now), ending(reason.until, now))))
+    if times:
+        lines.append(Text(times, style="dim"))
     return Group(*lines)
 
 

@@ -143,9 +143,9 @@ class Client:
         """Reads the configuration again."""
         await self._call(ROOT, MANAGER, "Reload", "a{sv}", {}, timeout=PATIENCE)
 
-    async def set_limit(self, limit: int) -> None:
-        """The cap in bytes per second; 0: none."""
-        await self._call(ROOT, PROPERTIES, "Set", "ssv", MANAGER, "Limit", Variant("t", count(limit)))
+    async def set_limit(self, limit: int, until: float = 0.0) -> None:
+        """The cap in bytes per second, 0: none; until a time (seconds since the epoch), 0.0: until told."""
+        await self._call(ROOT, MANAGER, "SetLimit", "tta{sv}", count(limit), to_moment(until), {})
 
     async def hold(self, who: str, why: str) -> int:
         """Holds slowboat back until the file descriptor that this gives is closed."""
@@ -168,6 +168,11 @@ class Client:
     async def undo_handover(self, migration: str) -> None:
         """Takes the handover back."""
         await self._call(path_of(migration), MIGRATION, "UndoHandover", "a{sv}", {}, timeout=PATIENCE)
+
+    async def switch_front_end(self, migration: str) -> str:
+        """Points Deja Dup at the target; answers the URL that it uses then."""
+        call = self._call(path_of(migration), MIGRATION, "SwitchFrontEnd", "a{sv}", {}, timeout=PATIENCE)
+        return str((await call)[0])
 
     async def verify(self, migration: str) -> None:
         """Compares what is at the target with what was sent."""

@@ -66,14 +66,17 @@ class Commands(Protocol):
     async def reload(self) -> None:
         """Reads the configuration again."""
 
-    def set_limit(self, limit: int) -> None:
-        """The cap in bytes per second; 0: none."""
+    def set_limit(self, limit: int, until: float = 0.0) -> None:
+        """The cap in bytes per second, 0: none; until a time (seconds since the epoch), 0.0: until told."""
 
     async def hand_over(self, migration: str) -> None:
         """Does the handover now."""
 
     async def undo_handover(self, migration: str) -> None:
         """Takes the handover back."""
+
+    async def switch_front_end(self, migration: str) -> str:
+        """Points Deja Dup at the target; answers the URL that it uses then."""
 
     async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
         """What would be sent, in order."""
@@ -301,6 +304,7 @@ class Service:
         return {
             "Pause": lambda until: commands.pause("", from_moment(until)),
             "Resume": lambda: commands.resume(""),
+            "SetLimit": lambda limit, until: commands.set_limit(limit, from_moment(until)),
             "RetryNow": commands.retry_now,
             "Rescan": commands.rescan,
             "Reload": commands.reload,
@@ -316,6 +320,7 @@ class Service:
             "Verify": lambda: self._verify(name),
             "HandOver": lambda: commands.hand_over(name),
             "UndoHandover": lambda: commands.undo_handover(name),
+            "SwitchFrontEnd": lambda: commands.switch_front_end(name),
             "Plan": lambda: self._plan(name),
         }
 

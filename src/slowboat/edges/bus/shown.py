@@ -81,6 +81,7 @@ def _to_why(reasons: Sequence[Reason]) -> list[dict[str, Variant]]:
             "text": Variant("s", reason.text),
             "cure": Variant("s", reason.cure),
             "until": Variant("t", to_moment(reason.until)),
+            "since": Variant("t", to_moment(reason.since)),
         }
         for reason in reasons
     ]
@@ -93,6 +94,7 @@ def _from_why(why: Sequence[Mapping[str, Any]]) -> tuple[Reason, ...]:
             text=str(each.get("text", "")),
             cure=str(each.get("cure", "")),
             until=from_moment(each["until"]) if each.get("until") else None,
+            since=from_moment(each["since"]) if each.get("since") else None,
         )
         for each in why
     )
@@ -133,6 +135,7 @@ OF_MANAGER: Final = (
     *_COMMON,
     Shown("Version", "version"),
     Shown("Limit", "limit", count),
+    Shown("LimitUntil", "limit_until", to_moment, from_moment),
     Shown("Mode", "mode"),
     Shown("Network", "network"),
     Shown("PausedUntil", "paused_until", to_moment, from_moment),
