@@ -17,7 +17,7 @@ depends on what happened before, only on what is so now. The rules, in the order
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -187,7 +187,8 @@ def plan(s: Snapshot) -> Decision:
     """The next actions for one migration. Total: every snapshot has an answer."""
     if s.blocked is not None:
         stop = (BreakOff(),) if s.busy else ()
-        return Decision(stop, Activity.NEEDS_USER, (s.blocked, *s.permit.reasons), s.blocked.until)
+        told = replace(s.blocked, until=None)  # it is tried again then, but it does not end by itself
+        return Decision(stop, Activity.NEEDS_USER, (told, *s.permit.reasons), s.blocked.until)
     if not s.items or s.drive_changed:
         return _adopt(s)
     if not s.permit.open:
