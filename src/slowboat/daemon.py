@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 
 from slowboat import __version__
 from slowboat.core.conditions import Conditions
+from slowboat.core.dejadup import Account
 from slowboat.core.errors import NeedsUser, SlowboatError
 from slowboat.edges.bus.service import Service
 from slowboat.edges.cache import Cache, usual_archive_dirs
 from slowboat.edges.clock import ClockWatch, Zone
+from slowboat.edges.dejadup import DejaDup
 from slowboat.edges.gamemode import GameWatch
 from slowboat.edges.ledger import Ledger
 from slowboat.edges.mounts import MountWatch
@@ -50,8 +52,8 @@ _log = logging.getLogger("slowboat")
 
 EX_OK, EX_FAILED, EX_CONFIG = 0, 1, 78
 """Exit codes; 78 is sysexits.h's EX_CONFIG, after which systemd does not start us again."""
-CANARY = (b".cache", b"deja-dup", b"metadata")
-"""Below the home: what Deja Dup restores after each backup to see that it can (docs/duplicity.md)."""
+CANARY = "metadata"
+"""In Deja Dup's archive dir: what it restores after each backup to see that it can (docs/dejadup.md)."""
 FINAL_CODES = frozenset({"config", "no-config", "already-running", "clear-text"})
 """What no restart mends."""
 
@@ -233,13 +235,15 @@ def _take_in(
         now=time.time,
         steady=time.monotonic,
         chance=random.random,
+        front_end=DejaDup(os.environ),
     )
-    engine.add(_order(migration, settings.connections), tools, at_home=credentials.on_loopback)
+    account = Account(credentials.user, credentials.project, credentials.auth_url)
+    order = _order(migration, settings.connections, archive_dirs, account)
+    engine.add(order, tools, at_home=credentials.on_loopback)
     return store
 
 
-def _order(migration: Migration, connections: int) -> Order:
-    home = tuple(os.fsencode(Path.home()).strip(b"/").split(b"/"))
+def _order(migration: Migration, connections: int, archive_dirs: Sequence[Path], account: Account) -> Order:
     return Order(
         name=migration.name,
         source_dir=str(migration.source),
@@ -248,8 +252,15 @@ def _order(migration: Migration, connections: int) -> Order:
         file_prefix=migration.file_prefix,
         ask_first=migration.ask_first,
         lanes=connections,
-        canary=((*home, *CANARY),),
+        canary=_canaries((*archive_dirs, Path.home() / ".cache/deja-dup")),
+        account=account,
     )
+
+
+def _canaries(archive_dirs: Sequence[Path]) -> tuple[tuple[bytes, ...], ...]:
+    """What Deja Dup reads back, by the path that it backs it up from: links are followed; () where it never ran."""
+    found = {os.path.realpath(folder) for folder in archive_dirs if folder.name == "deja-dup" and folder.is_dir()}
+    return tuple((*os.fsencode(folder).strip(b"/").split(b"/"), os.fsencode(CANARY)) for folder in sorted(found))
 
 
 def _credentials(cloud: Cloud) -> Credentials:

@@ -283,7 +283,6 @@ def handover(name: str, *, undo: bool, switch: bool) -> None:
 
     It happens by itself as soon as the metadata is there.
     """
-
     if undo and switch:
         raise click.UsageError("--undo switches Deja Dup back by itself")
 

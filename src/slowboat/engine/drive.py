@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, SourceAbsent
 from slowboat.core.words import HandoverState
-from slowboat.engine import adoption
+from slowboat.engine import adoption, frontend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ async def look(work: Work) -> None:
     seen = work.seen
     seen.look_at_drive = False
     try:
-        files = await _listing_or_copy(work)
+        files = await listing_or_copy(work)
     except SourceAbsent as error:
         is_absent(work, error)
         return
@@ -72,7 +72,7 @@ async def adopt(work: Work) -> None:
             work.tools.source,
             work.tools.cache,
             files,
-            url=order.source_url,
+            url=await frontend.source_url(work),
             file_prefix=order.file_prefix,
             canary=order.canary,
         )
@@ -96,7 +96,7 @@ async def adopt(work: Work) -> None:
         memory.note("left-out", text)
 
 
-async def _listing_or_copy(work: Work) -> Sequence[SourceFile]:
+async def listing_or_copy(work: Work) -> Sequence[SourceFile]:
     """The adopted drive's listing, or that of another drive which holds the very same files: it takes its place.
 
     Raises:

@@ -30,6 +30,13 @@ def plan(work: Work, values: Mapping[str, str]) -> dejadup.Switch:
     return dejadup.switch(values, target.urls, place, work.order.account)
 
 
+async def source_url(work: Work) -> str:
+    """What duplicity knows the source by: as configured, else what Deja Dup calls it; "" where nobody says."""
+    if work.order.source_url or work.tools.front_end is None:
+        return work.order.source_url
+    return next(iter(await work.tools.front_end.sources(work.order.source_dir)), "")
+
+
 async def must_be_able(work: Work) -> None:
     """Whether `switch` would do it, as far as can be known. Raises as it does."""
     values = await _values(work)

@@ -78,9 +78,10 @@ async def _install(work: Work, urls: Sequence[str]) -> Sequence[Installed]:
     """Finds duplicity's cache and installs it for each of the URLs."""
     wanted = [item.name for item in work.newest_metadata()]
     keys = frozenset(names.metadata_key(name) for name in wanted)
-    directory = await work.tools.cache.find(keys, work.order.source_url)
+    known = await frontend.source_url(work)
+    directory = await work.tools.cache.find(keys, known)
     if directory is None:
-        url = work.order.source_url or f"file://{work.order.source_dir}"
+        url = known or f"file://{work.order.source_dir}"
         raise NeedsUser(
             f"duplicity's cache for {work.order.source_dir} was not found on this machine",
             hint=f"Run `duplicity list-current-files {url}` once with the drive connected: it makes the cache anew",

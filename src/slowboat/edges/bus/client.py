@@ -24,7 +24,7 @@ from slowboat.edges.bus.shown import (
     to_migration,
     to_moment,
 )
-from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match, Variant
+from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
