@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from slowboat.edges.libc import UNAVAILABLE, call
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
@@ -60,7 +62,7 @@ class ClockWatch:
         self._drift = _drift()
         try:
             self._fd = _timerfd()
-        except (OSError, AttributeError, ImportError, MemoryError) as error:
+        except UNAVAILABLE as error:
             log.info("no timerfd (%s): looking for leaps of the clock every %g s", error, POLL)
         else:
             asyncio.get_running_loop().add_reader(self._fd, self._fired)
@@ -156,27 +158,11 @@ def _drift() -> float:
 
 
 def _timerfd() -> int:
-    """A timer on the clock on the wall."""
-    return _call("timerfd_create", CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC)
+    """A timer on the clock on the wall; glibc has had it since 2.8, Python itself has it from 3.13 on."""
+    return call("timerfd_create", CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC)
 
 
 def _set(timer: int, moment: float) -> None:
     """Lets the timer fire once at `moment` (seconds since the epoch), and at a leap of the clock."""
     setting = struct.pack("llll", 0, 0, int(moment), int(moment % 1 * 1e9))  # a struct itimerspec
-    _call("timerfd_settime", timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, setting, None)
-
-
-def _call(function: str, *arguments: object) -> int:
-    """Calls the C library, which has had timerfd since glibc 2.8; Python itself has it from 3.13 on.
-
-    Raises:
-        OSError: the kernel says no.
-        ImportError, MemoryError: ctypes cannot be had (a sandbox that forbids executable memory, and an old libffi).
-    """
-    import ctypes
-
-    result: int = getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments)
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
+    call("timerfd_settime", timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, setting, None)

@@ -1,0 +1,183 @@
+"""Tells when something in a folder was added, removed or written, also for a folder that is not there yet.
+
+Knows the kernel's inotify (https://man7.org/linux/man-pages/man7/inotify.7.html). Must not know what a change means:
+whoever is told looks for himself. A folder that is absent is watched for by its nearest ancestor that is there. Costs
+nothing while nothing changes, and does not keep a drive from being unmounted.
+
+The standard library has no inotify, and the packages that bring it poll, keep a thread, or wrap these same three
+calls; so they are made here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import struct
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slowboat.edges.libc import UNAVAILABLE, call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+# linux/inotify.h
+IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
+IN_DELETE_SELF, IN_MOVE_SELF, IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x400, 0x800, 0x2000, 0x4000, 0x8000
+IN_ONLYDIR, IN_MASK_ADD = 0x01000000, 0x20000000
+_COMES = IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_MASK_ADD
+_CHANGES = _COMES | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_DELETE
+_ITSELF = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED
+_EVENT = struct.Struct("iIII")
+
+SETTLE, AT_LAST = 2.0, 30.0
+"""Seconds of quiet after which a change is told, and the most that it is kept back: a backup writes many files."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is watched for one folder: itself, or the name that must appear in an ancestor.
+
+    `name` is b"" for the folder itself.
+    """
+
+    watch: int
+    name: bytes
+
+
+class FolderWatch:
+    """Calls `on_change` in the event loop some moments after something has changed in one of the folders."""
+
+    def __init__(
+        self, on_change: Callable[[], None] = lambda: None, *, settle: float = SETTLE, at_last: float = AT_LAST
+    ) -> None:
+        """Does nothing until `start`; `on_change` may be set later."""
+        self.on_change = on_change
+        self._settle = settle
+        self._at_last = at_last
+        self._folders: tuple[Path, ...] = ()
+        self._fd = -1
+        self._places: frozenset[_Place] = frozenset()
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._searching = False
+        self._again = False
+
+    def start(self, folders: Iterable[Path]) -> None:
+        """Begins to watch. Never raises: where there is no inotify, nothing is told."""
+        self._folders = tuple(folders)
+        try:
+            self._fd = call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
+        except UNAVAILABLE as error:
+            log.info("folders are not watched: %s", error)
+            return
+        asyncio.get_running_loop().add_reader(self._fd, self._readable)
+        self.look_again()
+
+    def stop(self) -> None:
+        """Lets go of everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            asyncio.get_running_loop().remove_reader(fd)
+            if not self._searching:  # else it is closed when that ends
+                os.close(fd)
+
+    def look_again(self) -> None:
+        """Something was mounted or unmounted: the folders may be elsewhere now."""
+        if self._fd < 0:
+            return
+        if self._searching:
+            self._again = True
+            return
+        self._searching = True
+        # In a thread, for a path on a drive or share that hangs is looked up for minutes.
+        search = threading.Thread(
+            target=self._search, args=(self._fd, asyncio.get_running_loop()), name="folders", daemon=True
+        )
+        search.start()
+
+    def _search(self, fd: int, loop: asyncio.AbstractEventLoop) -> None:
+        places = frozenset(place for folder in self._folders for place in _placed(fd, folder))
+        try:
+            loop.call_soon_threadsafe(self._found, fd, places)
+        except RuntimeError:  # the loop has ended
+            os.close(fd)
+
+    def _found(self, fd: int, places: frozenset[_Place]) -> None:
+        self._searching = False
+        if fd != self._fd:
+            os.close(fd)
+            return
+        gone = {place.watch for place in self._places} - {place.watch for place in places}
+        moved, self._places = self._places not in (places, frozenset()), places
+        for watch in gone:
+            _forget(fd, watch)
+        if self._again:
+            self._again = False
+            self.look_again()
+        if moved:
+            self._tell_soon()
+
+    def _readable(self) -> None:
+        try:
+            events = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return
+        itself = names = False
+        for watch, mask, name in _events(events):
+            mine = [place.name for place in self._places if place.watch == watch]
+            itself |= bool(mask & _ITSELF and (mine or watch == -1))
+            names |= any(not wanted or wanted == name for wanted in mine)
+        if itself or names:
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        """After some quiet, so that many changes are told once; but not for ever later."""
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._deadline = loop.time() + self._at_last
+        else:
+            self._timer.cancel()
+        self._timer = loop.call_at(min(loop.time() + self._settle, self._deadline), self._tell)
+
+    def _tell(self) -> None:
+        self._timer = None
+        self.look_again()
+        self.on_change()
+
+
+def _placed(fd: int, folder: Path) -> Iterator[_Place]:
+    """The watch for one folder: on itself, or else on the nearest ancestor that can be watched."""
+    name = b""
+    for candidate in (folder, *folder.parents):
+        try:
+            yield _Place(call("inotify_add_watch", fd, os.fsencode(candidate), _COMES if name else _CHANGES), name)
+        except UNAVAILABLE:
+            name = os.fsencode(candidate.name)
+        else:
+            return
+
+
+def _forget(fd: int, watch: int) -> None:
+    try:
+        call("inotify_rm_watch", fd, watch)
+    except UNAVAILABLE:
+        return  # what it watched has gone, and the watch with it
+
+
+def _events(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """(watch, mask, name) of each event."""
+    at = 0
+    while at < len(data):
+        watch, mask, _, length = _EVENT.unpack_from(data, at)
+        at += _EVENT.size
+        yield watch, mask, data[at : at + length].rstrip(b"\0")
+        at += length
