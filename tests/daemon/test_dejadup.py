@@ -1,0 +1,197 @@
+"""Deja Dup as its own calls of duplicity are: absolute paths, its cache, its settings, its check after a backup.
+
+Deja Dup backs up "/" with include and exclude lists, keeps its caches in ~/.cache/deja-dup, and after each backup
+restores ~/.cache/deja-dup/metadata from where it backed up to.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from evidence import expect_arrived, took_the_cache_as_it_is
+
+from realparts.dejadup_settings import Settings, dejadup_settings
+from realparts.drive import Drive, change_data, make_data
+from realparts.presence import program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from realparts.daemon_process import Daemon
+    from realparts.duplicity import Duplicity
+    from realparts.swift_server import SwiftServer
+
+MANAGER = ("/io/github/slowboat/Slowboat1", "io.github.slowboat.Slowboat1.Manager")
+MIGRATION = ("/io/github/slowboat/Slowboat1/migrations/home", "io.github.slowboat.Slowboat1.Migration")
+METADATA = ".cache/deja-dup/metadata"
+HELD_BACK = 400_000
+
+
+@dataclass(frozen=True)
+class Desktop:
+    """A home with a Deja Dup in it, and the drive that it backed up to."""
+
+    home: Path
+    drive: Drive
+    settings: Settings
+
+    @property
+    def caches(self) -> set[str]:
+        """The names of the caches beside `metadata`."""
+        return {path.name for path in (self.home / ".cache/deja-dup").iterdir()}
+
+    def call(self, url: str, action: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """duplicity as Deja Dup calls it for a backup."""
+        return self._duplicity(environment).run(
+            *(action, "-v9", "--volsize=1", f"--archive-dir={self.home}/.cache/deja-dup"),
+            *(f"--include={self.home}/{METADATA}", f"--exclude={self.home}/.cache", f"--include={self.home}"),
+            *("--exclude=**", "/", url),
+        )
+
+    def check(self, url: str, into: Path, environment: dict[str, str]) -> str:
+        """The check after a backup: what it reads back."""
+        path = f"{self.home}/{METADATA}".lstrip("/")
+        archive_dir = f"--archive-dir={self.home}/.cache/deja-dup"
+        self._duplicity(environment).run("restore", archive_dir, "--force", "--path-to-restore", path, url, str(into))
+        return (into / "README").read_text()
+
+    def _duplicity(self, environment: dict[str, str]) -> Duplicity:
+        return replace(self.drive.duplicity, home=self.home, environment=environment)
+
+
+def made(duplicity: Duplicity, which: str, tmp_path: Path) -> Desktop:
+    """Deja Dup has made a full and an incremental on the drive, and knows it by what its version calls it."""
+    home, folder = tmp_path / "u", tmp_path / "media/Disk A/höst"
+    folder.mkdir(parents=True)
+    make_data(home, 3_000_000, random.Random(1))
+    settings = dejadup_settings(which, tmp_path / "schemas", home)
+    settings.set("", "backend", "'drive'")
+    settings.set(".Drive", "folder", "'Disk A/höst'")
+    url = f"file://{folder}"
+    drive = Drive(folder, url, home, replace(duplicity, home=home))
+    desktop = Desktop(home, drive, settings)
+    desktop.call(url, "full", {})
+    change_data(home, 300_000, random.Random(2))
+    desktop.call(url, "incremental", {})
+    assert desktop.check(url, tmp_path / "first-check", {}).startswith("made by the test on day")
+    return desktop
+
+
+def configured(daemon: Daemon, desktop: Desktop, swift: SwiftServer, container: str, urls: list[str]) -> None:
+    """The daemon in that home, told no more than where the drive is and where it goes."""
+    daemon.environment |= desktop.settings.variables | {"XDG_CACHE_HOME": str(desktop.home / ".cache")}
+    key = daemon.secret("key", swift.key)
+    listed = ", ".join(f'"{url}"' for url in urls)
+    text = f"""
+limit = {HELD_BACK}
+[cloud.test]
+auth_url = "{swift.auth_url}"
+user = "{swift.user}"
+auth_version = "1"
+key_file = "{key}"
+[migration.home]
+source = "{desktop.drive.folder}"
+container = "{container}"
+prefix = "laptop"
+target_urls = [{listed}]
+"""
+    daemon.configure(text)
+    config = desktop.home / ".config/slowboat"
+    config.parent.mkdir(exist_ok=True)
+    config.symlink_to(daemon.config_file.parent)
+
+
+def rclone_remote(home: Path, swift: SwiftServer) -> dict[str, str]:
+    """A user's rclone remote "cloud" that leads to that Swift."""
+    file = home / ".config/rclone/rclone.conf"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(
+        f"[cloud]\ntype = swift\nuser = {swift.user}\nkey = {swift.key}\nauth = {swift.auth_url}\nauth_version = 1\n"
+    )
+    variables = {"RCLONE_CONFIG": str(file)}
+    argv = [program("rclone"), "lsf", "cloud:"]
+    subprocess.run(argv, env={**os.environ, **variables}, check=True, capture_output=True)
+    return variables
+
+
+@pytest.mark.needs("busctl", "gpg", "gsettings", "glib-compile-schemas", "rclone")
+def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
+    daemon: Daemon, duplicity: Duplicity, swift: SwiftServer, tmp_path: Path
+) -> None:
+    desktop = made(duplicity, "new", tmp_path)
+    container = swift.container()
+    url = f"rclone://cloud:{container}/laptop"
+    configured(daemon, desktop, swift, container, [f"swift://{container}/laptop", url])
+    before = desktop.caches
+    daemon.start()
+    daemon.wait_until(lambda now: now["Handover"] == "done")
+    daemon.call(*MANAGER, "Pause", "ta{sv}", "0", "0")
+    assert len(desktop.caches - before) == 2, "both URLs have their cache, beside Deja Dup's own"
+
+    said = daemon.slowboat("handover", "--switch-deja-dup").stdout
+    assert f"Deja Dup backs up to {url} from now on" in said
+    assert desktop.settings.get("", "backend") == "'rclone'"
+    assert desktop.settings.get(".Rclone", "remote") == "'cloud'"
+    assert desktop.settings.get(".Rclone", "folder") == f"'{container}/laptop'"
+    daemon.slowboat("handover", "--undo")
+    assert desktop.settings.get("", "backend") == "'drive'"
+    assert desktop.settings.get(".Rclone", "folder") == "'$HOSTNAME'"
+    assert desktop.caches == before
+    daemon.slowboat("handover", "--switch-deja-dup")
+    assert desktop.settings.get("", "backend") == "'rclone'"
+
+    remote = rclone_remote(desktop.home, swift)
+    change_data(desktop.home, 100_000, random.Random(3))
+    took_the_cache_as_it_is(desktop.call(url, "incremental", remote).stdout)
+    seen = daemon.migration()
+    assert seen["VolumesDone"] < seen["VolumesTotal"]
+    assert desktop.check(url, tmp_path / "check", remote) == "made by the test on day 1\n"
+
+    refused = daemon.slowboat("handover", "--undo", check=False)
+    assert "since the handover" in refused.stderr
+    assert desktop.settings.get("", "backend") == "'rclone'", "backups went to the cloud: there it goes on"
+    daemon.slowboat("limit", "off")
+    daemon.configure(daemon.config_file.read_text().replace(f"limit = {HELD_BACK}", ""))
+    daemon.slowboat("reload")
+    daemon.slowboat("resume")
+    daemon.wait_until(lambda now: now["State"] == "done")
+    expect_arrived(desktop.drive, swift, container, "laptop/")
+    history = daemon.slowboat("history").stdout
+    assert f"Deja Dup backs up to {url} from now on" in " ".join(history.split())
+
+
+@pytest.mark.needs("busctl", "gpg", "gsettings", "glib-compile-schemas")
+def test_deja_dup_40_goes_on_by_its_openstack_backend_and_44_is_told_what_helps(
+    daemon: Daemon, duplicity: Duplicity, swift: SwiftServer, tmp_path: Path
+) -> None:
+    desktop = made(duplicity, "debian", tmp_path)
+    container = swift.container()
+    url = f"swift://{container}/laptop"
+    configured(daemon, desktop, swift, container, [url])
+    daemon.start()
+    daemon.wait_until(lambda now: now["Handover"] == "done")
+    daemon.call(*MANAGER, "Pause", "ta{sv}", "0", "0")
+    refused = daemon.slowboat("handover", "--switch-deja-dup", check=False)
+    assert refused.returncode == 1
+    assert "cannot back up to a Swift" in refused.stderr
+    assert "48 or newer" in refused.stderr
+    assert desktop.settings.get("", "backend") == "'drive'"
+
+    dejadup_settings("new", tmp_path / "schemas", desktop.home)  # an upgrade, where nothing leads to rclone yet
+    refused = daemon.slowboat("handover", "--switch-deja-dup", check=False)
+    assert f'target_urls = ["{url}", "rclone://REMOTE:{container}/laptop"]' in " ".join(refused.stderr.split())
+
+    dejadup_settings("old", tmp_path / "schemas", desktop.home)
+    daemon.slowboat("handover", "--switch-deja-dup")
+    assert desktop.settings.get("", "backend") == "'openstack'"
+    assert desktop.settings.get(".OpenStack", "container") == f"'{container}/laptop'"
+    assert desktop.settings.get(".OpenStack", "username") == f"'{swift.user}'"
+    assert desktop.settings.get(".OpenStack", "authurl") == f"'{swift.auth_url}'"
+    change_data(desktop.home, 100_000, random.Random(3))
+    took_the_cache_as_it_is(desktop.call(url, "incremental", swift.environment()).stdout)
+    assert desktop.check(url, tmp_path / "check", swift.environment()) == "made by the test on day 1\n"
