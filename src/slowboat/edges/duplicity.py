@@ -1,0 +1,122 @@
+"""The duplicity that the user would run, asked for its version.
+
+Knows where programs are and how one is called; must not know what a version means (core/versions). Nothing of
+duplicity's is run but `duplicity --version`, and that again only when the program has changed. The duplicity inside
+Deja Dup's Flatpak or Snap cannot be asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+PATIENCE = 15.0
+"""Seconds that it may take: half a second as a rule, ten on a slow disk that sleeps."""
+
+STALE = 3600.0
+"""Seconds after which it is asked again though its file is the same: a wrapper's file says little of what is behind."""
+
+MOST = 4096
+"""Bytes that are read of what it says."""
+
+ALSO = ("~/.local/bin", "/usr/local/bin", "/usr/bin", "/snap/bin")
+"""Where a user's duplicity may be though the service manager's PATH does not lead there."""
+
+
+class InstalledDuplicity:
+    """Fulfils the engine's `Duplicity` port.
+
+    Args:
+        program: the duplicity to ask, or None: the first on the PATH.
+        environment: whose PATH and HOME count.
+    """
+
+    def __init__(self, program: Path | None, environment: Mapping[str, str]) -> None:
+        self._program = program
+        self._environment = environment
+        self._known: tuple[tuple[str, int, int], float, str] | None = None
+
+    async def version(self) -> str:
+        """What `duplicity --version` says; "" where there is none, or it does not answer as it should."""
+        path = self._path()
+        if path is None:
+            return ""
+        try:
+            found = os.stat(path)  # noqa: PTH116  # of whatever the path leads to, as the shell does
+        except OSError:
+            return ""
+        key, now = (path, found.st_mtime_ns, found.st_size), time.monotonic()
+        if self._known is not None and self._known[0] == key and now - self._known[1] < STALE:
+            return self._known[2]
+        said = await self._asked(path)
+        self._known = (key, now, said)
+        return said
+
+    def _path(self) -> str | None:
+        if self._program is not None:
+            return str(self._program)
+        home = self._environment.get("HOME", "")
+        also = [each.replace("~", home, 1) for each in ALSO if home or not each.startswith("~")]
+        return shutil.which("duplicity", path=os.pathsep.join([self._environment.get("PATH", os.defpath), *also]))
+
+    async def _asked(self, path: str) -> str:
+        """Runs it in a thread; when cancelled, it is ended at once."""
+        call = _Call([path, "--version"], {**self._environment, "LC_ALL": "C"})
+        try:
+            return await asyncio.to_thread(call.said)
+        finally:
+            call.end()
+
+
+class _Call:
+    """One run of a program that is not trusted to end, nor to say little."""
+
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._argv = argv
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = False
+
+    def said(self) -> str:
+        """What it printed, at most `MOST` bytes; "" where it failed or took too long."""
+        try:
+            process = subprocess.Popen(  # noqa: S603  # the user's own duplicity, by its path
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=self._environment,
+                start_new_session=True,
+            )
+        except OSError:
+            return ""
+        self._process = process
+        timer = threading.Timer(PATIENCE, self.end)
+        timer.start()
+        try:
+            assert process.stdout is not None
+            with process.stdout as pipe:
+                said = pipe.read(MOST)
+            code = process.wait()  # who goes on talking finds its pipe closed
+        finally:
+            timer.cancel()
+            self.end()
+        return said.decode(errors="replace") if code == 0 else ""
+
+    def end(self) -> None:
+        """Kills it with all that it started, where it has not ended."""
+        if self._process is not None and not self._ended:
+            self._ended = True
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
