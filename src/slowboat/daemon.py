@@ -22,11 +22,13 @@ from slowboat import __version__
 from slowboat.core.conditions import Conditions
 from slowboat.core.dejadup import Account
 from slowboat.core.errors import NeedsUser, SlowboatError
+from slowboat.edges.bus.holds import Holds
 from slowboat.edges.bus.service import Service
 from slowboat.edges.cache import Cache, usual_archive_dirs
 from slowboat.edges.clock import ClockWatch, Zone
 from slowboat.edges.dejadup import DejaDup
 from slowboat.edges.gamemode import GameWatch
+from slowboat.edges.inotify import FolderWatch
 from slowboat.edges.ledger import Ledger
 from slowboat.edges.mounts import MountWatch
 from slowboat.edges.network import NetworkWatch
@@ -38,12 +40,15 @@ from slowboat.edges.sleep import SleepWatch
 from slowboat.edges.source import Source
 from slowboat.edges.swift import Credentials, SwiftStore, Throttle
 from slowboat.edges.systemd import ServiceManager
+from slowboat.engine.drive import DRIVE
 from slowboat.engine.engine import Engine
 from slowboat.engine.report import in_a_line
+from slowboat.engine.since import Since
 from slowboat.engine.work import Order, Tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
+    from datetime import tzinfo
 
     from slowboat.core.words import ManagerReport
     from slowboat.edges.settings import Cloud, Migration, Settings
@@ -82,8 +87,9 @@ class _World:
         self.games = GameWatch()
         self.sleep = SleepWatch()
         self.mounts = MountWatch()
+        self.folders = FolderWatch()
         self.clock = ClockWatch()
-        self._zone = Zone()
+        self.zone = Zone()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def conditions(self) -> Conditions:
@@ -93,21 +99,25 @@ class _World:
             power=self.power.current(),
             sleeping=self.sleep.sleeping,
             gaming=self.games.current(),
-            zone=self._zone.current(),
+            zone=self.zone.current(),
         )
 
     @contextlib.asynccontextmanager
-    async def watched(self, engine: Engine, stores: Sequence[SwiftStore]) -> AsyncIterator[None]:
+    async def watched(
+        self, engine: Engine, stores: Sequence[SwiftStore], folders: Sequence[Path]
+    ) -> AsyncIterator[None]:
         """Tells the engine of every change, from here to the end of the block."""
         self.network.on_change = lambda: self._network_changed(engine, stores)
         self.power.on_change = engine.world_changed
         self.games.on_change = engine.world_changed
         self.sleep.before = engine.stand_still
         self.sleep.after = lambda: self._network_changed(engine, stores)
-        self.mounts.on_change = engine.drives_changed
+        self.mounts.on_change = lambda: self._mounts_changed(engine)
+        self.folders.on_change = engine.drives_changed
         self.clock.on_time = engine.world_changed
         self.clock.on_leap = lambda: self._network_changed(engine, stores)
         self.mounts.start()
+        self.folders.start(folders)
         self.clock.start()
         async with asyncio.TaskGroup() as starting:
             for watch in (self.network, self.power, self.games, self.sleep):
@@ -116,8 +126,13 @@ class _World:
             yield
         finally:
             self.clock.stop()
+            self.folders.stop()
             self.mounts.stop()
             await asyncio.gather(*(watch.stop() for watch in (self.network, self.power, self.games, self.sleep)))
+
+    def _mounts_changed(self, engine: Engine) -> None:
+        self.folders.look_again()
+        engine.drives_changed()
 
     def _network_changed(self, engine: Engine, stores: Sequence[SwiftStore]) -> None:
         """Connections made over another network, or before a sleep, are dead: the next request makes new ones."""
@@ -129,13 +144,15 @@ class _World:
 
 
 class _Daemon:
-    """One run, from the settings to the exit code; a reload is another round of it."""
+    """One run, from the settings to the exit code; a reload is another round of it, which ends no hold."""
 
     def __init__(self, config: Path | None) -> None:
         self._config = config
         self._stop = asyncio.Event()
         self._next: Settings | None = None
         self._manager = ServiceManager()
+        self._holds = Holds()
+        self._since = Since(time.time)
         self._shown = ""
 
     async def run(self) -> int:
@@ -149,11 +166,14 @@ class _Daemon:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         following: Settings | None = load(self._config)
-        while following is not None:
-            self._next = None
-            self._stop.clear()
-            await self._round(following)
-            following = self._next
+        try:
+            while following is not None:
+                self._next = None
+                self._stop.clear()
+                await self._round(following)
+                following = self._next
+        finally:
+            self._holds.close()
         return EX_OK
 
     def _reload(self) -> None:
@@ -176,18 +196,24 @@ class _Daemon:
                 world,
                 ledger,
                 now=time.time,
-                publish=lambda report: self._show(service, report),
+                publish=lambda report: self._show(service, report, world.zone.current()),
                 set_rate=throttle.set_rate,
                 wake_at=world.clock.wake_at,
                 reload=self._reload,
+                since=self._since,
             )
             service = Service(
-                engine, version=__version__, on_hold=lambda held: engine.hold([(one.who, one.why) for one in held])
+                engine,
+                version=__version__,
+                holds=self._holds,
+                on_hold=lambda held: engine.hold([(one.who, one.why) for one in held]),
             )
             await service.start()
             stores = [_take_in(engine, settings, name, ledger, notifications, throttle) for name in settings.migrations]
+            engine.hold([(one.who, one.why) for one in self._holds.now()])
             try:
-                async with world.watched(engine, stores):
+                folders = [migration.source for migration in settings.migrations.values()]
+                async with world.watched(engine, stores, folders):
                     await self._until_stopped(engine.run(), service.run(), notifications.run(), self._manager.run())
             finally:
                 if self._next is None:  # a reload is no stop
@@ -203,10 +229,10 @@ class _Daemon:
             for task in running:
                 task.cancel()
 
-    def _show(self, service: Service, report: ManagerReport) -> None:
+    def _show(self, service: Service, report: ManagerReport, zone: tzinfo) -> None:
         """On the bus, and in a line for `systemctl --user status`."""
         service.publish(report)
-        line = in_a_line(report)
+        line = in_a_line(report, zone)
         if line != self._shown:
             self._shown = line
             self._manager.status(line)
@@ -227,7 +253,7 @@ def _take_in(
     store = SwiftStore(credentials, target.container, connections=settings.connections, throttle=throttle)
     archive_dirs = (migration.archive_dir,) if migration.archive_dir else usual_archive_dirs(os.environ)
     tools = Tools(
-        source=Source(migration.source),
+        source=Source(migration.source, expected=ledger.facts(name).get(DRIVE)),
         store=store,
         cache=Cache(archive_dirs, target.urls),
         ledger=ledger,

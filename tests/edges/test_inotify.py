@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,6 @@ from slowboat.edges.inotify import FolderWatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 class Told:
@@ -181,13 +181,17 @@ async def test_without_inotify_nothing_is_told_and_nothing_breaks(
     assert told.count == 0
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def test_it_can_be_stopped_at_any_time(tmp_path: Path) -> None:
-    open_before = len(os.listdir("/proc/self/fd"))
+    open_before = descriptors()
     for _ in range(20):
         watch = FolderWatch(settle=0.01)
         watch.start([tmp_path])
         (tmp_path / "a").touch()
         watch.stop()
     async with asyncio.timeout(20):
-        while len(os.listdir("/proc/self/fd")) > open_before:
+        while descriptors() > open_before:
             await asyncio.sleep(0.01)

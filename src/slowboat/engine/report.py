@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slowboat.core.plan import chain_is_whole
+from slowboat.core.schedule import at_wall
 from slowboat.core.words import Activity, ManagerReport, MigrationReport, Phase, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
 
     from slowboat.core.plan import Decision
     from slowboat.core.words import HandoverState, Item
@@ -145,8 +147,12 @@ def of_all(
     )
 
 
-def in_a_line(report: ManagerReport) -> str:
-    """What it is doing, in one line: for the service manager. Whole percents, so that it changes rarely."""
+def in_a_line(report: ManagerReport, zone: tzinfo) -> str:
+    """What it is doing, in one line: for the service manager. Whole percents, so that it changes rarely.
+
+    Args:
+        zone: for the times since which the reasons hold.
+    """
     percent = 100 * report.bytes_done // report.bytes_total if report.bytes_total else 0
     match report.activity:
         case Activity.DONE:
@@ -158,6 +164,13 @@ def in_a_line(report: ManagerReport) -> str:
         case Activity.STOPPING:
             return "Stopping"
         case Activity.PAUSED | Activity.WAITING | Activity.NEEDS_USER:
-            why = "; ".join(reason.text for reason in report.reasons) or "for a moment"
+            why = "; ".join(_told(reason, zone) for reason in report.reasons) or "for a moment"
             word = {Activity.PAUSED: "Paused", Activity.WAITING: "Waiting"}.get(report.activity, "Needs you")
             return f"{word} at {percent} %: {why}"
+
+
+def _told(reason: Reason, zone: tzinfo) -> str:
+    since = f"since {at_wall(reason.since, zone):%a %H:%M}" if reason.since else ""
+    helps = f"what helps: {reason.cure}" if reason.cure else ""
+    more = "; ".join(filter(None, (since, helps)))
+    return f"{reason.text} ({more})" if more else reason.text

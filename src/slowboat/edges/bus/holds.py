@@ -34,10 +34,14 @@ class Held:
 
 
 class Holds:
-    """All holds there are; `changed` is told whenever that changes."""
+    """All holds there are.
 
-    def __init__(self, changed: Callable[[Sequence[Held]], None]) -> None:
-        self._changed = changed
+    Attributes:
+        changed: told whenever that changes.
+    """
+
+    def __init__(self, changed: Callable[[Sequence[Held]], None] = lambda _: None) -> None:
+        self.changed = changed
         self._held: dict[int, Held] = {}
 
     def now(self) -> tuple[Held, ...]:
@@ -55,7 +59,7 @@ class Holds:
         ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._held[ours] = Held(who[:LONGEST], why[:LONGEST], time.time())
         asyncio.get_running_loop().add_reader(ours, self._readable, ours)
-        self._changed(self.now())
+        self.changed(self.now())
         return theirs
 
     def _readable(self, ours: int) -> None:
@@ -65,7 +69,7 @@ class Holds:
         except BlockingIOError:
             return
         self._release(ours)
-        self._changed(self.now())
+        self.changed(self.now())
 
     def _release(self, ours: int) -> None:
         asyncio.get_running_loop().remove_reader(ours)

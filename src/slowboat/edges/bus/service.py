@@ -164,6 +164,7 @@ class Service:
         commands: Commands,
         *,
         version: str,
+        holds: Holds | None = None,
         on_hold: Callable[[Sequence[Held]], None] = lambda _: None,
         address: str = "",
         interval: float = INTERVAL,
@@ -173,6 +174,7 @@ class Service:
         Args:
             commands: what callers may ask for.
             version: of slowboat, for the Version property.
+            holds: those of an earlier service, to be kept over this one's end too; None: its own.
             on_hold: told of all holds whenever one begins or ends.
             address: another bus than the session's.
             interval: seconds between two signals that only count.
@@ -184,9 +186,12 @@ class Service:
         self._connection: Connection | None = None
         self._tree = Tree(ROOT)
         self._of_migration = shipped(MIGRATION)
-        self._holds = Holds(self._held)
+        self._holds = holds or Holds()
+        self._holds_end_with_us = holds is None
+        self._holds.changed = self._held
         report = ManagerReport(version)
-        self._manager = _Offered(shipped(MANAGER), to_properties(report) | {"Holds": []})
+        shown = _as_shown(self._holds.now())
+        self._manager = _Offered(shipped(MANAGER), to_properties(report) | {"Holds": shown})
         self._manager.methods = self._manager_methods()
         self._manager.setters = {"Limit": commands.set_limit}
         self._tree.add(ROOT, self._manager.interface, self._manager)
@@ -242,7 +247,8 @@ class Service:
         """Leaves the bus: tells what was not told yet, and gives the name back."""
         for path, offered in ((ROOT, self._manager), *self._migrations.items()):
             self._tell(path, offered)
-        self._holds.close()
+        if self._holds_end_with_us:
+            self._holds.close()
         if self._connection is not None:
             await self._connection.close()
             self._tree.connection = self._connection = None
@@ -344,9 +350,12 @@ class Service:
         return Answer("h", [0], (self._holds.take(who, why),))
 
     def _held(self, held: Sequence[Held]) -> None:
-        shown = [to_dict({"who": each.who, "why": each.why, "since": to_moment(each.since)}, _HOLD) for each in held]
-        self._show(ROOT, self._manager, self._manager.properties | {"Holds": shown})
+        self._show(ROOT, self._manager, self._manager.properties | {"Holds": _as_shown(held)})
         self._on_hold(held)
+
+
+def _as_shown(held: Sequence[Held]) -> list[dict[str, Any]]:
+    return [to_dict({"who": each.who, "why": each.why, "since": to_moment(each.since)}, _HOLD) for each in held]
 
 
 def _changes(offered: _Offered) -> set[str]:
