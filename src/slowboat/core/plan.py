@@ -223,12 +223,12 @@ def _stand_still(s: Snapshot) -> Decision:
 def _must_look(s: Snapshot) -> bool:
     if s.sight is None:
         return True
-    if s.finished:
-        return False
     stale = s.sight.taken_at <= s.confirmed_at
     tried_since = s.handover is HandoverState.BLOCKED and s.sight.taken_at < s.handover_at
     if _handover_due(s) and (stale or tried_since):
         return True
+    if s.finished:
+        return False
     if stale and all(item.phase in SETTLED for item in s.items):
         return True
     return not s.busy and s.now - s.sight.taken_at >= LOOK_EVERY
@@ -236,7 +236,8 @@ def _must_look(s: Snapshot) -> bool:
 
 def _go_on(s: Snapshot) -> Decision:
     if s.finished:
-        return Decision((), Activity.DONE, _refusals(s.items))
+        late = (HandOver(),) if _hand_over_now(s) else ()
+        return Decision(late, Activity.DONE, _refusals(s.items), _next_handover(s))
     if all(item.phase in SETTLED for item in s.items) and not s.busy and _handover_settled(s):
         return Decision((Finish(),), Activity.DONE, _refusals(s.items))
     actions: list[Action] = []
@@ -264,12 +265,19 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
         )
     if s.sight is not None:
         wakes.append(s.sight.taken_at + LOOK_EVERY)
-    if s.handover is HandoverState.BLOCKED and s.now < s.handover_at < math.inf:
-        wakes.append(s.handover_at)
+    if (handover_at := _next_handover(s)) is not None:
+        wakes.append(handover_at)
     wake_at = min(wakes, default=None)
     if s.busy or actions:
         return Decision(actions, Activity.SENDING, reasons, wake_at)
-    return Decision(actions, Activity.WAITING, (*reasons, *_refusals(s.items)), wake_at)
+    refusals = _refusals(s.items)  # where nothing but these is left, only a person can bring it on
+    activity = Activity.NEEDS_USER if refusals and not wanted else Activity.WAITING
+    return Decision(actions, activity, (*reasons, *refusals), wake_at)
+
+
+def _next_handover(s: Snapshot) -> float | None:
+    """When a blocked handover is tried again by itself."""
+    return s.handover_at if s.handover is HandoverState.BLOCKED and s.now < s.handover_at < math.inf else None
 
 
 def _act(item: Item, sight: Sight | None) -> Action:

@@ -183,7 +183,7 @@ async def undo(work: Work) -> None:
 def refused(work: Work, error: SlowboatError) -> None:
     """Remembers why it could not be done, and tells it where it is new and needs the user."""
     known = work.memory.fact("handover_why")
-    wait = CACHE_IN_USE if isinstance(error, Transient) else TRY_AGAIN
+    wait = CACHE_IN_USE if isinstance(error, Transient) else math.inf if error.code == "ask" else TRY_AGAIN
     work.memory.handover_blocked(str(error), work.tools.now() + wait)
     if known == str(error):
         return

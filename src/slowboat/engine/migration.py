@@ -132,8 +132,10 @@ class Migration:
 
     async def hand_over(self) -> None:
         """At the user's word, now. Raises NeedsUser or Transient with what stands in its way."""
-        await handover.asked(self._work)
-        self.wake()
+        try:
+            await handover.asked(self._work)
+        finally:
+            self.wake()  # what it saw at the target may be news
 
     async def undo_handover(self) -> None:
         """Takes the handover back. Raises NeedsUser where duplicity has used the cache since."""
