@@ -250,3 +250,92 @@ def test_memory_does_not_grow_with_the_file_list():
 
     peak(10)
     assert peak(50_000) < peak(100) + 20_000
+
+
+# --- without the list of files ----------------------------------------------------------------------
+
+_lines = st.lists(
+    st.sampled_from(
+        [
+            b"Hostname box",
+            b"Localdir /",
+            b"Filelist 3",
+            b"filelist 0",
+            b"    new      a/b",
+            b"new unindented",
+            b"",
+            b"Volume 1:",
+            b"volume 2:",
+            b"    StartingPath   .",
+            b"    EndingPath   z",
+            b"StartingPath b",
+            b"EndingPath c 12",
+            b"    Hash SHA1 " + b"a" * 40,
+            b"    Volume 9:",
+            b"\xff\xfe",
+        ]
+    )
+)
+
+
+def _outcome(text: bytes) -> object:
+    try:
+        return manifest.parse_bytes(text)
+    except Refused as error:
+        return error.what.rpartition(": ")[2]  # the number of the line is another one
+
+
+@calm
+@given(_lines, st.sampled_from([b"\n", b"\r\n"]), st.integers(1, 50))
+def test_a_manifest_without_its_list_of_files_says_the_same(lines: list[bytes], end: bytes, size: int) -> None:
+    text = end.join(lines)
+    abridged = manifest.Abridged()
+    for at in range(0, len(text), size):
+        abridged.feed(text[at : at + size])
+    kept = abridged.finish()
+    assert _outcome(kept) == _outcome(text)
+    assert len(kept) <= len(text)
+
+
+def test_the_list_of_files_takes_no_memory() -> None:
+    head = b"Hostname box\nLocaldir /\nFilelist 1\n"
+    entry = b"    changed  " + b"some/long/path/" * 250 + b"\n"
+    tail = b"Volume 1:\n    StartingPath   .\n    EndingPath   z\n    Hash SHA1 " + b"0" * 40 + b"\n"
+    block = entry * 280  # a MiB
+    tracemalloc.start()
+    try:
+        abridged = manifest.Abridged()
+        abridged.feed(head)
+        for _ in range(300):
+            abridged.feed(block)
+        abridged.feed(tail)
+        kept = abridged.finish()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20, "300 MiB went through"
+    assert len(manifest.parse_bytes(kept).volumes) == 1
+
+
+@pytest.mark.parametrize("where", [b"", b"Volume 1:\n    StartingPath   ", b"Volume 1:\nFilelist 1\n    new "])
+def test_a_line_without_an_end_is_no_manifest_and_fills_no_memory(where: bytes) -> None:
+    abridged = manifest.Abridged()
+    abridged.feed(where)
+    for _ in range(20):
+        abridged.feed(b"x" * (1 << 20))
+    kept = abridged.finish()
+    assert len(kept) < 3 << 20
+    with pytest.raises(Refused):
+        manifest.parse_bytes(kept)
+
+
+def test_more_volumes_than_any_backup_has_are_refused() -> None:
+    abridged = manifest.Abridged()
+    volume = b"Volume 1:\n    StartingPath   " + b"x" * 10_000 + b"\n    EndingPath   " + b"y" * 10_000 + b"\n"
+    block = volume * 50
+    for _ in range(manifest.MOST_KEPT // len(block) + 2):
+        abridged.feed(block)
+    kept = abridged.finish()
+    assert len(kept) <= manifest.MOST_KEPT + 100
+    with pytest.raises(Refused):
+        manifest.parse_bytes(kept)

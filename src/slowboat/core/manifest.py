@@ -216,6 +216,60 @@ def _index(written: bytes) -> Index:
     return () if path == b"." else tuple(path.split(b"/"))
 
 
+LONGEST_LINE: Final = 1 << 20
+"""Bytes. A path has 4096 at most (PATH_MAX), each four bytes when quoted; the rest of a line is short."""
+
+MOST_KEPT: Final = 128 << 20
+"""Bytes of one manifest without its list of files: half a million volumes, which is 12 TB of the smallest usual."""
+
+_KEPT_WORDS: Final = frozenset({b"volume", b"hostname", b"localdir"})
+_DAMAGED: Final = b"Volume in a manifest that is too long\n"
+"""What `parse` stumbles over, in place of what no manifest has."""
+
+
+class Abridged:
+    """A manifest without its list of changed files, block by block: the list can be hundreds of megabytes.
+
+    What `parse` makes of the rest is the same.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._kept: list[bytes] = []
+        self._size = 0
+        self._in_filelist = False
+
+    def feed(self, block: bytes) -> None:
+        """Takes the next bytes."""
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        for line in lines:
+            self._take(line + b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            self._rest = b""
+            self._keep(_DAMAGED)
+
+    def finish(self) -> bytes:
+        """What was kept, once all was fed."""
+        if self._rest:
+            self._take(self._rest)
+            self._rest = b""
+        return b"".join(self._kept)
+
+    def _take(self, line: bytes) -> None:
+        first = line.split(None, 1)[0].lower() if not line[:1].isspace() else b""
+        if first == b"filelist":
+            self._in_filelist = True
+        elif first == b"volume":
+            self._in_filelist = False
+        if first in _KEPT_WORDS or not self._in_filelist:
+            self._keep(line)
+
+    def _keep(self, line: bytes) -> None:
+        if self._size <= MOST_KEPT:
+            self._size += len(line)
+            self._kept.append(line if self._size <= MOST_KEPT else _DAMAGED)
+
+
 def parse(lines: Iterable[bytes], name: str = "a manifest") -> Manifest:
     """Reads a manifest line by line; memory grows with its volumes alone.
 

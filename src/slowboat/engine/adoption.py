@@ -28,7 +28,7 @@ class Adopted:
 
     Attributes:
         items: the frozen list, in sending order.
-        manifests: copies of the plain manifests, by the name they have in duplicity's cache.
+        manifests: what matters of the plain manifests, by the name they have in duplicity's cache.
         left_out: older chains that are not moved, and why; a sentence each.
         fingerprint: of the folder's listing; another one means that the folder has changed.
     """
@@ -103,7 +103,10 @@ def newest_keys(inventory: chains.Inventory) -> frozenset[str]:
 
 
 async def _manifests(source: Source, inventory: chains.Inventory, cached: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The plain manifests by cache name: the drive's own where it is not encrypted, else the cache's copy."""
+    """The plain manifests by cache name: the drive's own where it is not encrypted, else the cache's copy.
+
+    All without their lists of changed files: those may be larger than memory, and nobody here reads them.
+    """
     found: dict[str, bytes] = {}
     for chain in inventory.chains:
         for backup_set in chain.sets:
@@ -112,7 +115,9 @@ async def _manifests(source: Source, inventory: chains.Inventory, cached: Mappin
             parsed = names.parse(backup_set.manifest.name)
             key = names.metadata_key(backup_set.manifest.name)
             if parsed is not None and parsed.suffix == "":
-                found[key] = await source.read(backup_set.manifest)
+                abridged = manifest.Abridged()
+                await source.digest(backup_set.manifest, feed=abridged.feed)
+                found[key] = abridged.finish()
             elif key in cached:
                 found[key] = cached[key]
     return found

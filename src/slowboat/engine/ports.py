@@ -97,7 +97,7 @@ class Cache(Protocol):
         """
 
     async def manifests(self, directory: Path) -> Mapping[str, bytes]:
-        """The plain manifests in that cache: file name to content."""
+        """The plain manifests in that cache, as `manifest.Abridged` leaves them: file name to content."""
 
     async def hand_over(self, source: Path, names: Iterable[str], url: str) -> Installed:
         """Installs `names` of `source` as the cache for `url`; atomic, under duplicity's lock, can be undone.

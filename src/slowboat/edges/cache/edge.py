@@ -38,7 +38,7 @@ class Cache:
         return await self._aside(lambda _: finding.find(self._archive_dirs, metadata_keys, url, self._targets))
 
     async def manifests(self, directory: Path) -> Mapping[str, bytes]:
-        """The plain manifests in that cache: file name to content."""
+        """The plain manifests in that cache, as `manifest.Abridged` leaves them: file name to content."""
         return await self._aside(lambda _: finding.manifests(directory))
 
     async def hand_over(self, source: Path, names: Iterable[str], url: str) -> Installed:

@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING
 
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser
+from slowboat.core.manifest import Abridged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from slowboat.core.names import ParsedName
+
+BLOCK = 1 << 20
+"""Bytes per step of a reading."""
 
 OURS = ".slowboat-"
 """Begins the names of our own hidden folders beside duplicity's caches."""
@@ -141,23 +145,25 @@ def _newer(cache: Contents, keys: frozenset[str]) -> str | None:
 
 
 def manifests(directory: Path) -> dict[str, bytes]:
-    """The plain manifests in a cache: file name to content.
+    """The plain manifests in a cache, without their lists of changed files: file name to content.
 
     Raises:
         OSError: one cannot be read.
     """
     return {
-        name: read(directory / name)
+        name: _abridged(directory / name)
         for name, parsed in contents(directory).files.items()
         if parsed.kind is names.NameKind.MANIFEST
     }
 
 
-def read(path: Path) -> bytes:
-    """The whole of a regular file, never through a link."""
-    fd = open_to_read(path)
-    with os.fdopen(fd, "rb") as file:
-        return file.read()
+def _abridged(path: Path) -> bytes:
+    """What matters of a manifest; read in pieces, never through a link."""
+    abridged = Abridged()
+    with os.fdopen(open_to_read(path), "rb") as file:
+        while block := file.read(BLOCK):
+            abridged.feed(block)
+    return abridged.finish()
 
 
 def open_to_read(path: Path) -> int:
