@@ -111,11 +111,11 @@ class _World:
         self.power.on_change = engine.world_changed
         self.games.on_change = engine.world_changed
         self.sleep.before = engine.stand_still
-        self.sleep.after = lambda: self._network_changed(engine, stores)
+        self.sleep.after = lambda: self._leapt(engine, stores)
         self.mounts.on_change = lambda: self._mounts_changed(engine)
         self.folders.on_change = engine.drives_changed
         self.clock.on_time = engine.world_changed
-        self.clock.on_leap = lambda: self._network_changed(engine, stores)
+        self.clock.on_leap = lambda: self._leapt(engine, stores)
         self.mounts.start()
         self.folders.start(folders)
         self.clock.start()
@@ -133,6 +133,11 @@ class _World:
     def _mounts_changed(self, engine: Engine) -> None:
         self.folders.look_again()
         engine.drives_changed()
+
+    def _leapt(self, engine: Engine, stores: Sequence[SwiftStore]) -> None:
+        """The clock was set, or the machine has slept: no time that was reckoned holds, nor does any connection."""
+        engine.leapt()
+        self._network_changed(engine, stores)
 
     def _network_changed(self, engine: Engine, stores: Sequence[SwiftStore]) -> None:
         """Connections made over another network, or before a sleep, are dead: the next request makes new ones."""

@@ -12,6 +12,7 @@ from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
     LOOK,
+    RENEW_EVERY,
     SETTLED,
     TRANSITIONS,
     Adopt,
@@ -20,6 +21,7 @@ from slowboat.core.plan import (
     Finish,
     HandOver,
     Look,
+    Renew,
     Send,
     Sight,
     Snapshot,
@@ -79,15 +81,23 @@ def stored(one: Item) -> RemoteObject:
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
-    items = tuple(dataclasses.replace(one, phase=draw(phases)) for one in ITEMS) if draw(st.booleans()) else ()
+    segments = st.sampled_from([0, 0, 4])
+    items = (
+        tuple(dataclasses.replace(one, phase=draw(phases), segment=draw(segments)) for one in ITEMS)
+        if draw(st.booleans())
+        else ()
+    )
     present = [one for one in items if draw(st.booleans())]
     sight = Sight({one.name: stored(one) for one in present}, NOW - draw(st.sampled_from([0.5, 5.0, 1e6])))
     keys = [ADOPT, LOOK, HAND_OVER, *(one.name for one in items)]
     reason = Reason("x", "y", until=NOW + 5)
+    paused = (Reason("paused", "You paused it"),)
+    busy = frozenset(draw(st.lists(st.sampled_from(keys), max_size=3)))
+    renewing = draw(st.sets(st.sampled_from([one.name for one in items]), max_size=1)) if items else ()
     return Snapshot(
         now=NOW,
         items=items,
-        permit=draw(st.sampled_from([Permit(None), Permit(5), Permit(0, (Reason("paused", "You paused it"),))])),
+        permit=draw(st.sampled_from([Permit(None), Permit(5), Permit(0, paused), Permit(0, paused, asks=False)])),
         drive_present=draw(st.booleans()),
         drive_changed=draw(st.booleans()),
         sight=draw(st.sampled_from([None, sight])),
@@ -97,7 +107,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         blocked=draw(st.sampled_from([None, reason])),
         wait=draw(st.sampled_from([None, reason])),
         object_waits={one.name: NOW + 9 for one in items if draw(st.integers(0, 9)) == 0},
-        busy=frozenset(draw(st.lists(st.sampled_from(keys), max_size=3))),
+        busy=busy,
+        renewing=frozenset(renewing) - busy,
+        renewed={one.name: NOW - draw(st.sampled_from([1.0, 1e6, -1e6])) for one in items if draw(st.booleans())},
         lanes=draw(st.integers(1, 4)),
         finished=draw(st.booleans()),
     )
@@ -116,6 +128,7 @@ def test_the_plan_is_total_and_keeps_the_rules(s: Snapshot) -> None:
                 assert s.wait is None
                 assert s.drive_present
                 assert name not in s.busy
+                assert name not in s.renewing, "nothing else is done with an object while its segments are renewed"
                 assert one.phase not in SETTLED
                 assert s.object_waits.get(name, 0.0) <= NOW
                 if one.phase is Phase.UNCHECKED:
@@ -135,8 +148,22 @@ def test_the_plan_is_total_and_keeps_the_rules(s: Snapshot) -> None:
                 assert not s.busy
             case Look():
                 assert s.permit.open
+            case Renew(name):
+                assert_may_be_renewed(s, by_name[name], decision.actions)
             case BreakOff():
-                assert s.busy
+                assert s.busy or s.renewing
+
+
+def assert_may_be_renewed(s: Snapshot, one: Item, actions: tuple[object, ...]) -> None:
+    assert s.permit.open or s.permit.asks
+    assert s.blocked is None
+    assert s.wait is None
+    assert one.segment > 0
+    assert one.phase not in SETTLED
+    assert one.name not in s.busy
+    assert not s.renewing, "one after the other"
+    assert not {Send(one.name), Check(one.name)} & set(actions)
+    assert not s.now - RENEW_EVERY < s.renewed.get(one.name, 0.0) <= s.now
 
 
 def assert_metadata_first(s: Snapshot, one: Item) -> None:
@@ -240,6 +267,36 @@ def test_volumes_flow_while_the_handover_is_blocked() -> None:
     )
     assert plan(s).actions == (Send("vol-1"), Send("inc-1"))
     assert plan(dataclasses.replace(s, handover=HandoverState.PENDING)).actions == (HandOver(),)
+
+
+def begun(**more: object) -> Snapshot:
+    """Paused, with one object of which some segments are there."""
+    items = tuple(dataclasses.replace(i, segment=4, phase=Phase.UNCHECKED) if i.rank == 5 else i for i in ITEMS)
+    permit = Permit(0, (Reason("paused", "You paused it"),))
+    return dataclasses.replace(Snapshot(now=NOW, items=items, permit=permit), **more)  # type: ignore[arg-type]
+
+
+def test_a_long_pause_renews_segments_by_the_clock() -> None:
+    first = plan(begun())
+    assert first.actions == (Renew("vol-1"),)
+    assert first.activity is Activity.PAUSED
+    waiting = plan(begun(renewed={"vol-1": NOW}))
+    assert waiting.actions == ()
+    assert waiting.wake_at == NOW + RENEW_EVERY
+    assert plan(begun(now=NOW + RENEW_EVERY, renewed={"vol-1": NOW})).actions == (Renew("vol-1"),)
+    assert plan(begun(renewing=frozenset({"vol-1"}))).actions == ()
+
+
+def test_no_request_is_made_where_the_network_is_not_to_be_used() -> None:
+    closed = Permit(0, (Reason("metered", "It is metered"),), asks=False)
+    assert plan(begun(permit=closed)).actions == ()
+    assert plan(begun(permit=closed, renewing=frozenset({"vol-1"}))).actions == (BreakOff(),)
+
+
+def test_a_server_that_asked_to_wait_is_not_asked_for_a_renewal_before() -> None:
+    decision = plan(begun(wait=Reason("server-wait", "it asked", until=NOW + 60)))
+    assert decision.actions == ()
+    assert decision.wake_at == NOW + 60
 
 
 def test_a_drive_that_is_away_is_named() -> None:

@@ -48,6 +48,28 @@ def test_nothing_holds_us() -> None:
     assert permit(FINE, Rules(), NOW) == Permit(None)
 
 
+@pytest.mark.parametrize(
+    ("conditions", "asks"),
+    [
+        (FINE, True),
+        (replace(FINE, paused_until=0.0), True),
+        (replace(FINE, power=Power(on_battery=True, level=9.0, power_saver=True)), True),
+        (replace(on(metered=True), paused_until=0.0), False),
+        (on(connectivity=Connectivity.NONE), False),
+        (replace(FINE, sleeping=True), False),
+        (replace(FINE, holds=(Hold("app", ""),)), False),
+        (Conditions(), False),
+    ],
+)
+def test_small_requests_are_made_where_only_the_sending_is_unwanted(conditions: Conditions, asks: bool) -> None:
+    assert permit(conditions, Rules(), NOW).asks is asks
+
+
+def test_what_only_slows_down_forbids_no_small_request() -> None:
+    paused = replace(on(metered=True), paused_until=0.0)
+    assert permit(paused, Rules(metered="slow"), NOW).asks
+
+
 def test_what_is_not_known_is_not_guessed() -> None:
     assert codes(Conditions()) == ["network-unknown", "battery", "power-saver", "game"]
 

@@ -12,6 +12,8 @@ depends on what happened before, only on what is so now. The rules, in the order
 6. Its canary volumes; then the handover.
 7. Then all the rest by rank. No volume while its chain's metadata is not whole at the target.
 8. Everything settled and seen in one listing: finish.
+
+Beside all this, and during a long pause too, the segments of objects that are begun are kept from expiring.
 """
 
 from __future__ import annotations
@@ -51,6 +53,10 @@ SETTLED = frozenset({Phase.DONE, Phase.REFUSED})
 
 LOOK_EVERY = 6 * 3600.0
 """Seconds between listings while volumes trickle: a listing costs some kilobytes, and finds what others removed."""
+
+RENEW_EVERY = 7.5 * 86400.0
+"""Seconds between looks after the segments of an object that is begun and waits: a quarter of their life, so that a
+machine that is off for weeks in between loses none (docs/swift.md, "Expiry")."""
 
 
 def advance(phase: Phase, event: Event) -> Phase:
@@ -99,6 +105,8 @@ class Snapshot:
         wait: the server asked to wait, or a trouble lets us back off: until when and why; None: go on.
         object_waits: name to the time before which that one object is not tried again.
         busy: names of the objects with an action under way.
+        renewing: names of the objects whose segments are being renewed; none of them is busy.
+        renewed: name to when the segments of that object were last seen to be in no danger.
         lanes: how many objects may be under way at once.
         finished: the end has been seen and told.
     """
@@ -118,6 +126,8 @@ class Snapshot:
     wait: Reason | None = None
     object_waits: Mapping[str, float] = field(default_factory=dict)
     busy: frozenset[str] = frozenset()
+    renewing: frozenset[str] = frozenset()
+    renewed: Mapping[str, float] = field(default_factory=dict)
     lanes: int = 1
     finished: bool = False
 
@@ -147,6 +157,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Renew:
+    """Let the segments of one object that is begun live on."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class HandOver:
     """Install duplicity's cache for the target."""
 
@@ -161,7 +178,7 @@ class BreakOff:
     """Abort what is under way."""
 
 
-Action = Adopt | Look | Check | Send | HandOver | Finish | BreakOff
+Action = Adopt | Look | Check | Send | Renew | HandOver | Finish | BreakOff
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +202,38 @@ def source_absent(where: str = "", why: str = "") -> Reason:
 
 def plan(s: Snapshot) -> Decision:
     """The next actions for one migration. Total: every snapshot has an answer."""
+    return _with_renewal(s, _without_renewal(s))
+
+
+def _with_renewal(s: Snapshot, decision: Decision) -> Decision:
+    """The decision, and what keeps begun objects alive: one object at a time, never one that is acted on."""
+    if not s.permit.asks and not s.permit.open:
+        if s.renewing and BreakOff() not in decision.actions:
+            return replace(decision, actions=(*decision.actions, BreakOff()))
+        return decision
+    if s.renewing or s.blocked is not None or BreakOff() in decision.actions:
+        return decision
+    taken = s.busy | {action.name for action in decision.actions if isinstance(action, Check | Send)}
+    due = {item.name: _due(s, item.name) for item in s.items if _begun(item) and item.name not in taken}
+    now = next((name for name, when in due.items() if when <= s.now), None)
+    if now is not None:
+        return replace(decision, actions=(*decision.actions, Renew(now)))
+    wakes = [*(when for when in due.values() if when < math.inf), *([] if decision.wake_at is None else [decision.wake_at])]
+    return replace(decision, wake_at=min(wakes, default=None))
+
+
+def _begun(item: Item) -> bool:
+    return item.segment > 0 and item.phase not in SETTLED
+
+
+def _due(s: Snapshot, name: str) -> float:
+    """When an object's segments are to be looked after; a look in the future is the work of a clock set back."""
+    last = s.renewed.get(name, 0.0)
+    wait = 0.0 if s.wait is None else s.wait.until or math.inf
+    return max(last + RENEW_EVERY if last <= s.now else 0.0, s.object_waits.get(name, 0.0), wait)
+
+
+def _without_renewal(s: Snapshot) -> Decision:
     if s.blocked is not None:
         stop = (BreakOff(),) if s.busy else ()
         told = replace(s.blocked, until=None)  # it is tried again then, but it does not end by itself
@@ -298,7 +347,7 @@ def _wanted(s: Snapshot) -> Iterator[Item]:
             may = gate_open or item.chain == 0
         else:
             may = whole[item.chain] and (gate_open or (item.canary and item.chain == 0))
-        if may and item.phase not in SETTLED and item.name not in s.busy:
+        if may and item.phase not in SETTLED and item.name not in s.busy | s.renewing:
             yield item
 
 

@@ -46,6 +46,9 @@ __all__ = [
 ]  # fmt: skip
 
 _LINKS = ("wifi", "ethernet", "mobile")  # what a tunnel or a bridge can lie on
+_ASKS = frozenset({"paused", "schedule", "budget", "battery", "battery-low", "power-saver"})
+"""Reasons to send nothing that do not mind a few requests of a kilobyte. The others mean that there is no network, that
+it must not be used at all, or that somebody needs the line or the machine this very moment."""
 _Verdict = tuple[int | None, Reason]  # the most bytes per second that the reason leaves, None: all of it
 
 
@@ -77,6 +80,9 @@ def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> 
 
     All reasons are told, not only the first; those that forbid come before those that only slow down.
 
+    Whatever it says, a few small requests are made now and then (docs/swift.md, "Expiry") where only a pause, the
+    hours, a budget or the battery forbid sending.
+
     Args:
         conditions: the world as last read.
         rules: the user's settings.
@@ -99,12 +105,12 @@ def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> 
     rates = [rate for rate, _ in verdicts if rate is not None]
     first = [reason for rate, reason in verdicts if rate == 0]
     then = [reason for rate, reason in verdicts if rate != 0]
-    return Permit(min(rates, default=None), (*first, *then))
+    return Permit(min(rates, default=None), (*first, *then), asks=all(reason.code in _ASKS for reason in first))
 
 
 def with_reasons(granted: Permit, reasons: Sequence[Reason]) -> Permit:
     """The permit, closed where there are more reasons (server, drive, credentials, ...); those come first."""
-    return Permit(0, (*reasons, *granted.reasons)) if reasons else granted
+    return Permit(0, (*reasons, *granted.reasons), asks=False) if reasons else granted
 
 
 def next_change(conditions: Conditions, rules: Rules, now: float) -> float | None:

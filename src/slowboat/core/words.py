@@ -102,10 +102,12 @@ class Permit:
     Attributes:
         rate: the most bytes per second over all connections; 0 sends nothing; None is without a cap.
         reasons: every reason that applies, those that only slow down included; () when nothing holds us.
+        asks: whether a few small requests may be made all the same where nothing is to be sent.
     """
 
     rate: int | None
     reasons: tuple[Reason, ...] = ()
+    asks: bool = True
 
     @property
     def open(self) -> bool:
@@ -284,6 +286,9 @@ class MigrationReport:
     restorable_from_cloud: bool = False
     current_object: str = ""
     last_error: str = ""
+    verify_state: str = ""
+    verify_progress: float = 0.0
+    verify_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import names
 from slowboat.core.errors import Refused, Stopped, Transient
 from slowboat.core.framing import Framing
+from slowboat.core.plan import RENEW_EVERY
 from slowboat.core.line import Line, cut, fits_one_put, segment_size, usual_sizes
 from slowboat.core.words import Digests
 from slowboat.engine import verdicts
@@ -182,6 +183,19 @@ class Courier:
         if ours:
             await self._store.delete(sorted(ours))
         self._voyages.pop(item.file, None)
+
+    async def renew(self, item: Item, now: float) -> None:
+        """Lets the segments of an object that is begun live on; only while nothing else is done with that object.
+
+        Where something stands at its name already, they are left as they are: they may be its data, which must not
+        expire, and the next look at the object settles it. Raises as the store does.
+        """
+        whole = self._full(item)
+        if await self._store.head(whole) is not None:
+            return
+        for stored in await self._store.listing(names.segment_prefix(whole), segments=True):
+            if names.parse_segment(stored.name) and abs(now - stored.modified) >= RENEW_EVERY:
+                await self._renewed(stored.name, LIFE)
 
     # -- one PUT ---------------------------------------------------------------------------------------------
 

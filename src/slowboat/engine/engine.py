@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from slowboat.core.conditions import Conditions, Rules
+    from slowboat.core.verify import Report as Verification
     from slowboat.core.words import ManagerReport, MigrationReport, Permit
     from slowboat.engine.ports import Ledger, World
     from slowboat.engine.work import Order, Tools
 
+A_DAY = 86400.0
 TICK = 1.0
 """Seconds between reports while something is under way; at rest there are none."""
 
@@ -49,6 +52,7 @@ class Engine:
         wake_at: Callable[[float | None], None],
         reload: Callable[[], None],
         since: Since | None = None,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         """Runs nothing yet.
 
@@ -59,12 +63,15 @@ class Engine:
             wake_at: has `clock_struck` called at that time (seconds since the epoch); None: not at all.
             reload: makes the daemon read its configuration again; raises NeedsUser where that is wrong.
             since: when reasons began, where that is known from before.
+            steady: seconds of a clock that is never set, and stands still while the machine sleeps.
         """
         self._version = version
         self._rules = rules
         self._world = world
         self._ledger = ledger
         self._now = now
+        self._steady = steady
+        self._drift = now() - steady()
         self._publish = publish
         self._set_rate = set_rate
         self._wake_at = wake_at
@@ -168,6 +175,26 @@ class Engine:
         for migration in self._migrations.values():
             migration.drive_may_have_changed()
 
+    def leapt(self) -> None:
+        """The clock was set, or the machine has slept: no time that was reckoned before is taken for granted."""
+        drift = self._now() - self._steady()
+        seconds, self._drift = drift - self._drift, drift
+        if seconds < -A_DAY:
+            self._move_pauses(seconds)
+        for migration in self._migrations.values():
+            migration.leapt(seconds)
+        self.world_changed()
+
+    def _move_pauses(self, seconds: float) -> None:
+        """A pause or limit until a time of a clock that was wrong by days ends as much later as was meant.
+
+        Less than a day is the user's own doing, or a time zone's: there the clock on the wall is what was meant.
+        """
+        for name, fact in [("", "limit_until"), *((name, "paused_until") for name in ("", *self._migrations))]:
+            until = float(self._ledger.facts(name).get(fact) or 0.0)
+            if until:
+                self._ledger.set_fact(name, fact, repr(max(1.0, until + seconds)))
+
     def clock_struck(self) -> None:
         """The time has come that the permit was waiting for, or the clock was set: decide again."""
         self.world_changed()
@@ -184,7 +211,7 @@ class Engine:
     async def _report(self) -> None:
         while True:
             self._publish(self.report())
-            busy = any(migration.under_way() for migration in self._migrations.values())
+            busy = any(migration.under_way() or migration.verifying() for migration in self._migrations.values())
             self._spending.settle(UNSETTLED if busy else 1)
             self._still.set()
             self._changed.clear()
@@ -271,6 +298,14 @@ class Engine:
     async def switch_front_end(self, migration: str) -> str:
         """Points Deja Dup at the target; answers the URL that it uses then."""
         return await self._one(migration).switch_front_end()
+
+    async def verify(self, migration: str, *, deep: bool = False) -> Verification:
+        """Compares what is in the cloud with the ledger, the drive and duplicity's manifests; deep: reads the drive."""
+        return await self._one(migration).verify(deep=deep)
+
+    def stop_verifying(self, migration: str) -> None:
+        """Breaks off the verification under way, if there is one."""
+        self._one(migration).stop_verifying()
 
     async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
         """What goes up, in order."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import backoff
@@ -26,6 +27,7 @@ from slowboat.core.plan import (
     Finish,
     HandOver,
     Look,
+    Renew,
     Send,
     Sight,
     Snapshot,
@@ -36,11 +38,13 @@ from slowboat.engine import drive, handover, report, target
 from slowboat.engine.courier import Courier, Freight
 from slowboat.engine.memory import Memory
 from slowboat.engine.meter import Meter
+from slowboat.engine.verify import Verifier
 from slowboat.engine.work import Order, Tools, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from slowboat.core.verify import Report
     from slowboat.core.words import MigrationReport, Permit
 
 _log = logging.getLogger(__name__)
@@ -51,6 +55,9 @@ TRY_AGAIN = 3600.0
 ABSENT_DRIVE = 300.0
 """Seconds between looks for a drive that is away, besides the watches on mounts and folders: those do not see a
 drive that hung and answers again, nor what a file system without inotify holds."""
+SLEPT = 60.0
+"""Seconds by which the clock leaps ahead where the machine has slept: connections that stood still for so long are
+dead, and waiting for their timeouts would be longer."""
 
 
 class Migration:
@@ -86,6 +93,8 @@ class Migration:
         self._meter = Meter()
         self._courier: Courier | None = None
         self._busy: dict[str, asyncio.Task[None]] = {}
+        self._renewing: set[str] = set()
+        self._verifier = Verifier(self._work, lambda: permit(0), changed)
         self._wake = asyncio.Event()
         self._decision = Decision((), Activity.STARTING)
 
@@ -126,9 +135,42 @@ class Migration:
         self._calm()
         self.wake()
 
+    def leapt(self, seconds: float) -> None:
+        """The clock was set, or the machine has slept: it shows so many seconds more (or less) than it should.
+
+        Nothing waits out a time that was reckoned by another clock: what is behind now has passed, and what was so many
+        seconds ahead still is. What was on the line before a sleep is broken off, and asked for again.
+        """
+        seen, memory = self._seen, self._memory
+        if seconds < 0:
+            seen.object_waits = {name: until + seconds for name, until in seen.object_waits.items()}
+            if seen.blocked is not None and seen.blocked.until is not None:
+                seen.blocked = replace(seen.blocked, until=seen.blocked.until + seconds)
+            for fact in ("retry_at", "handover_at"):
+                if 0.0 < memory.number(fact) < math.inf:
+                    memory.remember(fact, max(1.0, memory.number(fact) + seconds))
+        elif seconds > SLEPT:
+            self._break_off()
+        self.wake()
+
     def under_way(self) -> bool:
         """Whether something is being done now."""
         return bool(self._busy)
+
+    def verifying(self) -> bool:
+        """Whether a verification is under way; it sends nothing, so nobody has to wait for it."""
+        return bool(self._verifier.state)
+
+    async def verify(self, *, deep: bool) -> Report:
+        """Compares what is in the cloud with what was sent, and more; raises as `Verifier.run`."""
+        try:
+            return await self._verifier.run(deep=deep)
+        finally:
+            self.wake()
+
+    def stop_verifying(self) -> None:
+        """Breaks off the verification under way, if there is one."""
+        self._verifier.stop()
 
     async def hand_over(self) -> None:
         """At the user's word, now. Raises NeedsUser or Transient with what stands in its way."""
@@ -155,10 +197,10 @@ class Migration:
     def report(self) -> MigrationReport:
         """What is shown."""
         memory, seen = self._memory, self._seen
-        sending = self._busy.keys() - NO_OBJECT
+        sending = self._busy.keys() - NO_OBJECT - self._renewing
         rate = self._meter.rate(self._tools.steady()) if sending else 0
         state, why = handover.shown(self._work)
-        return report.of_migration(
+        shown = report.of_migration(
             self.order.name,
             memory.items,
             self._decision,
@@ -176,20 +218,30 @@ class Migration:
             last_error=seen.last_error,
             now=self._tools.now(),
         )
+        verifier = self._verifier
+        return replace(
+            shown,
+            verify_state=verifier.state,
+            verify_progress=verifier.progress,
+            verify_bytes=verifier.total,
+        )
 
     # -- the loop --------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Decides and acts until it is cancelled; then everything under way is broken off and remembered."""
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                self._wake.clear()
-                await self._observe()
-                self._decision = plan(self._snapshot())
-                for action in self._decision.actions:
-                    self._start(tasks, action)
-                self._changed()
-                await self._woken(self._decision.wake_at)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    self._wake.clear()
+                    await self._observe()
+                    self._decision = plan(self._snapshot())
+                    for action in self._decision.actions:
+                        self._start(tasks, action)
+                    self._changed()
+                    await self._woken(self._decision.wake_at)
+        finally:
+            self._verifier.stop()
 
     async def _observe(self) -> None:
         if self._seen.look_at_drive and ADOPT not in self._busy:
@@ -200,6 +252,7 @@ class Migration:
 
     def _snapshot(self) -> Snapshot:
         seen, memory, now = self._seen, self._memory, self._tools.now()
+        self._distrust_the_future(now)
         return Snapshot(
             now=now,
             items=memory.items,
@@ -215,10 +268,20 @@ class Migration:
             blocked=self._blocked(now),
             wait=self._waiting(now),
             object_waits=seen.object_waits,
-            busy=frozenset(self._busy),
+            busy=frozenset(self._busy) - self._renewing,
+            renewing=frozenset(self._renewing),
+            renewed=seen.renewed,
             lanes=self.order.lanes,
             finished=bool(memory.number("finished_at")),
         )
+
+    def _distrust_the_future(self, now: float) -> None:
+        """A listing or a confirmation later than now is the work of a clock set back: neither proves the other."""
+        seen = self._seen
+        if max(seen.listed_at, seen.confirmed_at) > now:
+            seen.objects, seen.listed_at, seen.confirmed_at = None, 0.0, 0.0
+        if TRY_AGAIN + backoff.CLOCK_SLACK < self._memory.number("handover_at") - now < math.inf:
+            self._memory.remember("handover_at", now)  # no wait is as long as that
 
     def _permit_now(self) -> Permit:
         """The permit for what comes next: a piece that was too large for a budget waits for a larger one."""
@@ -272,6 +335,10 @@ class Migration:
                 self._spawn(tasks, name, self._check(name))
             case Send(name):
                 self._spawn(tasks, name, self._send(name))
+            case Renew(name):
+                if name not in self._busy:
+                    self._renewing.add(name)
+                self._spawn(tasks, name, self._renew(name))
             case Finish():
                 self._spawn(tasks, LOOK, self._finish())
             case BreakOff():
@@ -316,7 +383,9 @@ class Migration:
     def _settle(self, key: str) -> None:
         """Books the bytes of what is no longer under way, and leaves no object SENDING."""
         del self._busy[key]
-        if key not in NO_OBJECT:
+        if key in self._renewing:
+            self._renewing.discard(key)
+        elif key not in NO_OBJECT:
             self._memory.sent(key, self._meter.take(key))
             if self._memory.item(key).phase is Phase.SENDING:
                 self._memory.happened(key, Event.INTERRUPTED)
@@ -331,6 +400,8 @@ class Migration:
                 handover.refused(self._work, error)
             case Transient():
                 self._later(key, error, seconds)
+            case Refused() if key in self._renewing:
+                self._seen.renewed[key] = self._tools.now()  # what cannot be renewed is sent again where it is needed
             case Refused() if key not in NO_OBJECT:
                 self._refuse(key, error)
             case _:
@@ -409,9 +480,16 @@ class Migration:
         md5 = await courier.carry(item, line, self._seen.limits or Limits(), self._freight(name))
         self._confirm(name, RemoteObject(self._work.full_name(name), item.file.size, md5), md5)
 
+    async def _renew(self, name: str) -> None:
+        """Keeps the segments of an object that is begun from expiring."""
+        courier, now = await self._ready_courier(), self._tools.now()
+        await courier.renew(self._memory.item(name), now)
+        self._seen.renewed[name] = now
+
     def _freight(self, name: str) -> Freight:
         """What the courier tells of one object, and where it is written down."""
         self._seen.partly[name] = 0
+        self._seen.renewed[name] = self._tools.now()  # whoever sends looks after them as well
         mark = self._tools.steady()
 
         def progress(count: int) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, Refused
 from slowboat.core.plan import Sight, matches, unseen
-from slowboat.core.words import Event, HandoverState
+from slowboat.core.words import Event, HandoverState, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from slowboat.core.words import Item, RemoteObject
     from slowboat.engine.courier import Courier
@@ -31,10 +31,15 @@ async def look(work: Work) -> None:
         Transient: as the store raises it.
     """
     async with work.seen.looking:
-        await _look(work)
+        sight, gone = await survey(work)
+        take(work, sight, gone)
 
 
-async def _look(work: Work) -> None:
+async def survey(work: Work) -> tuple[Sight, tuple[str, ...]]:
+    """What stands at the target, and the names of what was confirmed and does not stand there; changes nothing.
+
+    Raises as `look` does.
+    """
     store, seen = work.tools.store, work.seen
     began = work.tools.now()
     if seen.limits is None:
@@ -43,13 +48,26 @@ async def _look(work: Work) -> None:
     found = {stored.name.removeprefix(prefix): stored for stored in await store.listing(prefix)}
     objects = {name: stored for name, stored in found.items() if "/" not in name}
     _refuse_strangers(work, objects)
-    for name in unseen(work.memory.items, Sight(objects, began)):
+    items = {item.name: item for item in work.memory.items}
+    gone: list[str] = []
+    for name in unseen(items.values(), Sight(objects, began)):
         stands = await store.head(work.full_name(name))
-        if stands is not None and matches(work.memory.item(name), stands):
-            objects[name] = stands  # the listing lags
+        if stands is None:
+            objects.pop(name, None)
         else:
-            _vanished(work, name, stands)
-    seen.objects, seen.listed_at = objects, began
+            objects[name] = stands  # the listing lags
+        if not matches(items[name], stands):
+            gone.append(name)
+    return Sight(objects, began), tuple(gone)
+
+
+def take(work: Work, sight: Sight, gone: Iterable[str]) -> None:
+    """Goes on with what was seen; what is `gone` is no longer done."""
+    still = {item.name for item in work.memory.items if item.phase is Phase.DONE}
+    for name in gone:
+        if name in still:
+            _vanished(work, name, sight.objects.get(name))
+    work.seen.objects, work.seen.listed_at = dict(sight.objects), sight.taken_at
 
 
 def _vanished(work: Work, name: str, stands: RemoteObject | None) -> None:

@@ -86,6 +86,7 @@ class Seen:
         told: what the user was last told to mend; "" once it is, or may be.
         asked: the user has said the word for the handover.
         handing_over, looking: held while that is done, which may be asked for from two sides at once.
+        renewed: when an object's segments were last seen to be in no danger of expiring, by name.
         needs: bytes of a request that was too large for what a budget leaves; 0: none was.
     """
 
@@ -105,6 +106,7 @@ class Seen:
     asked: bool = False
     handing_over: asyncio.Lock = field(default_factory=asyncio.Lock)
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    renewed: dict[str, float] = field(default_factory=dict)
     needs: int = 0
     last_error: str = ""
 

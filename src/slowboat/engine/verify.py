@@ -1,0 +1,297 @@
+"""The verification: one listing of the target against the ledger, the drive and duplicity's manifests.
+
+Knows how the evidence is gathered; must not know how it is judged (core/verify) nor how what is missing goes up again
+(the plan). It works while slowboat is paused: it needs the network for a listing, and sends nothing. It changes nothing
+but this: what was confirmed and is found missing or replaced is no longer taken for done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING
+
+from slowboat.core import manifest, names
+from slowboat.core.errors import Refused, SourceAbsent, Stopped, Transient
+from slowboat.core.framing import Framing
+from slowboat.core.line import cut
+from slowboat.core.verify import Evidence, Reading, Report, removed_sets, verify
+from slowboat.core.words import Phase, Role
+from slowboat.engine import drive, target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from slowboat.core.plan import Sight
+    from slowboat.core.words import Item, Permit, RemoteObject, SetId, SourceFile
+    from slowboat.engine.work import Work
+
+NO_NETWORK = frozenset({"offline", "portal"})
+"""Reasons with which even one listing is in vain; all others are about sending, or a guess that a try settles."""
+LISTING, READING = "listing", "reading"
+"""What it is doing, as D-Bus says it; "" while it is not."""
+
+
+class Verifier:
+    """Verifies one migration; one verification at a time."""
+
+    def __init__(self, work: Work, permit: Callable[[], Permit], changed: Callable[[], None]) -> None:
+        """`permit` tells why the network cannot be reached, where it cannot; `changed`: there is something to show."""
+        self._work = work
+        self._permit = permit
+        self._changed = changed
+        self._task: asyncio.Task[Report] | None = None
+        self._state = ""
+        self._total = 0
+        self._whole = 0
+        self._part = 0
+
+    @property
+    def state(self) -> str:
+        """LISTING, READING, or "" while nothing is verified."""
+        return self._state
+
+    @property
+    def total(self) -> int:
+        """Bytes to be read from the drive by the verification under way; 0 where none are."""
+        return self._total if self._state else 0
+
+    @property
+    def progress(self) -> float:
+        """How much of them has been read, from 0.0 to 1.0."""
+        return min(1.0, (self._whole + self._part) / self._total) if self._state and self._total else 0.0
+
+    async def run(self, *, deep: bool) -> Report:
+        """Verifies; with `deep` the drive is read whole.
+
+        Raises:
+            Transient: another verification is under way (code "verifying"), or the network or server is not there.
+            NeedsUser: the server or the drive needs the user, or another backup stands at the target.
+            Stopped: `stop` was called.
+        """
+        if self._task is not None:
+            raise Transient(
+                f"{self._work.order.name} is being verified already",
+                hint="Wait for it, or stop it with `slowboat verify --stop`",
+                code="verifying",
+            )
+        self._task = asyncio.create_task(self._verify(deep=deep), name=f"{self._work.order.name}: verify")
+        try:
+            await asyncio.wait([self._task])
+            if self._task.cancelled():
+                raise Stopped("the verification was stopped", code="stopped")
+            return self._task.result()
+        finally:
+            self._task.cancel()  # whoever asked is gone: so is the wish
+            self._task, self._state = None, ""
+            self._changed()
+
+    def stop(self) -> None:
+        """Breaks off the verification under way, if there is one."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _verify(self, *, deep: bool) -> Report:
+        work = self._work
+        if not work.memory.items:
+            raise Transient(
+                f"there is nothing to verify: the backup of {work.order.name} has not been read from the drive yet",
+                hint="Connect the drive, and see `slowboat status`",
+                code="not-adopted",
+            )
+        self._show(LISTING)
+        self._ask_network()
+        sight, items, finished = await self._look()
+        files = await self._files()
+        recorded = await _recorded(work, items)
+        lost = await self._lost(items, sight)
+        read = await self._read_all(items, files or {}, recorded, sight) if deep else None
+        report = verify(
+            Evidence(
+                at=sight.taken_at,
+                items=items,
+                objects=sight.objects,
+                drive=files,
+                recorded=recorded,
+                lost=lost,
+                read=read,
+                finished=finished,
+            )
+        )
+        work.memory.note("verified", "; ".join(one.text for one in report.sentences))
+        return report
+
+    def _show(self, state: str) -> None:
+        self._state, self._total, self._whole, self._part = state, 0, 0, 0
+        self._changed()
+
+    def _ask_network(self) -> None:
+        reason = next((one for one in self._permit().reasons if one.code in NO_NETWORK), None)
+        if reason is not None:
+            raise Transient(
+                f"what is in the cloud cannot be seen now: {reason.text[:1].lower()}{reason.text[1:]}",
+                hint=reason.cure or "Try again with a network",
+                code=reason.code,
+            )
+
+    # -- the target ------------------------------------------------------------------------------------------
+
+    async def _look(self) -> tuple[Sight, tuple[Item, ...], bool]:
+        """One look at the target, the items as remembered before it, and whether all was done; what is gone is QUEUED.
+
+        A whole backup set that is gone after the end was removed by somebody, and is not sent again unasked.
+        """
+        work = self._work
+        async with work.seen.looking:
+            sight, gone = await target.survey(work)
+            items, finished = work.memory.items, bool(work.memory.number("finished_at"))
+            removed = removed_sets(items, sight.objects) if finished else frozenset()
+            sets = {item.name: item.set_id for item in items}
+            target.take(work, sight, [name for name in gone if sets.get(name) not in removed])
+        return sight, items, finished
+
+    async def _lost(self, items: Sequence[Item], sight: Sight) -> frozenset[str]:
+        """The SLOs at the target of which the segments' container does not hold all the segments."""
+        slos = [item for item in items if (stands := sight.objects.get(item.name)) and stands.slo]
+        if not slos:
+            return frozenset()
+        prefix = f"{names.SEGMENTS}{self._work.order.target.prefix}"
+        sizes: dict[tuple[str, int, int], dict[int, int]] = {}
+        for stored in await self._work.tools.store.listing(prefix, segments=True):
+            one = names.parse_segment(stored.name)
+            if one is not None and one.index is not None:
+                sizes.setdefault((one.object_name, one.size, one.segment), {})[one.index] = stored.size
+        return frozenset([item.name for item in slos if not await self._is_whole(item, sizes)])
+
+    async def _is_whole(self, item: Item, sizes: Mapping[tuple[str, int, int], Mapping[int, int]]) -> bool:
+        """Whether all segments are there in one size; what the listing lacks is asked for by name, as it may lag."""
+        full, size = self._work.full_name(item.name), item.file.size
+        begun = {segment for name, whole, segment in sizes if (name, whole) == (full, size)} | {item.segment}
+        for segment in begun - {0}:
+            held = sizes.get((full, size, segment), {})
+            wanted = [(index, length) for index, (_, length) in enumerate(cut(size, segment))]
+            if all([held.get(index) == length or await self._stands(item, segment, index) for index, length in wanted]):
+                return True
+        return False
+
+    async def _stands(self, item: Item, segment: int, index: int) -> bool:
+        name = names.segment_name(self._work.full_name(item.name), item.file.size, segment, index)
+        return await self._work.tools.store.head(name, segments=True) is not None
+
+    # -- the drive -------------------------------------------------------------------------------------------
+
+    async def _files(self) -> Mapping[str, SourceFile] | None:
+        try:
+            return {file.name: file for file in await drive.listing_or_copy(self._work)}
+        except SourceAbsent as error:
+            drive.is_absent(self._work, error)
+            return None
+
+    async def _read_all(
+        self,
+        items: Sequence[Item],
+        files: Mapping[str, SourceFile],
+        recorded: Mapping[SetId, Mapping[int, str]],
+        sight: Sight,
+    ) -> Mapping[str, Reading]:
+        """Reads every file that is as it was adopted, until the drive goes away."""
+        there = [item for item in items if files.get(item.name) == item.file]
+        self._show(READING)
+        self._total = sum(item.file.size for item in there)
+        read: dict[str, Reading] = {}
+        for item in there:
+            try:
+                read[item.name] = await self._read(item, _sha1(item, recorded), sight.objects.get(item.name))
+            except SourceAbsent as error:
+                drive.is_absent(self._work, error)
+                break
+            self._whole += item.file.size
+            self._part = 0
+        return read
+
+    async def _read(self, item: Item, sha1: str, stands: RemoteObject | None) -> Reading:
+        """One file, read once more where the first reading is wrong: it is a drive, and drives and cables err."""
+        first = await self._read_once(item, sha1, stands)
+        return await self._read_once(item, sha1, stands) if first.wrong else first
+
+    async def _read_once(self, item: Item, sha1: str, stands: RemoteObject | None) -> Reading:
+        framing = Framing(item.name) if item.role.is_metadata else None
+        parts = _Parts(item.segment) if stands is not None and stands.slo and item.segment else None
+        self._part = 0
+
+        def feed(block: bytes) -> None:  # in the source's thread
+            self._part += len(block)
+            if framing:
+                framing.feed(block)
+            if parts:
+                parts.feed(block)
+
+        try:
+            digests = await self._work.tools.source.digest(item.file, feed=feed)
+        except Refused as error:
+            return Reading(wrong=f"cannot be read ({error.what})", unreadable=True)
+        if sha1 and digests.sha1 != sha1:
+            return Reading(wrong="has another SHA-1 than duplicity wrote down")
+        if framing and (wrong := framing.finish()):
+            return Reading(wrong=wrong)
+        if item.phase is Phase.DONE and item.md5 and digests.md5 != item.md5:
+            return Reading(wrong="has other contents than those that were sent")
+        return Reading(digests.md5, slo_md5=parts.md5() if parts else "")
+
+
+class _Parts:
+    """The MD5 that an SLO of a file must have: that of its segments' MD5s, one after the other (docs/swift.md)."""
+
+    def __init__(self, segment: int) -> None:
+        self._segment = segment
+        self._all = hashlib.md5(usedforsecurity=False)
+        self._one = hashlib.md5(usedforsecurity=False)
+        self._left = segment
+
+    def feed(self, block: bytes) -> None:
+        """The file's next bytes."""
+        while block:
+            self._one.update(block[: self._left])
+            taken = min(self._left, len(block))
+            block, self._left = block[taken:], self._left - taken
+            if not self._left:
+                self._close()
+
+    def md5(self) -> str:
+        """At the end of the file."""
+        if self._left < self._segment:
+            self._close()
+        return self._all.hexdigest()
+
+    def _close(self) -> None:
+        self._all.update(self._one.hexdigest().encode())
+        self._one = hashlib.md5(usedforsecurity=False)
+        self._left = self._segment
+
+
+def _sha1(item: Item, recorded: Mapping[SetId, Mapping[int, str]]) -> str:
+    """What duplicity wrote down for a volume: its manifest's word, or the ledger's where no copy of that is kept."""
+    parsed = names.parse(item.name)
+    volumes = recorded.get(item.set_id, {})
+    return volumes.get(parsed.volume, item.sha1) if parsed is not None and item.role is Role.VOLUME else item.sha1
+
+
+async def _recorded(work: Work, items: Sequence[Item]) -> dict[SetId, Mapping[int, str]]:
+    """The SHA-1s in the copies of duplicity's manifests, by set and volume number. They may be large: in a thread.
+
+    Where a copy is damaged, what the ledger took from it at the adoption holds.
+    """
+    found: dict[SetId, Mapping[int, str]] = {}
+    for item in items:
+        if item.role is not Role.MANIFEST:
+            continue
+        text = work.tools.ledger.manifest(work.order.name, names.metadata_key(item.name))
+        if text is None:
+            continue
+        try:
+            read = await asyncio.to_thread(manifest.parse_bytes, text, item.name)
+        except Refused as error:
+            work.memory.note("ledger", f"slowboat's own copy of a manifest is damaged: {error.what}")
+            continue
+        found[item.set_id] = {volume.number: volume.sha1 for volume in read.volumes}
+    return found

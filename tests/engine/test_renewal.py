@@ -1,0 +1,79 @@
+"""A long pause: the segments of what is begun live on, and what is somebody's data is never given an end."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.crew import UNIT, Crew, small_units, volume
+from engine.model_store import Fault
+from slowboat.core.errors import Transient
+from slowboat.core.plan import RENEW_EVERY
+from slowboat.engine.courier import LIFE
+
+BIG = volume(5 * UNIT + 7)
+
+
+@pytest.fixture(autouse=True)
+def _small_units():
+    with small_units():
+        yield
+
+
+async def half_way() -> Crew:
+    """Three segments are there, and the fourth broke off."""
+    crew = Crew(BIG)
+    crew.store.aimed = {("PUT", 3): Fault("before")}
+    with pytest.raises(Transient):
+        await crew.carry()
+    assert len(crew.segments) == 3
+    return crew
+
+
+def test_four_looks_fit_into_one_life():
+    assert 4 * RENEW_EVERY <= LIFE
+
+
+async def test_a_pause_of_a_year_loses_no_segment():
+    crew = await half_way()
+    began = crew.segments
+    for _ in range(int(365 * 86400 / RENEW_EVERY)):
+        crew.now += RENEW_EVERY
+        await crew.courier.renew(crew.item, crew.now)
+        assert crew.segments == began
+    sent = dict(crew.store.sent)
+    await crew.carry()
+    again = {name for name, count in crew.store.sent.items() if count > sent.get(name, 0)}
+    assert not again & set(began), "nothing was sent twice"
+    assert crew.segments == []
+    assert crew.store.alive(segments=False)[crew.full].expires is None
+
+
+async def test_without_it_they_expire():
+    crew = await half_way()
+    crew.now += LIFE + 1
+    assert crew.segments == []
+
+
+async def test_a_look_too_early_costs_two_requests():
+    crew = await half_way()
+    before = len(crew.store.requests)
+    await crew.courier.renew(crew.item, crew.now + 60)
+    assert [request.split()[0] for request in crew.store.requests[before:]] == ["HEAD", "LIST"]
+
+
+async def test_the_segments_of_an_slo_at_its_name_are_left_alone():
+    """Its answer was lost, so it is not known to be done: a life given to its segments would be its end."""
+    crew = Crew(volume(70 * UNIT))  # larger than the largest object: it stays an SLO
+    await crew.carry()
+    assert crew.store.alive(segments=False)[crew.full].slo
+    crew.now += 2 * RENEW_EVERY
+    await crew.courier.renew(crew.item, crew.now)
+    assert {stored.expires for stored in crew.store.alive(segments=True).values()} == {None}
+
+
+async def test_an_expired_segment_that_is_still_listed_stops_nobody():
+    crew = await half_way()
+    crew.store.lose(crew.segments[0])
+    crew.now += RENEW_EVERY
+    await crew.courier.renew(crew.item, crew.now)
+    assert len(crew.segments) == 2
