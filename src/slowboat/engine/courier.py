@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from slowboat.core import names
 from slowboat.core.errors import Refused, Stopped, Transient
 from slowboat.core.framing import Framing
-from slowboat.core.plan import RENEW_EVERY
 from slowboat.core.line import Line, cut, fits_one_put, segment_size, usual_sizes
+from slowboat.core.plan import RENEW_EVERY
 from slowboat.core.words import Digests
 from slowboat.engine import verdicts
 from slowboat.engine.voyage import Hashes, Part, Portion, Voyage
