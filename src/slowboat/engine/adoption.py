@@ -6,6 +6,7 @@ must not know what is done with the list. Refuses, with the cure, whatever could
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,6 +46,12 @@ def fingerprint(files: Sequence[SourceFile]) -> str:
     return hashlib.sha256(repr(rows).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
+def is_here(files: Sequence[SourceFile], items: Sequence[Item]) -> bool:
+    """Whether a folder's listing shows any of the adopted files."""
+    there = {file.name for file in files}
+    return any(item.name in there for item in items)
+
+
 async def adopt(
     source: Source,
     cache: Cache,
@@ -66,10 +73,20 @@ async def adopt(
         NeedsUser: something is missing or ambiguous; all problems of the newest chain in one message.
         SourceAbsent, Refused: reading the drive's own manifests failed.
     """
-    inventory = chains.take_inventory(files, file_prefix)
+    # In threads: a folder may hold a hundred thousand files, and who asks meanwhile is to be answered.
+    inventory = await asyncio.to_thread(chains.take_inventory, files, file_prefix)
     keys = newest_keys(inventory)
     directory = await cache.find(keys, url) if keys else None
     texts = await _manifests(source, inventory, await cache.manifests(directory) if directory else {})
+    return await asyncio.to_thread(_put_in_order, inventory, texts, canary, files)
+
+
+def _put_in_order(
+    inventory: chains.Inventory,
+    texts: Mapping[str, bytes],
+    canary: Sequence[tuple[bytes, ...]],
+    files: Sequence[SourceFile],
+) -> Adopted:
     read, damaged = _parsed(texts)
     if problems := chains.problems(inventory, read):
         raise _one(problems)
