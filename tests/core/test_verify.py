@@ -121,9 +121,20 @@ def test_a_set_that_is_gone_after_the_end_was_removed_and_a_part_of_one_was_lost
     del objects[INC_MAN]
     before = Evidence(5.0, ITEMS, objects, DRIVE)
     assert state_of(before, INC_MAN)[0] is AtTarget.MISSING
-    assert state_of(dataclasses.replace(before, finished=True), INC_MAN)[0] is AtTarget.REMOVED
+    assert state_of(dataclasses.replace(before, finished=True), INC_MAN)[0] is AtTarget.SET_GONE
     del objects[VOLS[0]]
     assert state_of(dataclasses.replace(before, finished=True), VOLS[0])[0] is AtTarget.MISSING
+
+
+def test_what_its_owner_removed_is_nobodys_loss() -> None:
+    objects = standing()
+    del objects[INC_MAN]
+    items = changed(INC_MAN, phase=Phase.REFUSED, error="removed")
+    report = verify(Evidence(5.0, items, objects, DRIVE, removed=frozenset({INC_MAN})))
+    assert report.ok
+    assert report.complete
+    assert not report.restorable
+    assert report.sets[1].target == {"removed": 1}
 
 
 def test_a_damaged_drive_is_a_loss_only_where_the_cloud_has_no_copy() -> None:

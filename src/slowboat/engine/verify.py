@@ -15,7 +15,7 @@ from slowboat.core import manifest, names
 from slowboat.core.errors import Refused, SourceAbsent, Stopped, Transient
 from slowboat.core.framing import Framing
 from slowboat.core.line import cut
-from slowboat.core.verify import Evidence, Reading, Report, removed_sets, verify
+from slowboat.core.verify import Evidence, Reading, Report, sets_gone, verify
 from slowboat.core.words import Phase, Role
 from slowboat.engine import drive, target
 
@@ -139,15 +139,15 @@ class Verifier:
     async def _look(self) -> tuple[Sight, tuple[Item, ...], bool]:
         """One look at the target, the items as remembered before it, and whether all was done; what is gone is QUEUED.
 
-        A whole backup set that is gone after the end was removed by somebody, and is not sent again unasked.
+        A whole backup set that is gone after the end was most likely removed, and is not sent again unasked.
         """
         work = self._work
         async with work.seen.looking:
             sight, gone = await target.survey(work)
             items, finished = work.memory.items, bool(work.memory.number("finished_at"))
-            removed = removed_sets(items, sight.objects) if finished else frozenset()
+            alone = sets_gone(items, sight.objects) if finished else frozenset()
             sets = {item.name: item.set_id for item in items}
-            target.take(work, sight, [name for name in gone if sets.get(name) not in removed])
+            target.take(work, sight, [name for name in gone if sets.get(name) not in alone])
         return sight, items, finished
 
     async def _lost(self, items: Sequence[Item], sight: Sight) -> frozenset[str]:

@@ -5,7 +5,7 @@ Pure: what was seen comes in, a report by backup set goes out, in states for pro
 
 from __future__ import annotations
 
-from slowboat.core.verify.judging import removed_sets, set_name, verify
+from slowboat.core.verify.judging import set_name, sets_gone, verify
 from slowboat.core.verify.plainly import as_dict, from_dict
 from slowboat.core.verify.states import (
     MOST_FINDINGS,
@@ -23,5 +23,5 @@ from slowboat.core.verify.states import (
 
 __all__ = [
     "MOST_FINDINGS", "WRONG_AT_TARGET", "AtTarget", "Evidence", "Finding", "OnDrive", "Origin", "Reading", "Report",
-    "Sentence", "SetReport", "as_dict", "from_dict", "removed_sets", "set_name", "verify",
+    "Sentence", "SetReport", "as_dict", "from_dict", "set_name", "sets_gone", "verify",
 ]  # fmt: skip

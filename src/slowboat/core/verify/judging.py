@@ -37,12 +37,13 @@ def set_name(set_id: SetId) -> str:
 
 def verify(seen: Evidence) -> Report:
     """Judges every file, and puts it all in words. Total: whatever was seen has a report."""
-    removed = removed_sets(seen.items, seen.objects) if seen.finished else frozenset()
-    judged = [_judged(item, seen, removed) for item in seen.items]
+    gone = sets_gone(seen.items, seen.objects) if seen.finished else frozenset()
+    judged = [_judged(item, seen, gone) for item in seen.items]
     found = [one for one in judged if _tells(one)]
     extra, foreign = _extra(seen)
     sets = (*_adopted_sets(judged, seen), *extra)
-    complete = bool(judged) and all(one.target is AtTarget.RIGHT for one in judged)
+    due = [one for one in judged if one.target is not AtTarget.REMOVED]
+    complete = bool(due) and all(one.target is AtTarget.RIGHT for one in due)
     newest = {item.name for item in seen.items if item.chain == 0}
     drive_seen = seen.drive is not None and not (seen.read is not None and _interrupted(judged))
     deep = seen.read is not None
@@ -62,23 +63,28 @@ def verify(seen: Evidence) -> Report:
     )
 
 
-def removed_sets(items: Iterable[Item], objects: Mapping[str, RemoteObject]) -> frozenset[SetId]:
+def sets_gone(items: Iterable[Item], objects: Mapping[str, RemoteObject]) -> frozenset[SetId]:
     """The backup sets of which nothing at all is left at the target, though something had arrived there."""
     items = tuple(items)
     arrived = {item.set_id for item in items if item.phase is Phase.DONE}
     return frozenset(arrived - {item.set_id for item in items if item.name in objects})
 
 
-def _judged(item: Item, seen: Evidence, removed: frozenset[SetId]) -> Finding:
+def _judged(item: Item, seen: Evidence, gone: frozenset[SetId]) -> Finding:
     reading = (seen.read or {}).get(item.name)
     target = _at_target(item, seen.objects.get(item.name), reading, lost=item.name in seen.lost)
-    if target is AtTarget.MISSING and item.set_id in removed:
+    if target is AtTarget.MISSING and item.set_id in gone:
+        target = AtTarget.SET_GONE
+    if target in _ABSENT and item.name in seen.removed:
         target = AtTarget.REMOVED
     drive = _on_drive(item, seen.drive, reading)
     text = "; ".join(filter(None, (telling.TARGET.get(target, ""), telling.on_drive(drive, reading))))
     if target is AtTarget.REFUSED:
         text = item.error or text
     return Finding(item.name, set_name(item.set_id), item.role.value, item.file.size, target, drive, text)
+
+
+_ABSENT = frozenset({AtTarget.MISSING, AtTarget.SET_GONE, AtTarget.REFUSED, AtTarget.NOT_SENT})
 
 
 def _at_target(item: Item, stands: RemoteObject | None, reading: Reading | None, *, lost: bool) -> AtTarget:

@@ -23,7 +23,8 @@ class AtTarget(enum.Enum):
     UNCONFIRMED = "unconfirmed"  # there, in the right size; slowboat has not compared it yet
     REFUSED = "set-aside"  # slowboat could not send it as it is
     MISSING = "missing"  # it had arrived, and is not there any more
-    REMOVED = "removed"  # so is all of its backup set, of a migration that was done: somebody took it away
+    SET_GONE = "set-gone"  # so it is with all of its backup set, of a migration that was done
+    REMOVED = "removed"  # its owner has removed its backup set from the cloud, and made a newer one
     OTHER_SIZE = "other-size"
     OTHER_MD5 = "other-md5"
     PARTS_LOST = "parts-lost"  # an SLO of which the server has not all the segments
@@ -50,7 +51,14 @@ class Origin(enum.Enum):
 
 
 WRONG_AT_TARGET = frozenset(
-    {AtTarget.REFUSED, AtTarget.MISSING, AtTarget.OTHER_SIZE, AtTarget.OTHER_MD5, AtTarget.PARTS_LOST, AtTarget.REMOVED}
+    {
+        AtTarget.REFUSED,
+        AtTarget.MISSING,
+        AtTarget.OTHER_SIZE,
+        AtTarget.OTHER_MD5,
+        AtTarget.PARTS_LOST,
+        AtTarget.SET_GONE,
+    }
 )
 WRONG_ON_DRIVE = frozenset({OnDrive.MISSING, OnDrive.CHANGED, OnDrive.ROTTEN, OnDrive.UNREADABLE})
 
@@ -85,6 +93,7 @@ class Evidence:
         lost: the names of SLOs of which the server has not all the segments.
         read: what was read from the drive, by name; None where nothing was to be read.
         finished: whether the migration had been done before.
+        removed: the names of objects whose backup set its owner has removed.
     """
 
     at: float
@@ -95,6 +104,7 @@ class Evidence:
     lost: frozenset[str] = frozenset()
     read: Mapping[str, Reading] | None = None
     finished: bool = False
+    removed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +166,9 @@ class Report:
         at: as in `Evidence`.
         deep: whether the drive was to be read.
         drive_seen: whether the drive was there, to the end where it was to be read.
-        complete: every file of the migration is in the cloud and right.
+        complete: every file of the migration is in the cloud and right, but for sets that their owner removed.
         ok: nothing is wrong anywhere; files that are still to come are not wrong.
-        restorable: the newest chain is in the cloud and right.
+        restorable: the newest chain is in the cloud, whole and right.
         findings: at most MOST_FINDINGS.
         unnamed: how many findings are left out.
         foreign: objects at the target that are no backup of this kind, and nobody's business here.

@@ -19,7 +19,7 @@ TARGET = {
     AtTarget.UNCONFIRMED: "in the cloud, but not compared yet",
     AtTarget.REFUSED: "slowboat could not send it as it is",
     AtTarget.MISSING: "it had arrived in the cloud, and is not there any more",
-    AtTarget.REMOVED: "its whole backup set was removed from the cloud",
+    AtTarget.SET_GONE: "it had arrived in the cloud, and is not there any more, nor is anything of its backup set",
     AtTarget.OTHER_SIZE: "another file of that name is in the cloud: it has another size",
     AtTarget.OTHER_MD5: "another file of that name is in the cloud: it has other contents (MD5)",
     AtTarget.PARTS_LOST: "the cloud has lost a part of it",
@@ -73,6 +73,8 @@ def _of_the_cloud(counts: Mapping[AtTarget, int], files: int, *, complete: bool)
             f"{_files(doubtful)} in the cloud {_is(doubtful)} not compared yet",
             "slowboat does it when it comes to them; `slowboat verify --deep` does it now",
         )
+    if removed := counts.get(AtTarget.REMOVED, 0):
+        yield Sentence(f"{_files(removed)} {_is(removed)} of backups that were removed from the cloud since")
     for state, (text, cure) in _WRONG.items():
         if count := counts.get(state, 0):
             yield Sentence(text.format(files=_files(count), are=_is(count)), cure, wrong=True)
@@ -83,7 +85,7 @@ _WRONG = {
         "{files} had arrived, and {are} not in the cloud any more",
         "slowboat sends what is missing again: connect the drive and let it work",
     ),
-    AtTarget.REMOVED: (
+    AtTarget.SET_GONE: (
         "{files} {are} gone from the cloud together with the whole backup set",
         "Where you removed that backup, all is well. Else run: slowboat retry (with the drive connected)",
     ),
