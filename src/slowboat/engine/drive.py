@@ -41,6 +41,9 @@ async def look(work: Work) -> None:
     except SourceAbsent as error:
         is_absent(work, error)
         return
+    if work.memory.items and not adoption.is_here(files, work.memory.items):
+        is_absent(work, _holds_nothing_of_it(work))
+        return
     seen.drive_present, seen.absent_why = True, ""
     if not work.memory.items or adoption.fingerprint(files) == work.memory.fact("fingerprint"):
         return
@@ -48,6 +51,15 @@ async def look(work: Work) -> None:
         _tell_fork(work, files)
     else:
         seen.drive_changed = True
+
+
+def _holds_nothing_of_it(work: Work) -> SourceAbsent:
+    """A mount point that a drive has left, or a drive that nothing tells from the right one."""
+    return SourceAbsent(
+        f"{work.order.source_dir} holds none of the files that are to be moved: the drive with them is not there",
+        hint="Connect it; if that backup is gone for good, give the migration of the new one another name",
+        code=OTHER_DRIVE,
+    )
 
 
 def is_absent(work: Work, error: SourceAbsent) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -213,7 +214,6 @@ class Migration:
             rate=rate,
             pace=rate or memory.line.rate,
             started_at=memory.number("started_at"),
-            finished=bool(memory.number("finished_at")),
             current=min(sending, default="", key=lambda name: memory.item(name).rank),
             last_error=seen.last_error,
             now=self._tools.now(),
@@ -373,12 +373,21 @@ class Migration:
         except Stopped:
             pass  # the next look at the permit says why
         except SlowboatError as error:
-            self._failed(key, error, self._tools.steady() - began)
+            if not (isinstance(error, Refused) and await self._gone_with_its_drive(error)):
+                self._failed(key, error, self._tools.steady() - began)
         except Exception as error:  # noqa: BLE001  # one migration's bad surprise must not stop the others
             _log.exception("%s: %s failed", self.order.name, key)
             self._failed(key, _mistake(error, key), 0.0)
         else:
             self._calm()
+
+    async def _gone_with_its_drive(self, error: Refused) -> bool:
+        """Whether a file is not what it was because its drive is no longer there: then nothing is wrong with it."""
+        if error.code not in {"changed", "read-error"}:
+            return False
+        with suppress(NeedsUser):
+            await drive.look(self._work)
+        return not self._seen.drive_present
 
     def _settle(self, key: str) -> None:
         """Books the bytes of what is no longer under way, and leaves no object SENDING."""

@@ -30,7 +30,6 @@ def of_migration(
     rate: int,
     pace: float,
     started_at: float,
-    finished: bool,
     current: str,
     last_error: str,
     now: float,
@@ -71,7 +70,7 @@ def of_migration(
         rate=rate,
         started_at=started_at,
         expected_end=now + left / pace if sending else 0.0,
-        restorable_from_cloud=finished or _restorable(items),
+        restorable_from_cloud=_restorable(items),
         current_object=current,
         last_error=last_error,
     )
