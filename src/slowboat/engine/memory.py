@@ -37,6 +37,16 @@ class Memory:
             if item.phase is Phase.SENDING:  # a run that was killed
                 self.happened(item.name, Event.INTERRUPTED)
 
+    def belongs_to(self, target: str) -> None:
+        """Forgets everything but a pause where it was remembered for another target."""
+        if self.fact("target") not in {"", target}:
+            paused = self.fact("paused_until")
+            self.ledger.forget(self.migration)
+            self._facts, self._items, self._as_tuple = {}, {}, None
+            self.remember("paused_until", paused)
+            self.note("target", f"The target is another one now ({target}): everything is looked at anew")
+        self.remember("target", target)
+
     # -- objects ---------------------------------------------------------------------------------------------
 
     @property

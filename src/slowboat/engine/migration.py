@@ -89,6 +89,7 @@ class Migration:
         self._spent = spent
         self._largest_piece = largest_piece
         self._memory = Memory(tools.ledger, order.name)
+        self._memory.belongs_to(f"{order.target.cloud}: {order.target.container}/{order.target.prefix}")
         self._work = Work(order, tools, self._memory)
         self._seen = self._work.seen
         self._meter = Meter()
