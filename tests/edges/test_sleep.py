@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import select
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from realparts.lookalike import Changes, Lookalike
+from realparts.lookalike import Login1
 from slowboat.edges import sleep as sleep_module
-from slowboat.edges.dbus import Answer, Call
 from slowboat.edges.sleep import SleepWatch
 
 if TYPE_CHECKING:
@@ -20,38 +17,7 @@ if TYPE_CHECKING:
 
     from realparts.private_bus import PrivateBus
 
-NAME, PATH = "org.freedesktop.login1", "/org/freedesktop/login1"
-MANAGER = "org.freedesktop.login1.Manager"
-
-
-class Login1(Lookalike):
-    """login1's locks: a pipe each, whose other end says whether the lock is held still."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__(address, NAME)
-        self.methods[MANAGER, "Inhibit"] = self._inhibit
-        self.asked: list[list[str]] = []
-        self.pipes: list[int] = []
-        self.taken = Changes()
-
-    def _inhibit(self, call: Call) -> Answer:
-        self.asked.append(call.body)
-        ours, theirs = os.pipe()
-        self.pipes.append(ours)
-        self.taken()
-        return Answer("h", [0], fds=(theirs,))
-
-    def held(self) -> int:
-        """How many locks are held now."""
-        poll = select.poll()
-        for pipe in self.pipes:
-            poll.register(pipe, select.POLLHUP)
-        return len(self.pipes) - len(poll.poll(0))
-
-    async def stop(self) -> None:
-        await super().stop()
-        while self.pipes:
-            os.close(self.pipes.pop())
+PATH, MANAGER = "/org/freedesktop/login1", "org.freedesktop.login1.Manager"
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -6,6 +6,8 @@ They can do what a real service does rarely: freeze, lie about types, flood the 
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 from typing import TYPE_CHECKING, Any, Self
 
 from slowboat.edges.dbus import PROPERTIES, Answer, Call, CallRefused, Connection, Variant
@@ -157,3 +159,40 @@ class NetworkManagerLookalike(Lookalike):
         await self.change(NM_PATH, NM, Metered=("u", metered))
         await self.change(NM_PATH, NM, State=("u", state))
         await self.change(NM_PATH, NM, Connectivity=("u", connectivity))
+
+
+LOGIN1, LOGIN1_PATH = "org.freedesktop.login1", "/org/freedesktop/login1"
+
+
+class Login1(Lookalike):
+    """login1's locks: a pipe each, whose other end says whether the lock is held still."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, LOGIN1)
+        self.methods[f"{LOGIN1}.Manager", "Inhibit"] = self._inhibit
+        self.asked: list[list[str]] = []
+        self.pipes: list[int] = []
+        self.taken = Changes()
+
+    def _inhibit(self, call: Call) -> Answer:
+        self.asked.append(call.body)
+        ours, theirs = os.pipe()
+        self.pipes.append(ours)
+        self.taken()
+        return Answer("h", [0], fds=(theirs,))
+
+    def held(self) -> int:
+        """How many locks are held now."""
+        poll = select.poll()
+        for pipe in self.pipes:
+            poll.register(pipe, select.POLLHUP)
+        return len(self.pipes) - len(poll.poll(0))
+
+    async def going(self, to_sleep: bool) -> None:
+        """The machine is about to sleep, or awake again."""
+        await self.emit(LOGIN1_PATH, f"{LOGIN1}.Manager", "PrepareForSleep", "b", to_sleep)
+
+    async def stop(self) -> None:
+        await super().stop()
+        while self.pipes:
+            os.close(self.pipes.pop())
