@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slowboat.core.errors import NeedsUser, Refused, SourceAbsent, Stopped, Transient
+from slowboat.core.verify import AtTarget, Finding, OnDrive, Origin, Report, Sentence, SetReport
 from slowboat.core.words import Activity, HandoverState, ManagerReport, MigrationReport, Reason
 from slowboat.edges.bus import service as service_module
 from slowboat.edges.bus.client import Client
@@ -79,8 +80,28 @@ REPORT = ManagerReport(
             started_at=1_600_000_000.0,
             restorable_from_cloud=True,
             current_object="duplicity-full.20240101T000000Z.vol1.difftar.gpg",
+            verify_state="reading",
+            verify_progress=0.25,
+            verify_bytes=2**40,
         ),
     },
+)
+FINDING = Finding("x.vol1.gpg", "full 5", "volume", 2**33, AtTarget.MISSING, OnDrive.ROTTEN, "gone, and rotten")
+VERIFIED = Report(
+    at=1_700_000_000.5,
+    deep=True,
+    drive_seen=True,
+    complete=False,
+    ok=False,
+    restorable=False,
+    sets=(
+        SetReport("full 5", 0, 2, 2**34, 1, 2**33, target={"right": 1, "missing": 1}, drive={"right": 1, "rotten": 1}),
+        SetReport("inc 9", 0, 3, 77, origin=Origin.DUPLICITY),
+    ),
+    findings=(FINDING,),
+    unnamed=3,
+    foreign=2,
+    sentences=(Sentence("1 file is gone", "connect the drive", wrong=True), Sentence("The rest is right")),
 )
 
 
@@ -134,8 +155,12 @@ class Engine:
 
 
 class VerifyingEngine(Engine):
-    async def verify(self, migration: str) -> None:
-        self._tell("verify", migration)
+    async def verify(self, migration: str, *, deep: bool = False) -> Report:
+        self._tell("verify", migration, deep)
+        return VERIFIED
+
+    def stop_verifying(self, migration: str) -> None:
+        self._tell("stop_verifying", migration)
 
 
 @pytest.fixture
@@ -484,9 +509,34 @@ async def test_verify_is_there_where_the_engine_can(client: Client, service: Ser
     able = Service(engine := VerifyingEngine(), version="1", address=session_bus)
     await able.start()
     able.publish(REPORT)
-    await client.verify("laptop")
-    assert engine.told == [("verify", "laptop")]
+    assert await client.verify("laptop") == VERIFIED
+    assert await client.verify("laptop", deep=True) == VERIFIED
+    await client.stop_verifying("laptop")
+    assert engine.told == [("verify", "laptop", False), ("verify", "laptop", True), ("stop_verifying", "laptop")]
     await able.close()
+
+
+async def test_a_verification_is_read_by_busctl_too(session_bus: str) -> None:
+    service = Service(engine := VerifyingEngine(), version="1", address=session_bus)
+    await service.start()
+    service.publish(REPORT)
+    path = path_of("laptop")
+    said = await busctl(session_bus, "--json=short", "call", NAME, path, MIGRATION, "Verify", "a{sv}", "1", "deep", "b", "true")
+    (report,) = json.loads(said)["data"]
+    assert report["at"] == {"type": "t", "data": 1_700_000_000_500_000}
+    assert report["findings"]["data"][0]["target"] == {"type": "s", "data": "missing"}
+    assert report["sets"]["data"][0]["target"]["data"]["right"] == {"type": "t", "data": 1}
+    assert engine.told == [("verify", "laptop", True)]
+    await service.close()
+
+
+async def test_an_option_of_the_wrong_type_is_refused(raw: Connection, session_bus: str) -> None:
+    service = Service(VerifyingEngine(), version="1", address=session_bus)
+    await service.start()
+    service.publish(REPORT)
+    with pytest.raises(BusError, match="of type 'b'"):
+        await raw.call(NAME, path_of("laptop"), MIGRATION, "Verify", "a{sv}", {"deep": Variant("s", "yes")})
+    await service.close()
 
 
 @pytest.mark.parametrize(

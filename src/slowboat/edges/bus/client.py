@@ -24,16 +24,21 @@ from slowboat.edges.bus.shown import (
     to_migration,
     to_moment,
 )
-from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match
+from slowboat.edges.bus.verified import from_answer
+from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match, Variant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from types import TracebackType
 
+    from slowboat.core.verify import Report
     from slowboat.core.words import ManagerReport
 
 PATIENCE: Final = 120.0
 """Seconds for what the daemon must do before it answers: a handover copies the cache and asks the server."""
+
+VERIFYING: Final = 14 * 86400.0
+"""Seconds for reading a drive whole: there are large and slow ones. Whoever waits sees the progress."""
 
 
 class Client:
@@ -174,9 +179,15 @@ class Client:
         call = self._call(path_of(migration), MIGRATION, "SwitchFrontEnd", "a{sv}", {}, timeout=PATIENCE)
         return str((await call)[0])
 
-    async def verify(self, migration: str) -> None:
-        """Compares what is at the target with what was sent."""
-        await self._call(path_of(migration), MIGRATION, "Verify", "a{sv}", {}, timeout=PATIENCE)
+    async def verify(self, migration: str, *, deep: bool = False) -> Report:
+        """Compares what is at the target with what was sent; `deep` reads the drive, too, which takes its time."""
+        options = {"deep": Variant("b", deep)}
+        call = self._call(path_of(migration), MIGRATION, "Verify", "a{sv}", options, timeout=VERIFYING)
+        return from_answer((await call)[0])
+
+    async def stop_verifying(self, migration: str) -> None:
+        """Breaks off the comparing that is under way, if there is one."""
+        await self._call(path_of(migration), MIGRATION, "StopVerifying", "a{sv}", {})
 
     async def _call(
         self, path: str, interface: str, member: str, signature: str = "", *body: object, timeout: float = 10.0

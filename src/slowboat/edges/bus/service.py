@@ -29,10 +29,13 @@ from slowboat.edges.bus.shown import (
     to_moment,
     to_properties,
 )
+from slowboat.edges.bus.verified import to_answer
 from slowboat.edges.dbus import Answer, BusError, Call, CallRefused, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from slowboat.core.verify import Report
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,9 @@ INTERVAL: Final = 1.0
 FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 60.0
 """Seconds between tries to find a bus that went away: soon at first, then without wearing down a laptop."""
+
+WITH_OPTIONS: Final = frozenset({"Verify"})
+"""The methods that know options."""
 
 _PLAN: Final = {"name": "s", "role": "s", "set": "s", "bytes": "t", "phase": "s", "canary": "b"}
 _HOLD: Final = {"who": "s", "why": "s", "since": "t"}
@@ -89,8 +95,11 @@ class Commands(Protocol):
 class Verifies(Protocol):
     """What an engine has besides, where it can compare the target with what was sent."""
 
-    async def verify(self, migration: str) -> None:
-        """Compares; raises what it found."""
+    async def verify(self, migration: str, *, deep: bool = False) -> Report:
+        """Compares; `deep` reads the drive, too."""
+
+    def stop_verifying(self, migration: str) -> None:
+        """Breaks off the comparing that is under way, if there is one."""
 
 
 def error_name(error: SlowboatError) -> str:
@@ -137,9 +146,10 @@ class _Offered:
             self.setters[name](value)
 
     def invoke(self, call: Call) -> Any:  # noqa: ANN401  # of the method's type
-        """As `Exported`; a method gets its arguments without the options that come last."""
+        """As `Exported`; a method gets its arguments without the options that come last, but where it has some."""
         with _named_errors():
-            outcome = self.methods[call.member](*call.body[:-1])
+            arguments = call.body if call.member in WITH_OPTIONS else call.body[:-1]
+            outcome = self.methods[call.member](*arguments)
         return _with_named_errors(outcome) if asyncio.iscoroutine(outcome) else outcome
 
 
@@ -323,17 +333,24 @@ class Service:
         return {
             "Pause": lambda until: commands.pause(name, from_moment(until)),
             "Resume": lambda: commands.resume(name),
-            "Verify": lambda: self._verify(name),
+            "Verify": lambda options: self._verify(name, options),
+            "StopVerifying": lambda: self._verifier().stop_verifying(name),
             "HandOver": lambda: commands.hand_over(name),
             "UndoHandover": lambda: commands.undo_handover(name),
             "SwitchFrontEnd": lambda: commands.switch_front_end(name),
             "Plan": lambda: self._plan(name),
         }
 
-    async def _verify(self, name: str) -> None:
+    def _verifier(self) -> Verifies:
         if not isinstance(self._commands, Verifies):
             raise CallRefused(f"{NAME}.Error.NotSupported", "this version of slowboat cannot verify")
-        await self._commands.verify(name)
+        return self._commands
+
+    async def _verify(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        deep = options.get("deep", False)
+        if not isinstance(deep, bool):
+            raise CallRefused("org.freedesktop.DBus.Error.InvalidArgs", "the option deep is of type 'b'")
+        return to_answer(await self._verifier().verify(name, deep=deep))
 
     async def _plan(self, name: str) -> list[dict[str, Any]]:
         items = await self._commands.plan(name)

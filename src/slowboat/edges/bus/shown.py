@@ -156,6 +156,9 @@ OF_MIGRATION: Final = (
     Shown("StartTime", "started_at", to_moment, from_moment),
     Shown("RestorableFromCloud", "restorable_from_cloud", bool),
     Shown("CurrentObject", "current_object", counter=True),
+    Shown("VerifyState", "verify_state"),
+    Shown("VerifyProgress", "verify_progress", float, counter=True),
+    Shown("VerifyBytesTotal", "verify_bytes", count),
 )
 
 COUNTERS: Final = frozenset(shown.name for shown in (*OF_MANAGER, *OF_MIGRATION) if shown.counter)
