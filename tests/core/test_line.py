@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from slowboat.core import line
 from slowboat.core.line import (
     LARGEST,
     MIB,
@@ -158,3 +159,20 @@ def test_breaks_shrink_segments_and_a_line_that_holds_again_lets_them_grow():
 def test_nothing_is_known_of_time_that_runs_backwards():
     assert STEADY.sent(MIB, -5.0) == replace(STEADY, since=0.0)
     assert STEADY.broke(-5.0).holds == 0.1
+
+
+def test_the_lanes_of_one_line_break_together_and_count_once() -> None:
+    steady = line.Line(rate=500_000.0, holds=20.0, since=18.0)
+    once = steady.broke(4.0, lanes=2)
+    assert once.holds == pytest.approx(20.0)
+    assert once.broke(4.0, lanes=2) == once
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e5), st.integers(1, 8))
+def test_a_line_that_breaks_often_gets_one_lane(rate: float, holds: float, most: int) -> None:
+    found = line.lanes(line.Line(rate, holds), most)
+    assert 1 <= found <= most
+    if holds == 0.0:
+        assert found == most
+    elif rate * holds / line.SHARE < line.SMALLEST:
+        assert found == 1

@@ -36,7 +36,7 @@ class Line:
     """A running picture of the uplink.
 
     Attributes:
-        rate: bytes per second while sending; 0.0: not known yet.
+        rate: bytes per second of one lane (one upload) while sending; 0.0: not known yet.
         holds: seconds of sending between two interruptions by the world; 0.0: none has been seen.
         since: seconds of sending since the last interruption.
     """
@@ -45,9 +45,9 @@ class Line:
     holds: float = 0.0
     since: float = 0.0
 
-    def sent(self, count: int, seconds: float) -> Line:
-        """After `count` bytes went through in `seconds`; samples too short to tell anything are only counted."""
-        since = self.since + max(0.0, seconds)
+    def sent(self, count: int, seconds: float, lanes: int = 1) -> Line:
+        """After `count` bytes went through one of `lanes` in `seconds`; samples too short to tell are only counted."""
+        since = self.since + max(0.0, seconds) / max(1, lanes)
         holds = since if self.holds and since > 2 * self.holds else self.holds
         if seconds < 0.05 or count < MIB // 16:
             return replace(self, since=since, holds=holds)
@@ -55,9 +55,14 @@ class Line:
         rate = sample if not self.rate else self.rate + WEIGHT * (sample - self.rate)
         return replace(self, rate=rate, since=since, holds=holds)
 
-    def broke(self, seconds: float) -> Line:
-        """After the world interrupted us, `seconds` into a request."""
-        held = self.since + max(0.0, seconds)
+    def broke(self, seconds: float, lanes: int = 1) -> Line:
+        """After the world interrupted us, `seconds` after the lane's last confirmation.
+
+        The lanes of one line break together: what the others tell in the moments after is the same interruption.
+        """
+        held = self.since + max(0.0, seconds) / max(1, lanes)
+        if not self.since and held < self.holds / 2:
+            return self
         holds = held if not self.holds else self.holds + WEIGHT * (held - self.holds)
         return replace(self, holds=max(holds, 0.1), since=0.0)
 
@@ -97,6 +102,15 @@ def segment_size(size: int, line: Line, limits: Limits) -> int:
 def usual_sizes() -> range:
     """The sizes of segments that any object of up to a thousand of the largest may have got."""
     return range(SMALLEST, LARGEST + 1, MIB)
+
+
+def lanes(line: Line, most: int) -> int:
+    """How many objects may be under way at once: one where the line breaks so often that each costs too much.
+
+    Every break loses half a segment in each lane, and a segment cannot be smaller than `SMALLEST`.
+    """
+    fragile = line.holds > 0.0 and line.rate * line.holds / SHARE < SMALLEST
+    return 1 if fragile else most
 
 
 def fits_one_put(size: int, line: Line, limits: Limits) -> bool:

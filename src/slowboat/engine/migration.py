@@ -14,12 +14,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import backoff
+from slowboat.core import line as line_of
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
-from slowboat.core.line import in_pieces_of
 from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
     LOOK,
+    MEND,
     Action,
     Adopt,
     BreakOff,
@@ -28,14 +29,16 @@ from slowboat.core.plan import (
     Finish,
     HandOver,
     Look,
+    Mend,
     Renew,
     Send,
     Sight,
     Snapshot,
+    is_removed,
     plan,
 )
 from slowboat.core.words import Activity, Event, HandoverState, Limits, Phase, Reason, RemoteObject
-from slowboat.engine import drive, handover, report, target
+from slowboat.engine import drive, guard, handover, report, target
 from slowboat.engine.courier import Courier, Freight
 from slowboat.engine.memory import Memory
 from slowboat.engine.meter import Meter
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER})
+NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER, MEND})
 TRY_AGAIN = 3600.0
 """Seconds until what needs the user is tried again unasked: quota may have been freed elsewhere."""
 ABSENT_DRIVE = 300.0
@@ -93,6 +96,7 @@ class Migration:
         self._work = Work(order, tools, self._memory)
         self._seen = self._work.seen
         self._meter = Meter()
+        self._marks: dict[str, float] = {}  # when each lane was last confirmed something, by the steady clock
         self._courier: Courier | None = None
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._renewing: set[str] = set()
@@ -114,8 +118,10 @@ class Migration:
         self.wake()
 
     def rescan(self) -> None:
-        """Drive and target are read again."""
+        """Drive and target are read again, and duplicity is asked for its version."""
         self._seen.objects = None
+        if guard.waits_for_version(self._work):
+            self._memory.remember("handover_at", self._tools.now())
         self.drive_may_have_changed()
 
     def retry_now(self) -> None:
@@ -222,6 +228,8 @@ class Migration:
         verifier = self._verifier
         return replace(
             shown,
+            reasons=(*shown.reasons, *guard.reasons(self._work)),
+            direct_sets=seen.direct_sets,
             verify_state=verifier.state,
             verify_progress=verifier.progress,
             verify_bytes=verifier.total,
@@ -265,16 +273,24 @@ class Migration:
             sight=Sight(seen.objects, seen.listed_at) if seen.objects is not None else None,
             confirmed_at=seen.confirmed_at,
             handover=memory.handover,
-            handover_at=memory.number("handover_at"),
+            handover_at=self._handover_at(now),
             blocked=self._blocked(now),
             wait=self._waiting(now),
             object_waits=seen.object_waits,
             busy=frozenset(self._busy) - self._renewing,
             renewing=frozenset(self._renewing),
             renewed=seen.renewed,
-            lanes=self.order.lanes,
+            lanes=line_of.lanes(memory.line, self.order.lanes),
             finished=bool(memory.number("finished_at")),
+            look_every=guard.look_every(self._work),
+            mend_at=memory.number("mend_at") or None,
         )
+
+    def _handover_at(self, now: float) -> float:
+        """When a blocked handover is tried again; where only the last volume was missing, once that is there."""
+        if guard.waits_for_version(self._work) and guard.newest_is_complete(self._work):
+            return now
+        return self._memory.number("handover_at")
 
     def _distrust_the_future(self, now: float) -> None:
         """A listing or a confirmation later than now is the work of a clock set back: neither proves the other."""
@@ -326,12 +342,8 @@ class Migration:
 
     def _start(self, tasks: asyncio.TaskGroup, action: Action) -> None:
         match action:
-            case Adopt():
-                self._spawn(tasks, ADOPT, drive.adopt(self._work))
-            case Look():
-                self._spawn(tasks, LOOK, target.look(self._work))
-            case HandOver():
-                self._spawn(tasks, HAND_OVER, handover.do(self._work))
+            case Adopt() | Look() | HandOver() | Mend():
+                self._spawn(tasks, *self._of_no_object(action))
             case Check(name):
                 self._spawn(tasks, name, self._check(name))
             case Send(name):
@@ -344,6 +356,17 @@ class Migration:
                 self._spawn(tasks, LOOK, self._finish())
             case BreakOff():
                 self._break_off()
+
+    def _of_no_object(self, action: Adopt | Look | HandOver | Mend) -> tuple[str, Coroutine[None, None, None]]:
+        match action:
+            case Adopt():
+                return ADOPT, drive.adopt(self._work)
+            case Look():
+                return LOOK, target.look(self._work)
+            case HandOver():
+                return HAND_OVER, handover.do(self._work)
+            case Mend():
+                return MEND, guard.mend(self._work)
 
     def _spawn(self, tasks: asyncio.TaskGroup, key: str, act: Coroutine[None, None, None]) -> None:
         if key in self._busy:
@@ -399,6 +422,7 @@ class Migration:
             self._memory.sent(key, self._meter.take(key))
             if self._memory.item(key).phase is Phase.SENDING:
                 self._memory.happened(key, Event.INTERRUPTED)
+        self._marks.pop(key, None)
         if not self._busy.keys() - NO_OBJECT:
             self._meter.rest()
         self._wake.set()
@@ -408,6 +432,8 @@ class Migration:
         match error:
             case NeedsUser() | Transient() if key == HAND_OVER:
                 handover.refused(self._work, error)
+            case _ if key == MEND:
+                guard.not_mended(self._work, error)
             case Transient():
                 self._later(key, error, seconds)
             case Refused() if key in self._renewing:
@@ -423,13 +449,15 @@ class Migration:
             attempts = self._memory.item(key).attempts
             self._seen.object_waits[key] = now + backoff.wait(attempts, chance, error.retry_after)
             return
-        attempt = int(self._memory.number("retry_attempts")) + 1
+        already = self._memory.number("retry_at") > now  # the lanes of one line break together: one trouble, not two
+        attempt = int(self._memory.number("retry_attempts")) + (0 if already else 1)
         self._memory.remember("retry_attempts", attempt)
         self._memory.remember("retry_at", now + backoff.wait(attempt, chance, error.retry_after))
         self._memory.remember("retry_why", error.what)
         self._memory.remember("retry_cure", error.hint)
         if self._meter.under_way():
-            self._memory.line = self._memory.line.broke(seconds)
+            since = self._tools.steady() - self._marks[key] if key in self._marks else seconds
+            self._memory.line = self._memory.line.broke(since, len(self._marks))
 
     def _refuse(self, name: str, error: Refused) -> None:
         if error.code == "exists":
@@ -486,7 +514,7 @@ class Migration:
         courier = await self._ready_courier()
         self._memory.happened(name, Event.STARTED)
         most = self._largest_piece()
-        line = self._memory.line if most is None else in_pieces_of(self._memory.line, most)
+        line = self._memory.line if most is None else line_of.in_pieces_of(self._memory.line, most)
         md5 = await courier.carry(item, line, self._seen.limits or Limits(), self._freight(name))
         self._confirm(name, RemoteObject(self._work.full_name(name), item.file.size, md5), md5)
 
@@ -500,19 +528,18 @@ class Migration:
         """What the courier tells of one object, and where it is written down."""
         self._seen.partly[name] = 0
         self._seen.renewed[name] = self._tools.now()  # whoever sends looks after them as well
-        mark = self._tools.steady()
+        self._marks[name] = self._tools.steady()
 
         def progress(count: int) -> None:
             self._meter.add(name, count)
             self._spent(count)
 
         def confirmed(length: int) -> None:
-            nonlocal mark
             now, count = self._tools.steady(), self._meter.take(name)
             if count:
                 self._memory.sent(name, count)
-                self._memory.line = self._memory.line.sent(count, now - mark)
-            mark = now
+                self._memory.line = self._memory.line.sent(count, now - self._marks[name], len(self._marks))
+            self._marks[name] = now
             self._seen.partly[name] += length
 
         return Freight(
@@ -539,8 +566,12 @@ class Migration:
             if item.segment and item.phase is Phase.DONE:
                 await courier.sweep(item)
         self._memory.remember("finished_at", self._tools.now())
-        refused = [item.name for item in self._memory.items if item.phase is Phase.REFUSED]
-        if refused:
+        left = [item for item in self._memory.items if item.phase is Phase.REFUSED]
+        refused = [item.name for item in left if not is_removed(item)]
+        if left and not refused:
+            title = f"{self.order.name}: the backup is in the cloud"
+            text = f"Everything is at {self._work.url} but {len(left)} files of backups that were removed from there."
+        elif refused:
             title = f"{self.order.name}: all but {len(refused)} files are in the cloud"
             text = f"These could not be moved to {self._work.url}: {', '.join(refused[:3])}. Keep the drive."
         else:
