@@ -118,6 +118,7 @@ container = "lenny"
 prefix = "/a/b/"
 target_urls = ["swift://lenny/a/b", "rclone://r:lenny/a/b"]
 archive_dir = "~/.cache/deja-dup"
+duplicity = "~/.local/bin/duplicity"
 file_prefix = "x-"
 handover = "ask"
 [migration.second]
@@ -172,6 +173,7 @@ game = "slow"
     home = found.migrations["home"]
     assert home.target == Target("mycloud", "lenny", "a/b/", ("swift://lenny/a/b", "rclone://r:lenny/a/b"))
     assert home.archive_dir == Path("~/.cache/deja-dup").expanduser()
+    assert home.duplicity == Path("~/.local/bin/duplicity").expanduser()
     assert home.source == Path("~/drive").expanduser()
     assert (home.file_prefix, home.ask_first) == ("x-", True)
     assert (found.clouds["mycloud"].version, found.clouds["other"].version) == (3, 1)
@@ -287,6 +289,8 @@ WRONG: list[tuple[str, int, str, str]] = [
     (CLOUD + MIGRATION + 'target_url = "swift://other"', 7, "leads to other", ""),
     (CLOUD + MIGRATION + 'prefix = "p"\ntarget_url = "swift://lenny"', 8, "leads to lenny", ""),
     (CLOUD + MIGRATION + 'target_urls = ["swift://lenny", "rclone://r:x"]', 7, "leads to x", ""),
+    (CLOUD + MIGRATION + 'prefix = "p"\ntarget_url = "cf+http://lenny/p"', 8, "knows no prefix", "swift://"),
+    (CLOUD + MIGRATION + 'prefix = "50%25"\ntarget_url = "swift://lenny/50%25"', 8, "leads to lenny/50%", ""),
     (CLOUD + MIGRATION + 'target_url = "swift://lenny"\ntarget_urls = ["swift://lenny"]', 8, "both set", ""),
     (CLOUD + MIGRATION + "target_urls = [3]", 7, "expected a text", ""),
     (CLOUD + MIGRATION + 'source_url = "/media"', 7, "is no URL", "file:///"),

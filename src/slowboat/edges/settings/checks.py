@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from slowboat.core import urls
 from slowboat.core.conditions import NetworkRule, Rules
 from slowboat.core.schedule import Schedule, Window
 from slowboat.core.words import Target
@@ -163,6 +164,7 @@ def migration(name: str, table: MigrationTable, clouds: Iterable[str]) -> Migrat
         archive_dir=folder((*here, "archive_dir"), table.archive_dir) if table.archive_dir else None,
         file_prefix=table.file_prefix,
         ask_first=table.handover == "ask",
+        duplicity=folder((*here, "duplicity"), table.duplicity) if table.duplicity else None,
     )
 
 
@@ -211,20 +213,23 @@ def _urls(here: Where, table: MigrationTable, container: str, prefix: str) -> tu
     given = tuple(dict.fromkeys(table.target_urls or ([table.target_url] if table.target_url else [])))
     for url in given:
         _same_place(key, _url(key, url), container, prefix)
-    return given or (f"swift://{container}/{prefix}".rstrip("/"),)
+    usual = urls.swift(container, prefix)
+    if not given and urls.place(usual) != f"{container}/{prefix}".rstrip("/"):
+        raise Wrong((*here, "container"), f"no swift:// URL leads to {container!r}", "Leave out ? and #")
+    return given or (usual,)
 
 
 def _same_place(where: Where, url: str, container: str, prefix: str) -> None:
     """A URL that leads elsewhere would get a cache for what is not there, and duplicity would throw it away."""
-    scheme, _, rest = url.partition("://")
+    scheme = url.partition("://")[0]
     ours = f"{container}/{prefix}".strip("/")
-    if scheme == "rclone":
-        rest = rest.rpartition(":")[2]
-    elif scheme not in {"swift", "cf+http"}:
+    there = urls.place(url)
+    if there is None:
         return  # a kind that is not known here; the user will know
-    there = "/".join(part for part in rest.split("/") if part)  # duplicity folds slashes
     if there != ours:
         raise Wrong(where, f"{scheme}:// leads to {there}, but this migration goes to {ours}", "Make them agree")
+    if scheme.endswith("cf+http") and prefix:
+        raise Wrong(where, "cf+http:// knows no prefix", "Leave prefix out, or use swift:// or rclone://")
 
 
 def distinct(migrations: Iterable[Migration]) -> None:

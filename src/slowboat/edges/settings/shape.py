@@ -79,6 +79,7 @@ class MigrationTable(Table, frozen=True):
     target_url: str = ""
     target_urls: list[str] = []
     archive_dir: str = ""
+    duplicity: str = ""
     file_prefix: str | None = None
     handover: Literal["auto", "ask"] = "auto"
 
@@ -159,6 +160,7 @@ class Migration:
         archive_dir: where duplicity's caches are, or None: the usual places.
         file_prefix: duplicity's --file-prefix, or None: whatever is there.
         ask_first: whether the handover waits for the user's word.
+        duplicity: the program that will make the backups, or None: the first on the PATH.
     """
 
     name: str
@@ -168,6 +170,7 @@ class Migration:
     archive_dir: Path | None = None
     file_prefix: str | None = None
     ask_first: bool = False
+    duplicity: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

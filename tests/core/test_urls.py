@@ -1,0 +1,82 @@
+"""Where a target URL leads: as the real duplicity, old and new, takes it apart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realparts.duplicity import NEWEST
+from realparts.presence import absent
+from slowboat.core import urls
+
+PYTHONS = [NEWEST.parent / "python", "/usr/bin/python3"]
+ASK = """
+import json, sys
+from duplicity.backend import ParsedUrl
+print(json.dumps([ParsedUrl(url).path for url in json.load(sys.stdin)]))
+"""
+LEADING = {
+    "swift://c": "c",
+    "swift://c/": "c",
+    "swift:///c//p/": "c/p",
+    "swift://c/p/q": "c/p/q",
+    "swift://c/my laptop": "c/my laptop",
+    "swift://c/my%20laptop": "c/my laptop",
+    "swift://c/50%25": "c/50%",
+    "swift://c/100% sure": "c/100% sure",
+    "swift://c/h%C3%B6st": "c/höst",
+    "swift://c%20d/p": "c%20d/p",  # the container is taken as it stands
+    "swift://c/p?x#y": "c/p",
+    "swift://c/p;x": "c/p;x",
+    "par2+swift://c/p": "c/p",
+}
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=["newest", "debian"])
+def test_duplicity_itself_goes_to_the_same_place(python: object) -> None:
+    asked = [url.removeprefix("par2+") for url in LEADING]
+    done = subprocess.run(
+        [str(python), "-c", ASK], input=json.dumps(asked), capture_output=True, text=True, check=False
+    )
+    if "No module named 'duplicity'" in done.stderr or not done.stdout:
+        absent(f"duplicity for {python}")
+    paths = json.loads(done.stdout.splitlines()[-1])
+    folded = ["/".join(part for part in path.split("/") if part) for path in paths]  # swiftbackend.py, __init__
+    assert folded == list(LEADING.values())
+
+
+@pytest.mark.parametrize(("url", "leads"), LEADING.items())
+def test_a_url_leads_where_duplicity_goes(url: str, leads: str) -> None:
+    assert urls.place(url) == leads
+
+
+@pytest.mark.parametrize(
+    ("url", "leads"),
+    [
+        ("rclone://cloud:c/p", "c/p"),
+        ("rclone://cloud:/c/p/", "c/p"),
+        ("rclone://:swift,env_auth:c/p", "c/p"),
+        ("cf+http://c", "c"),
+        ("cf+http://c/p", "c/p"),
+        ("file:///media/c", None),
+        ("not a URL", None),
+        ("", None),
+    ],
+)
+def test_other_kinds(url: str, leads: str | None) -> None:
+    assert urls.place(url) == leads
+
+
+_names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1).filter(
+    lambda name: name not in (".", "..")
+)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="/\0?#"), min_size=1), st.lists(_names, max_size=3))
+def test_our_own_urls_lead_back(container: str, parts: list[str]) -> None:
+    prefix = "".join(f"{part}/" for part in parts)
+    assert urls.place(urls.swift(container, prefix)) == f"{container}/{prefix}".rstrip("/")
