@@ -52,12 +52,6 @@ def is_here(files: Sequence[SourceFile], items: Sequence[Item]) -> bool:
     return any(item.name in there for item in items)
 
 
-def is_here(files: Sequence[SourceFile], items: Sequence[Item]) -> bool:
-    """Whether a folder's listing shows any of the adopted files."""
-    there = {file.name for file in files}
-    return any(item.name in there for item in items)
-
-
 async def adopt(
     source: Source,
     cache: Cache,
