@@ -289,6 +289,7 @@ WRONG: list[tuple[str, int, str, str]] = [
     (CLOUD + MIGRATION + 'target_url = "swift://other"', 7, "leads to other", ""),
     (CLOUD + MIGRATION + 'prefix = "p"\ntarget_url = "swift://lenny"', 8, "leads to lenny", ""),
     (CLOUD + MIGRATION + 'target_urls = ["swift://lenny", "rclone://r:x"]', 7, "leads to x", ""),
+    (CLOUD + MIGRATION + 'target_url = "par2+swift://lenny"', 7, "not moved", "Write swift://lenny"),
     (CLOUD + MIGRATION + 'prefix = "p"\ntarget_url = "cf+http://lenny/p"', 8, "knows no prefix", "swift://"),
     (CLOUD + MIGRATION + 'prefix = "50%25"\ntarget_url = "swift://lenny/50%25"', 8, "leads to lenny/50%", ""),
     (CLOUD + MIGRATION + 'target_url = "swift://lenny"\ntarget_urls = ["swift://lenny"]', 8, "both set", ""),

@@ -224,6 +224,9 @@ def _same_place(where: Where, url: str, container: str, prefix: str) -> None:
     scheme = url.partition("://")[0]
     ours = f"{container}/{prefix}".strip("/")
     there = urls.place(url)
+    if scheme.startswith("par2+"):
+        right = f"Write {url.removeprefix('par2+')}; see docs/dejadup.md, par2"
+        raise Wrong(where, f"{scheme}:// wants *.par2 files there, which are not moved", right)
     if there is None:
         return  # a kind that is not known here; the user will know
     if there != ours:
