@@ -27,6 +27,7 @@ from slowboat.edges.bus.service import Service
 from slowboat.edges.cache import Cache, usual_archive_dirs
 from slowboat.edges.clock import ClockWatch, Zone
 from slowboat.edges.dejadup import DejaDup
+from slowboat.edges.duplicity import InstalledDuplicity
 from slowboat.edges.gamemode import GameWatch
 from slowboat.edges.inotify import FolderWatch
 from slowboat.edges.ledger import Ledger
@@ -267,6 +268,7 @@ def _take_in(
         steady=time.monotonic,
         chance=random.random,
         front_end=DejaDup(os.environ),
+        duplicity=InstalledDuplicity(migration.duplicity, os.environ),
     )
     account = Account(credentials.user, credentials.project, credentials.auth_url)
     order = _order(migration, settings.connections, archive_dirs, account)

@@ -47,6 +47,8 @@ _NO_MIGRATION = (
     "There is nothing to move yet. Describe your backup in ~/.config/slowboat/config.toml, then run: slowboat reload"
 )
 _AFTER_CURE = "When that is done, run: slowboat retry"
+_HOLDS_NO_UPLOAD = frozenset({"duplicity-version"})
+"""Reasons that only the handover waits for."""
 _HELD = frozenset({Activity.WAITING, Activity.PAUSED, Activity.NEEDS_USER})
 
 
@@ -129,7 +131,8 @@ def _common(report: ManagerReport) -> tuple[Reason, ...]:
 def _why_lines(activity: Activity, told: Sequence[Reason], now: float) -> list[RenderableType]:
     if not told:
         return []
-    lines = [] if activity in _HELD else [Text("It sends less than it could, because:")]
+    slower = activity not in _HELD and any(reason.code not in _HOLDS_NO_UPLOAD for reason in told)
+    lines = [] if not slower else [Text("It sends less than it could, because:")]
     after = [Padding(Text(_AFTER_CURE), (0, 0, 0, 4))] if activity is Activity.NEEDS_USER else []
     return [*lines, reasons.listed(told, now), *after]
 
@@ -190,6 +193,7 @@ def _rows(migration: MigrationReport, own: Sequence[Reason], now: float) -> list
         ("From", phrases.plain(migration.source)),
         ("To", phrases.plain(migration.target_url)),
         ("Handover", _handover(migration)),
+        ("Straight", _straight(migration)),
         ("Restore", _restore(migration)),
         ("Set aside", _refused(migration)),
         ("Trouble", Text(phrases.sentence(migration.last_error), style="red") if troubled else ""),
@@ -243,6 +247,12 @@ def _metadata(migration: MigrationReport) -> str:
         files = phrases.count(total, "metadata file", "metadata files")
         return f"First the metadata must be in the cloud: {done:,} of {files} are."
     return "The metadata is in the cloud; the handover follows by itself, shortly."
+
+
+def _straight(migration: MigrationReport) -> str:
+    if migration.direct_sets <= 0:
+        return ""
+    return f"{phrases.count(migration.direct_sets, 'backup', 'backups')} went straight to the cloud since the handover."
 
 
 def _restore(migration: MigrationReport) -> str | Text:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from slowboat.core.straight import REMOVED
 from slowboat.core.words import Activity, Event, HandoverState, Permit, Phase, Reason
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ SETTLED = frozenset({Phase.DONE, Phase.REFUSED})
 LOOK_EVERY = 6 * 3600.0
 """Seconds between listings while volumes trickle: a listing costs some kilobytes, and finds what others removed."""
 
+LOOK_CLOSELY = 900.0
+"""The same with a duplicity that may destroy a chain of which volumes are missing (docs/duplicity-versions.md)."""
+
 RENEW_EVERY = 7.5 * 86400.0
 """Seconds between looks after the segments of an object that is begun and waits: a quarter of their life, so that a
 machine that is off for weeks in between loses none (docs/swift.md, "Expiry")."""
@@ -68,7 +72,7 @@ def advance(phase: Phase, event: Event) -> Phase:
     return TRANSITIONS[phase, event]
 
 
-ADOPT, LOOK, HAND_OVER = "adopt", "look", "handover"
+ADOPT, LOOK, HAND_OVER, MEND = "adopt", "look", "handover", "mend"
 """The names under which these stand among the busy; no file of duplicity's is called so."""
 
 
@@ -109,6 +113,9 @@ class Snapshot:
         renewed: name to when the segments of that object were last seen to be in no danger.
         lanes: how many objects may be under way at once.
         finished: the end has been seen and told.
+        look_every: seconds between listings while volumes trickle.
+        mend_at: duplicity has damaged the target, and its cache here with it: not before this time is the cache made
+            whole again; None: it needs no mending.
     """
 
     now: float
@@ -130,6 +137,8 @@ class Snapshot:
     renewed: Mapping[str, float] = field(default_factory=dict)
     lanes: int = 1
     finished: bool = False
+    look_every: float = LOOK_EVERY
+    mend_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,11 @@ class HandOver:
 
 
 @dataclass(frozen=True, slots=True)
+class Mend:
+    """Put back what duplicity emptied of its own cache for the target."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Everything is settled and seen: tell the user."""
 
@@ -178,7 +192,7 @@ class BreakOff:
     """Abort what is under way."""
 
 
-Action = Adopt | Look | Check | Send | Renew | HandOver | Finish | BreakOff
+Action = Adopt | Look | Check | Send | Renew | HandOver | Mend | Finish | BreakOff
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,22 +290,27 @@ def _must_look(s: Snapshot) -> bool:
     tried_since = s.handover is HandoverState.BLOCKED and s.sight.taken_at < s.handover_at
     if _handover_due(s) and (stale or tried_since):
         return True
+    if _mend_due(s) and stale:
+        return True
     if s.finished:
         return False
     if stale and all(item.phase in SETTLED for item in s.items):
         return True
-    return not s.busy and s.now - s.sight.taken_at >= LOOK_EVERY
+    seldom = s.look_every >= LOOK_EVERY  # then it need not come between two uploads
+    return not (seldom and s.busy) and s.now - s.sight.taken_at >= s.look_every
 
 
 def _go_on(s: Snapshot) -> Decision:
     if s.finished:
-        late = (HandOver(),) if _hand_over_now(s) else ()
+        late = (*((HandOver(),) if _hand_over_now(s) else ()), *((Mend(),) if _mend_due(s) else ()))
         return Decision(late, Activity.DONE, _refusals(s.items), _next_handover(s))
     if all(item.phase in SETTLED for item in s.items) and not s.busy and _handover_settled(s):
         return Decision((Finish(),), Activity.DONE, _refusals(s.items))
     actions: list[Action] = []
     if _hand_over_now(s):
         actions.append(HandOver())
+    if _mend_due(s):
+        actions.append(Mend())
     wanted = list(_wanted(s))
     if s.drive_present:
         waiting = [item for item in wanted if s.object_waits.get(item.name, 0.0) > s.now]
@@ -313,7 +332,9 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
             (source_absent(s.where, s.absent_why), *reasons),
         )
     if s.sight is not None:
-        wakes.append(s.sight.taken_at + LOOK_EVERY)
+        wakes.append(s.sight.taken_at + s.look_every)
+    if s.mend_at is not None and s.now < s.mend_at:
+        wakes.append(s.mend_at)
     if (handover_at := _next_handover(s)) is not None:
         wakes.append(handover_at)
     wake_at = min(wakes, default=None)
@@ -352,15 +373,22 @@ def _wanted(s: Snapshot) -> Iterator[Item]:
 
 
 def chain_is_whole(items: Iterable[Item], chain: int) -> bool:
-    """Whether every metadata file of a chain is confirmed at the target."""
-    return all(item.phase is Phase.DONE for item in items if item.chain == chain and item.role.is_metadata)
+    """Whether every metadata file of a chain is confirmed at the target, but for sets that their owner removed."""
+    metadata = (item for item in items if item.chain == chain and item.role.is_metadata)
+    return all(item.phase is Phase.DONE or is_removed(item) for item in metadata)
+
+
+def is_removed(item: Item) -> bool:
+    """Whether it is set aside because its owner has removed its backup set from the target."""
+    return item.phase is Phase.REFUSED and item.error == REMOVED
 
 
 def ready_for_handover(items: Iterable[Item]) -> bool:
     """Whether the newest chain's metadata is whole and each canary volume settled (one that is rotten stays behind)."""
     items = tuple(items)
     canaries = (item for item in items if item.canary and item.chain == 0)
-    return chain_is_whole(items, 0) and all(item.phase in SETTLED for item in canaries)
+    gone = any(is_removed(item) for item in items if item.chain == 0)
+    return not gone and chain_is_whole(items, 0) and all(item.phase in SETTLED for item in canaries)
 
 
 def unseen(items: Iterable[Item], sight: Sight) -> tuple[str, ...]:
@@ -396,8 +424,15 @@ def _hand_over_now(s: Snapshot) -> bool:
     return s.sight is not None and all(matches(item, s.sight.objects.get(item.name)) for item in newest)
 
 
+def _mend_due(s: Snapshot) -> bool:
+    """Whether the cache can be made whole: all that belongs into it stands at the target again."""
+    if s.mend_at is None or s.mend_at > s.now or MEND in s.busy or s.handover is not HandoverState.DONE:
+        return False
+    return all(item.phase is Phase.DONE for item in s.items if item.chain == 0 and item.role.is_metadata)
+
+
 def _refusals(items: Iterable[Item]) -> tuple[Reason, ...]:
-    refused = [item for item in items if item.phase is Phase.REFUSED]
+    refused = [item for item in items if item.phase is Phase.REFUSED and not is_removed(item)]
     if not refused:
         return ()
     first = refused[0]

@@ -284,6 +284,7 @@ class MigrationReport:
     started_at: float = 0.0
     expected_end: float = 0.0
     restorable_from_cloud: bool = False
+    direct_sets: int = 0
     current_object: str = ""
     last_error: str = ""
     verify_state: str = ""

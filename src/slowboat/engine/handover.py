@@ -14,7 +14,7 @@ from slowboat.core import names
 from slowboat.core.errors import NeedsUser, SlowboatError, Transient
 from slowboat.core.plan import SETTLED, matches, ready_for_handover
 from slowboat.core.words import HandoverState
-from slowboat.engine import drive, frontend, target
+from slowboat.engine import drive, frontend, guard, target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,7 @@ async def _do(work: Work) -> None:
         await drive.look(work)
         if work.seen.drive_changed:
             return  # a newer set on the drive belongs to the chain: it goes first
+    await guard.must_not_destroy(work)
     work.memory.handed_over(await _install(work, work.order.target.urls))
     advice = await frontend.advice(work)
     work.tell(
@@ -184,7 +185,7 @@ def refused(work: Work, error: SlowboatError) -> None:
     """Remembers why it could not be done, and tells it where it is new and needs the user."""
     known = work.memory.fact("handover_why")
     wait = CACHE_IN_USE if isinstance(error, Transient) else math.inf if error.code == "ask" else TRY_AGAIN
-    work.memory.handover_blocked(str(error), work.tools.now() + wait)
+    work.memory.handover_blocked(str(error), work.tools.now() + wait, error.code)
     if known == str(error):
         return
     if isinstance(error, Transient):

@@ -161,12 +161,18 @@ class Memory:
         """What the handover installed, for its undoing."""
         self.remember("installed", _installed_text(installed))
         self.remember("handover_why", "")
+        self.remember("handover_code", "")
         self.remember("handover_at", 0.0)
         self.remember("handover", HandoverState.DONE.value)
 
-    def handover_blocked(self, why: str, until: float) -> None:
-        """Why the handover cannot be done now, and when to try again."""
+    def mended(self, installed: Sequence[Installed]) -> None:
+        """What is installed now, after duplicity's cache was made whole again."""
+        self.remember("installed", _installed_text(installed))
+
+    def handover_blocked(self, why: str, until: float, code: str = "") -> None:
+        """Why the handover cannot be done now (a sentence, and the error's code), and when to try again."""
         self.remember("handover_why", why)
+        self.remember("handover_code", code)
         self.remember("handover_at", until)
         self.remember("handover", HandoverState.BLOCKED.value)
 

@@ -114,6 +114,26 @@ class Cache(Protocol):
             NeedsUser: duplicity has written to it since; it stays.
         """
 
+    async def mend(self, source: Path, installed: Installed) -> tuple[Installed, Sequence[str]]:
+        """Copies from the cache `source` what is missing of what was installed, and never over anything.
+
+        Answers what is installed now, and the names of the files that were missing.
+
+        Raises:
+            NeedsUser: the source's cache lacks it too, or there is no room.
+            Transient: duplicity is running (its lock is held).
+        """
+
+    async def in_use(self, installed: Installed) -> bool:
+        """Whether duplicity is running on that cache now."""
+
+
+class Duplicity(Protocol):
+    """The duplicity that the user would run."""
+
+    async def version(self) -> str:
+        """What `duplicity --version` says; "" where there is none, or it does not answer. Never raises."""
+
 
 class FrontEnd(Protocol):
     """The settings of Deja Dup, in the words of `core.dejadup`."""

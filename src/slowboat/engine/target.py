@@ -11,9 +11,10 @@ from slowboat.core import names
 from slowboat.core.errors import NeedsUser, Refused
 from slowboat.core.plan import Sight, matches, unseen
 from slowboat.core.words import Event, HandoverState, Phase
+from slowboat.engine import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from slowboat.core.words import Item, RemoteObject
     from slowboat.engine.courier import Courier
@@ -31,8 +32,10 @@ async def look(work: Work) -> None:
         Transient: as the store raises it.
     """
     async with work.seen.looking:
+        ran = await guard.before(work)
         sight, gone = await survey(work)
-        take(work, sight, gone)
+        away = take(work, sight, gone)
+        await guard.after(work, sight, gone, away, ran=ran)
 
 
 async def survey(work: Work) -> tuple[Sight, tuple[str, ...]]:
@@ -61,13 +64,16 @@ async def survey(work: Work) -> tuple[Sight, tuple[str, ...]]:
     return Sight(objects, began), tuple(gone)
 
 
-def take(work: Work, sight: Sight, gone: Iterable[str]) -> None:
-    """Goes on with what was seen; what is `gone` is no longer done."""
+def take(work: Work, sight: Sight, gone: Collection[str]) -> frozenset[str]:
+    """Goes on with what was seen; what is `gone` is no longer done. Answers what its owner removed on purpose."""
+    away = guard.taken_away(work, sight, gone)
     still = {item.name for item in work.memory.items if item.phase is Phase.DONE}
     for name in gone:
-        if name in still:
+        if name in still and name not in away:
             _vanished(work, name, sight.objects.get(name))
+    guard.set_aside(work, away)
     work.seen.objects, work.seen.listed_at = dict(sight.objects), sight.taken_at
+    return away
 
 
 def _vanished(work: Work, name: str, stands: RemoteObject | None) -> None:

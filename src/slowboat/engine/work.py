@@ -16,9 +16,10 @@ from slowboat.core.words import Notice, Role
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from slowboat.core.versions import Advice
     from slowboat.core.words import Item, Limits, Reason, RemoteObject, Target
     from slowboat.engine.memory import Memory
-    from slowboat.engine.ports import Cache, FrontEnd, Ledger, Notifier, Source, Store
+    from slowboat.engine.ports import Cache, Duplicity, FrontEnd, Ledger, Notifier, Source, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Tools:
         steady: seconds of a clock that is never set.
         chance: a random number in [0, 1).
         front_end: Deja Dup's settings; None: nothing is known of any.
+        duplicity: the duplicity that the user would run; None: nothing is known of any.
     """
 
     source: Source
@@ -68,6 +70,7 @@ class Tools:
     steady: Callable[[], float]
     chance: Callable[[], float]
     front_end: FrontEnd | None = None
+    duplicity: Duplicity | None = None
 
 
 @dataclass(slots=True)
@@ -88,6 +91,10 @@ class Seen:
         handing_over, looking: held while that is done, which may be asked for from two sides at once.
         renewed: when an object's segments were last seen to be in no danger of expiring, by name.
         needs: bytes of a request that was too large for what a budget leaves; 0: none was.
+        advice, duplicity: what holds for the duplicity that the user would run, and its name with the version; None and
+            "" before it was asked.
+        backup_under_way: duplicity was writing to the target when that was last read.
+        direct_sets: how many whole backup sets it has written there straight since the handover.
     """
 
     objects: dict[str, RemoteObject] | None = None
@@ -108,6 +115,10 @@ class Seen:
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     renewed: dict[str, float] = field(default_factory=dict)
     needs: int = 0
+    advice: Advice | None = None
+    duplicity: str = ""
+    backup_under_way: bool = False
+    direct_sets: int = 0
     last_error: str = ""
 
 

@@ -155,6 +155,7 @@ OF_MIGRATION: Final = (
     Shown("VolumesRefused", "volumes_refused", small),
     Shown("StartTime", "started_at", to_moment, from_moment),
     Shown("RestorableFromCloud", "restorable_from_cloud", bool),
+    Shown("DirectSets", "direct_sets", small),
     Shown("CurrentObject", "current_object", counter=True),
     Shown("VerifyState", "verify_state"),
     Shown("VerifyProgress", "verify_progress", float, counter=True),

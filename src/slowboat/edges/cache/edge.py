@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, SlowboatError
-from slowboat.edges.cache import finding, installing
+from slowboat.edges.cache import finding, installing, mending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +49,14 @@ class Cache:
     async def undo(self, installed: Installed) -> None:
         """Removes what `hand_over` installed, unless it was there before or duplicity has used it."""
         await self._aside(lambda _: installing.undo(installed))
+
+    async def mend(self, source: Path, installed: Installed) -> tuple[Installed, Sequence[str]]:
+        """Copies from `source` what is missing of what was installed; what is there is never touched."""
+        return await self._aside(lambda stop: mending.mend(source, installed, stop))
+
+    async def in_use(self, installed: Installed) -> bool:
+        """Whether duplicity is running on that cache now."""
+        return await self._aside(lambda _: mending.in_use(installed.directory))
 
     async def _aside(self, work: Callable[[threading.Event], T]) -> T:
         """Runs `work` in a thread and waits for its end even when cancelled: it holds duplicity's lock."""

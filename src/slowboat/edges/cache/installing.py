@@ -58,11 +58,11 @@ def hand_over(source: Path, wanted: Sequence[str], url: str, stop: threading.Eve
         locks.enter_context(held(source))
         if target.is_dir() and not target.samefile(source):
             locks.enter_context(held(target))
-        _must_have(source, wanted)
+        must_have(source, wanted)
         if os.path.lexists(target) and not _is_free(target):
             _must_be_same(source, wanted, target, url, stop)
             return _installed(target, wanted, url, adopted=True)
-        with _hidden_copy(source, wanted, stop) as copy:
+        with copied_aside(source, wanted, stop) as copy:
             _put_in_place(copy, target)
     return _installed(target, wanted, url, adopted=False)
 
@@ -79,7 +79,7 @@ def undo(installed: Installed) -> None:
     if installed.adopted or not directory.is_dir():
         return
     with held(directory):
-        found = {name: _state(directory / name) for name in _names_in(directory)}
+        found = {name: state(directory / name) for name in _names_in(directory)}
         changed = sorted(name for name in {*found, *installed.files} if found.get(name) != installed.files.get(name))
         if changed:
             raise NeedsUser(
@@ -91,11 +91,12 @@ def undo(installed: Installed) -> None:
             )
         hidden = directory.with_name(f"{OURS}undone-{secrets.token_hex(8)}")
         directory.rename(hidden)
-    _flush(directory.parent)
+    flush(directory.parent)
     shutil.rmtree(hidden)
 
 
-def _must_have(source: Path, wanted: Sequence[str]) -> None:
+def must_have(source: Path, wanted: Sequence[str]) -> None:
+    """Raises NeedsUser ("no-cache") where the cache `source` lacks one of the files, or none are wanted."""
     known = contents(source).files
     missing = [name for name in wanted if name not in known]
     if missing or not wanted:
@@ -175,7 +176,7 @@ def _check(stop: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def _hidden_copy(source: Path, wanted: Sequence[str], stop: threading.Event) -> Generator[Path]:
+def copied_aside(source: Path, wanted: Sequence[str], stop: threading.Event) -> Generator[Path]:
     """A complete, flushed and checked copy in a hidden folder; removed where it was not put in place."""
     _must_have_room(source, wanted)
     hidden = source.parent / f"{OURS}{secrets.token_hex(8)}"
@@ -248,10 +249,11 @@ def _put_in_place(copy: Path, target: Path) -> None:
             retry_after=RETRY_AFTER,
             scope="object",
         ) from error
-    _flush(target.parent)
+    flush(target.parent)
 
 
-def _flush(directory: Path) -> None:
+def flush(directory: Path) -> None:
+    """Makes the names in a folder last."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -260,10 +262,11 @@ def _flush(directory: Path) -> None:
 
 
 def _installed(target: Path, wanted: Iterable[str], url: str, *, adopted: bool) -> Installed:
-    return Installed(target, url, {name: _state(target / name) for name in wanted}, adopted=adopted)
+    return Installed(target, url, {name: state(target / name) for name in wanted}, adopted=adopted)
 
 
-def _state(path: Path) -> tuple[int, int]:
+def state(path: Path) -> tuple[int, int]:
+    """What tells whether a file was changed: its size, and its mtime in nanoseconds."""
     found = path.lstat()
     return found.st_size, found.st_mtime_ns
 
