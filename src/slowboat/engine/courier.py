@@ -136,21 +136,23 @@ class Courier:
         Raises:
             Refused: code "segments-gone": it is ours, but the server has lost data of it.
         """
-        md5 = (await self.prove(item)).md5
         begun = {segment for segment, _ in await self._held(item)} | {item.segment}
-        if await self._made_of(item, stands, begun - {0}):
-            return md5
-        return md5 if await self._made_of(item, stands, await self._unlisted_sizes(item, begun)) else ""
+        md5 = await self._made_of(item, stands, begun - {0})
+        md5 = md5 or await self._made_of(item, stands, await self._unlisted_sizes(item, begun))
+        if not md5:
+            await self.prove(item)  # raises where it is the file on the drive that is wrong
+        return md5
 
-    async def _made_of(self, item: Item, stands: RemoteObject, sizes: Iterable[int]) -> bool:
-        """Whether an SLO is made of the file's segments in one of these sizes; they then never expire."""
+    async def _made_of(self, item: Item, stands: RemoteObject, sizes: Iterable[int]) -> str:
+        """The file's MD5 where an SLO is made of its segments in one of these sizes, which then never expire."""
         for segment in sizes:
-            parts = self._parts(item, segment)
-            md5s = [(await self._source.digest(item.file, part.offset, part.length)).md5 for part in parts]
-            if hashlib.md5("".join(md5s).encode(), usedforsecurity=False).hexdigest() == stands.md5:
+            parts, whole = self._parts(item, segment), Hashes()
+            md5s = [(await self._source.digest(item.file, at.offset, at.length, feed=whole.feed)).md5 for at in parts]
+            alike = hashlib.md5("".join(md5s).encode(), usedforsecurity=False).hexdigest() == stands.md5
+            if alike and item.sha1 in ("", whole.sha1.hexdigest()):
                 await self._make_permanent(item, parts)
-                return True
-        return False
+                return whole.md5.hexdigest()
+        return ""
 
     async def _unlisted_sizes(self, item: Item, tried: Container[int]) -> Sequence[int]:
         """The sizes of which the server has a first segment, though neither ledger nor listing knows.
