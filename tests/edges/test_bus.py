@@ -530,13 +530,10 @@ async def test_a_verification_is_read_by_busctl_too(session_bus: str) -> None:
     await service.close()
 
 
-async def test_an_option_of_the_wrong_type_is_refused(raw: Connection, session_bus: str) -> None:
-    service = Service(VerifyingEngine(), version="1", address=session_bus)
-    await service.start()
+async def test_an_option_of_the_wrong_type_is_refused(service: Service, raw: Connection) -> None:
     service.publish(REPORT)
-    with pytest.raises(BusError, match="of type 'b'"):
+    with pytest.raises(BusError, match="InvalidArgs"):
         await raw.call(NAME, path_of("laptop"), MIGRATION, "Verify", "a{sv}", {"deep": Variant("s", "yes")})
-    await service.close()
 
 
 @pytest.mark.parametrize(

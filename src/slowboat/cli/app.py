@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from slowboat.core.verify import Report
     from slowboat.core.words import ManagerReport, MigrationReport
     from slowboat.edges.bus.client import Client
 
@@ -312,15 +313,37 @@ def handover(name: str, *, undo: bool, switch: bool) -> None:
 
 @cli.command()
 @_name
-def verify(name: str) -> None:
-    """Compares what is in the cloud with what was sent."""
+@click.option("--deep", is_flag=True, help="Read the drive, too: every file, against duplicity's own checksums.")
+@click.option("--stop", is_flag=True, help="Break off what another command has begun.")
+@_as_json
+def verify(name: str, *, deep: bool, stop: bool, as_json: bool) -> int:
+    """Compares what is in the cloud with what is on the drive.
 
-    async def question(daemon: Client) -> str:
-        migration = _chosen(await daemon.report(), name)
-        await daemon.verify(migration.name)
-        return migration.name
+    It costs one listing, also while slowboat is paused. What is missing in the cloud goes up again. The exit code is
+    0 only where every file is in the cloud and nothing is wrong; 1 while some are still to come.
+    """
+    from slowboat.cli import verified, verifying
 
-    screen.say(f"“{phrases.plain(_ask(question))}”: what is in the cloud is what was sent.")
+    async def question(daemon: Client) -> dict[str, Report]:
+        report = await daemon.report()
+        names = [_chosen(report, name).name] if name else list(report.migrations)
+        if stop:
+            for one in names:
+                await daemon.stop_verifying(one)
+            return {}
+        return {one: await verifying.verify(daemon, one, deep=deep) for one in names}
+
+    reports = _ask(question)
+    if stop:
+        screen.say("Nothing is verified any more.")
+        return 0
+    if as_json:
+        screen.write(verified.as_json(reports))
+    elif not reports:
+        screen.say("There is nothing to verify yet.")
+    for one, report in () if as_json else reports.items():
+        screen.show(verified.view(one, report))
+    return 0 if reports and all(report.ok and report.complete for report in reports.values()) else FAILED
 
 
 @cli.command()

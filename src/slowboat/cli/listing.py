@@ -190,17 +190,17 @@ def _what(members: Sequence[PlanRow]) -> str:
 
 def _one_kind(row: PlanRow) -> str:
     role = _text(row, "role")
-    of = _set_of(row)
+    of = set_called(_text(row, "set"))
     word = _ROLES.get(role, (phrases.plain(role), ""))[0]
     return f"{word}, {of}{_canary(row)}" if of else f"{word}{_canary(row)}"
 
 
-def _set_of(row: PlanRow) -> str:
-    """The backup set as a person dates it: `full of 2026-11-01 13:00` for `full 1793534400`."""
-    short, _, when = _text(row, "set").partition(" ")
+def set_called(named: str) -> str:
+    """A backup set as a person dates it: `full of 2026-11-01 13:00` for `full 1793534400`."""
+    short, _, when = named.partition(" ")
     kind = "incremental" if short == SetType.INC.value else short
     known = phrases.stamp(int(when)) if re.fullmatch(r"[0-9]{1,12}", when) else ""
-    return f"{phrases.plain(kind)} of {known}" if known else phrases.plain(_text(row, "set"))
+    return f"{phrases.plain(kind)} of {known}" if known else phrases.plain(named)
 
 
 def _canary(row: PlanRow) -> str:
