@@ -5,11 +5,13 @@ Knows how a listing is held against what was confirmed. Must not know what is se
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, Refused
 from slowboat.core.plan import Sight, matches, unseen
+from slowboat.core.verify import sets_gone
 from slowboat.core.words import Event, HandoverState, Phase
 from slowboat.engine import guard
 
@@ -31,14 +33,32 @@ async def look(work: Work) -> None:
         NeedsUser: another backup stands there (code "other-chain"), or the store needs the user.
         Transient: as the store raises it.
     """
+    await looked(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A look at the target: what stood there, the items as they were remembered before it, and whether all was done."""
+
+    sight: Sight
+    items: tuple[Item, ...]
+    finished: bool
+
+
+async def looked(work: Work, *, sparing: bool = False) -> Looked:
+    """As `look`; `sparing` leaves a whole backup set that is gone after the end as it is: it may have been removed."""
     async with work.seen.looking:
         ran = await guard.before(work)
-        sight, gone = await survey(work)
-        away = take(work, sight, gone)
-        await guard.after(work, sight, gone, away, ran=ran)
+        sight, gone = await _survey(work)
+        before = Looked(sight, work.memory.items, bool(work.memory.number("finished_at")))
+        alone = sets_gone(before.items, sight.objects) if sparing and before.finished else frozenset()
+        spared = {item.name for item in before.items if item.set_id in alone}
+        away = _take(work, sight, gone, spared)
+        await guard.after(work, sight, [name for name in gone if name not in spared], away, ran=ran)
+    return before
 
 
-async def survey(work: Work) -> tuple[Sight, tuple[str, ...]]:
+async def _survey(work: Work) -> tuple[Sight, tuple[str, ...]]:
     """What stands at the target, and the names of what was confirmed and does not stand there; changes nothing.
 
     Raises as `look` does.
@@ -64,12 +84,15 @@ async def survey(work: Work) -> tuple[Sight, tuple[str, ...]]:
     return Sight(objects, began), tuple(gone)
 
 
-def take(work: Work, sight: Sight, gone: Collection[str]) -> frozenset[str]:
-    """Goes on with what was seen; what is `gone` is no longer done. Answers what its owner removed on purpose."""
+def _take(work: Work, sight: Sight, gone: Collection[str], spared: Collection[str]) -> frozenset[str]:
+    """Goes on with what was seen; what is `gone` is no longer done, but for what is `spared`.
+
+    Answers what its owner removed on purpose.
+    """
     away = guard.taken_away(work, sight, gone)
     still = {item.name for item in work.memory.items if item.phase is Phase.DONE}
     for name in gone:
-        if name in still and name not in away:
+        if name in still and name not in away and name not in spared:
             _vanished(work, name, sight.objects.get(name))
     guard.set_aside(work, away)
     work.seen.objects, work.seen.listed_at = dict(sight.objects), sight.taken_at

@@ -15,7 +15,8 @@ from slowboat.core import manifest, names
 from slowboat.core.errors import Refused, SourceAbsent, Stopped, Transient
 from slowboat.core.framing import Framing
 from slowboat.core.line import cut
-from slowboat.core.verify import Evidence, Reading, Report, sets_gone, verify
+from slowboat.core.plan import is_removed
+from slowboat.core.verify import Evidence, Reading, Report, verify
 from slowboat.core.words import Phase, Role
 from slowboat.engine import drive, target
 
@@ -101,7 +102,8 @@ class Verifier:
             )
         self._show(LISTING)
         self._ask_network()
-        sight, items, finished = await self._look()
+        looked = await target.looked(work, sparing=True)
+        sight, items = looked.sight, looked.items
         files = await self._files()
         recorded = await _recorded(work, items)
         lost = await self._lost(items, sight)
@@ -115,7 +117,8 @@ class Verifier:
                 recorded=recorded,
                 lost=lost,
                 read=read,
-                finished=finished,
+                finished=looked.finished,
+                removed=frozenset(item.name for item in work.memory.items if is_removed(item)),
             )
         )
         work.memory.note("verified", "; ".join(one.text for one in report.sentences))
@@ -135,20 +138,6 @@ class Verifier:
             )
 
     # -- the target ------------------------------------------------------------------------------------------
-
-    async def _look(self) -> tuple[Sight, tuple[Item, ...], bool]:
-        """One look at the target, the items as remembered before it, and whether all was done; what is gone is QUEUED.
-
-        A whole backup set that is gone after the end was most likely removed, and is not sent again unasked.
-        """
-        work = self._work
-        async with work.seen.looking:
-            sight, gone = await target.survey(work)
-            items, finished = work.memory.items, bool(work.memory.number("finished_at"))
-            alone = sets_gone(items, sight.objects) if finished else frozenset()
-            sets = {item.name: item.set_id for item in items}
-            target.take(work, sight, [name for name in gone if sets.get(name) not in alone])
-        return sight, items, finished
 
     async def _lost(self, items: Sequence[Item], sight: Sight) -> frozenset[str]:
         """The SLOs at the target of which the segments' container does not hold all the segments."""
