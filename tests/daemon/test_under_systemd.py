@@ -1,0 +1,135 @@
+"""The real daemon as `slowboat install` leaves it: under a real `systemd --user`, started by it and by D-Bus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from evidence import expect_arrived
+
+from realparts.presence import ROOT
+from realparts.user_manager import HOME, UID, UserManager, running_user_manager
+from slowboat.edges.bus.shown import MANAGER, MIGRATION, NAME
+from slowboat.edges.bus.shown import ROOT as OBJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from realparts.drive import Drive
+    from realparts.swift_server import SwiftServer
+
+DRIVE = HOME / "drive"
+CACHES = HOME / ".cache/duplicity"
+CONFIG = HOME / ".config/slowboat/config.toml"
+PROGRAM = HOME / ".local/bin/slowboat"
+pytestmark = pytest.mark.needs("systemd", "systemctl", "unshare", "nsenter", "setpriv", "busctl", "gpg")
+
+
+@pytest.fixture
+def manager() -> Iterator[UserManager]:
+    with running_user_manager() as running:
+        running.write(
+            PROGRAM, f'#!/bin/sh\nPYTHONPATH={ROOT}/src exec {ROOT}/.venv/bin/python -m slowboat "$@"\n', "755"
+        )
+        yield running
+
+
+def slowboat(manager: UserManager, *arguments: str, check: bool = True) -> str:
+    return manager.run(PROGRAM, *arguments, check=check)
+
+
+def plugged_in(manager: UserManager, drive: Drive) -> None:
+    """The drive and duplicity's cache of it, where that user has them."""
+    cache = CACHES / hashlib.md5(f"file://{DRIVE}".encode()).hexdigest()
+    manager.run("mkdir", "-p", CACHES)
+    manager.as_root("cp", "-r", "--preserve=timestamps", drive.folder, DRIVE)
+    manager.as_root("cp", "-r", "--preserve=timestamps", drive.cache, cache)
+    manager.as_root("chown", "-R", f"{UID}:{UID}", DRIVE, CACHES)
+
+
+def configuration(swift: SwiftServer, container: str, limit: str = "") -> str:
+    return f"""{limit}
+[cloud.test]
+auth_url = "{swift.auth_url}"
+user = "{swift.user}"
+auth_version = "1"
+key_file = "{CONFIG.with_name("key")}"
+
+[migration.home]
+source = "{DRIVE}"
+source_url = "file://{DRIVE}"
+container = "{container}"
+"""
+
+
+def get(manager: UserManager, path: str, interface: str, name: str) -> object:
+    call = ["busctl", "--user", "--json=short", "get-property", NAME, path, interface, name]
+    return json.loads(manager.run(*call))["data"]
+
+
+def until(look: Callable[[], object], manager: UserManager) -> None:
+    deadline = time.monotonic() + 60
+    while not look():
+        assert time.monotonic() < deadline, manager.log()[-4000:]
+        time.sleep(0.05)
+
+
+def test_it_does_its_work_as_a_service(manager: UserManager, swift: SwiftServer, chain: Drive) -> None:
+    container = swift.container()
+    plugged_in(manager, chain)
+    assert "config.toml" in slowboat(manager, "install", check=False), "without a configuration nothing is installed"
+    assert manager.show("slowboat.service", "LoadState") == {"LoadState": "not-found"}
+    manager.write(CONFIG.with_name("key"), swift.key + "\n", "600")
+    manager.write(CONFIG, configuration(swift, container, "limit = 200_000"))
+    slowboat(manager, "install")
+    shown = manager.show("slowboat.service", "Type", "ActiveState", "UnitFileState", "NRestarts")
+    assert shown == {"Type": "notify", "ActiveState": "active", "UnitFileState": "enabled", "NRestarts": "0"}
+    until(lambda: "Sending" in manager.run("systemctl", "--user", "status", "slowboat", "--no-pager"), manager)
+    status = manager.run("systemctl", "--user", "status", "slowboat", "--no-pager")
+    assert 'Status: "Sending: ' in status
+
+    manager.run("systemctl", "--user", "stop", "slowboat")
+    shown = manager.show("slowboat.service", "ActiveState", "Result", "ExecMainStatus")
+    assert shown == {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
+    assert get(manager, OBJECT, MANAGER, "State"), "whoever asks on the bus starts it"
+    until(lambda: manager.show("slowboat.service", "ActiveState") == {"ActiveState": "active"}, manager)
+
+    manager.write(CONFIG, configuration(swift, container))
+    manager.run("systemctl", "--user", "reload", "slowboat")
+    until(lambda: get(manager, OBJECT, MANAGER, "State") == "done", manager)
+    assert get(manager, f"{OBJECT}/migrations/home", MIGRATION, "Handover") == "done"
+    until(lambda: manager.show("slowboat.service", "StatusText")["StatusText"] == "Everything is in the cloud", manager)
+    installed = CACHES / hashlib.md5(f"swift://{container}".encode()).hexdigest()
+    assert len(manager.run("ls", installed).split()) == len(chain.metadata), "the sandbox lets the handover through"
+    expect_arrived(chain, swift, container)
+
+    manager.run("kill", "-9", manager.show("slowboat.service", "MainPID")["MainPID"])
+    until(lambda: manager.show("slowboat.service", "ActiveState")["ActiveState"] != "active", manager)
+    manager.run("systemctl", "--user", "start", "slowboat")
+    until(lambda: get(manager, OBJECT, MANAGER, "State") == "done", manager)
+
+
+def test_a_wrong_configuration_ends_in_words_and_not_in_a_loop(
+    manager: UserManager, swift: SwiftServer, chain: Drive
+) -> None:
+    plugged_in(manager, chain)
+    manager.write(CONFIG.with_name("key"), swift.key + "\n", "600")
+    good = configuration(swift, swift.container())
+    manager.write(CONFIG, good)
+    slowboat(manager, "install")
+    manager.write(CONFIG, "limti = 5\n" + good)
+    manager.run("systemctl", "--user", "restart", "slowboat", check=False)
+    until(lambda: manager.show("slowboat.service", "ActiveState")["ActiveState"] == "failed", manager)
+    shown = manager.show("slowboat.service", "ExecMainStatus", "NRestarts")
+    assert shown == {"ExecMainStatus": "78", "NRestarts": "0"}
+    said = slowboat(manager, "status", check=False)
+    assert "slowboat is not running" in said
+    manager.write(CONFIG, good)
+    manager.run("systemctl", "--user", "start", "slowboat")
+    until(lambda: get(manager, OBJECT, MANAGER, "State") == "done", manager)
+    slowboat(manager, "uninstall")
+    assert manager.show("slowboat.service", "LoadState") == {"LoadState": "not-found"}
+    assert manager.run("cat", CONFIG) == good
