@@ -214,6 +214,7 @@ class _Daemon:
                 holds=self._holds,
                 on_hold=lambda held: engine.hold([(one.who, one.why) for one in held]),
             )
+            notifications.on_button = engine.pressed
             await service.start()
             stores = [_take_in(engine, settings, name, ledger, notifications, throttle) for name in settings.migrations]
             engine.hold([(one.who, one.why) for one in self._holds.now()])

@@ -10,7 +10,7 @@ import os
 import random
 import subprocess
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from evidence import expect_arrived, took_the_cache_as_it_is
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from realparts.daemon_process import Daemon
     from realparts.duplicity import Duplicity
+    from realparts.notification_service import Notifications
     from realparts.swift_server import SwiftServer
 
 MANAGER = ("/io/github/slowboat/Slowboat1", "io.github.slowboat.Slowboat1.Manager")
@@ -106,6 +107,13 @@ target_urls = [{listed}]
     config.symlink_to(daemon.config_file.parent)
 
 
+def told(daemon: Daemon, notifications: Notifications) -> dict[str, Any]:
+    """The notice of the handover, once it is shown."""
+    title = "Backups can go to the cloud now"
+    daemon.wait_until(lambda _: title in notifications.titles)
+    return next(each for each in notifications.all if each["title"] == title)
+
+
 def rclone_remote(home: Path, swift: SwiftServer) -> dict[str, str]:
     """A user's rclone remote "cloud" that leads to that Swift."""
     file = home / ".config/rclone/rclone.conf"
@@ -121,7 +129,7 @@ def rclone_remote(home: Path, swift: SwiftServer) -> dict[str, str]:
 
 @pytest.mark.needs("busctl", "gpg", "gsettings", "glib-compile-schemas", "rclone")
 def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
-    daemon: Daemon, duplicity: Duplicity, swift: SwiftServer, tmp_path: Path
+    daemon: Daemon, duplicity: Duplicity, swift: SwiftServer, notifications: Notifications, tmp_path: Path
 ) -> None:
     desktop = made(duplicity, "new", tmp_path)
     container = swift.container()
@@ -133,8 +141,10 @@ def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
     daemon.call(*MANAGER, "Pause", "ta{sv}", "0", "0")
     assert len(desktop.caches - before) == 2, "both URLs have their cache, beside Deja Dup's own"
 
-    said = daemon.slowboat("handover", "--switch-deja-dup").stdout
-    assert f"Deja Dup backs up to {url} from now on" in said
+    notice = told(daemon, notifications)
+    assert notice["actions"][1] == "Switch Deja Dup to the cloud"
+    notifications.press(notice)
+    daemon.wait_until(lambda _: "Deja Dup goes on in the cloud" in notifications.titles)
     assert desktop.settings.get("", "backend") == "'rclone'"
     assert desktop.settings.get(".Rclone", "remote") == "'cloud'"
     assert desktop.settings.get(".Rclone", "folder") == f"'{container}/laptop'"
@@ -142,7 +152,8 @@ def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
     assert desktop.settings.get("", "backend") == "'drive'"
     assert desktop.settings.get(".Rclone", "folder") == "'$HOSTNAME'"
     assert desktop.caches == before
-    daemon.slowboat("handover", "--switch-deja-dup")
+    said = daemon.slowboat("handover", "--switch-deja-dup").stdout
+    assert f"Deja Dup backs up to {url} from now on" in said
     assert desktop.settings.get("", "backend") == "'rclone'"
 
     remote = rclone_remote(desktop.home, swift)
@@ -167,7 +178,7 @@ def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
 
 @pytest.mark.needs("busctl", "gpg", "gsettings", "glib-compile-schemas")
 def test_deja_dup_40_goes_on_by_its_openstack_backend_and_44_is_told_what_helps(
-    daemon: Daemon, duplicity: Duplicity, swift: SwiftServer, tmp_path: Path
+    daemon: Daemon, duplicity: Duplicity, swift: SwiftServer, notifications: Notifications, tmp_path: Path
 ) -> None:
     desktop = made(duplicity, "debian", tmp_path)
     container = swift.container()
@@ -176,6 +187,9 @@ def test_deja_dup_40_goes_on_by_its_openstack_backend_and_44_is_told_what_helps(
     daemon.start()
     daemon.wait_until(lambda now: now["Handover"] == "done")
     daemon.call(*MANAGER, "Pause", "ta{sv}", "0", "0")
+    notice = told(daemon, notifications)
+    assert "this Deja Dup (41 to 47) cannot back up to a Swift" in notice["body"]
+    assert notice["actions"] == []
     refused = daemon.slowboat("handover", "--switch-deja-dup", check=False)
     assert refused.returncode == 1
     assert "cannot back up to a Swift" in refused.stderr

@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from realparts.presence import ROOT, with_us
+from realparts.presence import ROOT, program, with_us
 from slowboat.edges.dbus import Answer, Call, Connection
 
 if TYPE_CHECKING:
@@ -26,11 +26,15 @@ NAME = "org.freedesktop.Notifications"
 class Desktop:
     """What a notification service remembers: the numbers it gave."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
         self._last = 0
 
     def answer(self, call: Call) -> Answer:
         match call.member:
+            case "Press":  # not the specification's: the user's finger
+                self.connection.emit(call.path, NAME, "ActionInvoked", "us", *call.body)
+                return Answer("", ())
             case "Notify":
                 return Answer("u", (self._shown(*call.body),))
             case "GetCapabilities":
@@ -53,12 +57,18 @@ class Desktop:
 class Notifications:
     """What a running service has shown so far."""
 
-    def __init__(self, shown: Path) -> None:
+    def __init__(self, shown: Path, address: str) -> None:
         self._shown = shown
+        self._address = address
 
     @property
     def all(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._shown.read_text().splitlines()[1:]]
+
+    def press(self, notice: dict[str, Any]) -> None:
+        """Presses the first button of a notice."""
+        argv = [program("busctl"), f"--address={self._address}", "call", NAME, "/org/freedesktop/Notifications", NAME]
+        subprocess.run([*argv, "Press", "us", str(notice["id"]), notice["actions"][0]], check=True, capture_output=True)
 
     @property
     def titles(self) -> list[str]:
@@ -76,14 +86,14 @@ def running_notifications(address: str, folder: Path) -> Iterator[Notifications]
             while not shown.read_text():
                 assert process.poll() is None, "the notification service did not start"
                 time.sleep(0.02)
-            yield Notifications(shown)
+            yield Notifications(shown, address)
         finally:
             process.kill()
 
 
 async def _serve() -> None:
     async with await Connection.open("session") as connection:
-        connection.serve(Desktop().answer)
+        connection.serve(Desktop(connection).answer)
         assert await connection.own(NAME)
         print("READY", flush=True)
         await connection.wait_closed()

@@ -253,12 +253,14 @@ class Notice:
     Attributes:
         key: what it is about; a newer notice of the same key replaces an older one.
         urgent: it needs the user; else it is good news.
+        button: what a button below it would do, where the desktop can show one; "" for none.
     """
 
     key: str
     title: str
     body: str
     urgent: bool = False
+    button: str = ""
 
 
 @dataclass(frozen=True, slots=True)

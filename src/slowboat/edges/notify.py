@@ -13,10 +13,13 @@ import html
 import logging
 from typing import TYPE_CHECKING, Final
 
-from slowboat.edges.dbus import BusError, Connection, Variant
+from slowboat.edges.dbus import BusError, Connection, Match, Variant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from slowboat.core.words import Notice
+    from slowboat.edges.dbus import Signal
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,9 @@ NORMAL, CRITICAL = (
     1,
     2,
 )  # urgency levels, https://specifications.freedesktop.org/notification-spec/latest/urgency-levels.html
+BUTTON: Final = "button"
+"""The key of our one action; a click beside it is "default", which we do not offer."""
+
 SERVERS_CHOICE: Final = -1  # of how long it is shown
 
 
@@ -58,6 +64,8 @@ class Notifications:
         self._owner = ""
         self._capabilities: frozenset[str] = frozenset()
         self._ids: dict[str, int] = {}
+        self.on_button: Callable[[str], None] = lambda _: None
+        """Told the key of a notice whose button was pressed."""
 
     def tell(self, notice: Notice) -> None:
         """Shows a notice now, or once somebody can show it; never raises."""
@@ -117,11 +125,22 @@ class Notifications:
             self._connection = await Connection.open(address=self._address)
             self._owner = ""  # a new bus counts its names from the start: the same one is somebody else
             await self._connection.watch_name(NAME, self._owner_changed)
+            invoked = Match(sender=NAME, path=PATH, interface=NAME, member="ActionInvoked")
+            await self._connection.subscribe(invoked, self._invoked)
         return self._connection
 
     def _owner_changed(self, owner: str) -> None:
         if owner:
             self._appeared.set()
+
+    def _invoked(self, signal: Signal) -> None:
+        """A button was pressed.
+
+        https://specifications.freedesktop.org/notification-spec/latest/protocol.html#signal-action-invoked
+        """
+        if len(signal.body) == 2 and signal.body[1] == BUTTON:
+            for key in [key for key, number in self._ids.items() if number == signal.body[0]]:
+                self.on_button(key)
 
     async def _meet(self, connection: Connection) -> None:
         """Starts the service where there is none, and asks a new one what it can do; its ids are its own."""
@@ -146,7 +165,8 @@ class Notifications:
             "desktop-entry": Variant("s", DESKTOP_ENTRY),
         }
         icon = "dialog-warning" if notice.urgent else "emblem-default"  # names of every icon theme
-        # No actions: there is no window of ours that one could open.
+        # No "default" action: there is no window of ours that it could open.
+        actions = [BUTTON, notice.button] if notice.button and "actions" in self._capabilities else []
         (number,) = await connection.call(
             NAME,
             PATH,
@@ -158,7 +178,7 @@ class Notifications:
             icon,
             title,
             body,
-            [],
+            actions,
             hints,
             SERVERS_CHOICE,
         )

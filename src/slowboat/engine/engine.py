@@ -85,6 +85,7 @@ class Engine:
         self._was_online = False
         self._changed = asyncio.Event()
         self._still = asyncio.Event()
+        self._pressed: set[asyncio.Task[None]] = set()
         self._remember_pause("")
 
     def add(self, order: Order, tools: Tools, *, at_home: bool = False) -> None:
@@ -306,6 +307,14 @@ class Engine:
     def stop_verifying(self, migration: str) -> None:
         """Breaks off the verification under way, if there is one."""
         self._one(migration).stop_verifying()
+
+    def pressed(self, key: str) -> None:
+        """The user has pressed the button below the notice of that key."""
+        for name, migration in self._migrations.items():
+            if key == f"handover-{name}":
+                task = asyncio.create_task(migration.switch_pressed())
+                self._pressed.add(task)
+                task.add_done_callback(self._pressed.discard)
 
     async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
         """What goes up, in order."""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from slowboat.engine.ports import FrontEnd
     from slowboat.engine.work import Work
 
+BUTTON = "Switch Deja Dup to the cloud"
+"""Below the notice of the handover."""
+
 _FACT = "front_end"
 """The ledger's fact of a switch: its URL, the settings before it, and those that it made."""
 
@@ -90,16 +93,20 @@ async def switch_back(work: Work) -> bool:
     return untouched
 
 
-async def advice(work: Work) -> str:
-    """What is to be done with Deja Dup after the handover, in a sentence; "" where it has no part in this."""
+async def advice(work: Work) -> tuple[str, str]:
+    """What is to be done with Deja Dup after the handover, a sentence, and a button that does it.
+
+    "" and "" where Deja Dup has no part in this; no button where it cannot be switched.
+    """
     front_end = work.tools.front_end
     if front_end is None or not await front_end.sources(work.order.source_dir):
-        return ""
+        return "", ""
     try:
-        plan(work, await front_end.read())
+        await must_be_able(work)
     except NeedsUser as error:
-        return str(error)
-    return "Deja Dup still backs up to the drive: `slowboat handover --switch-deja-dup` points it to the cloud"
+        return str(error).rstrip("."), ""
+    text = "Deja Dup still backs up to the drive: `slowboat handover --switch-deja-dup` points it to the cloud"
+    return text, BUTTON
 
 
 async def _values(work: Work) -> Mapping[str, str]:

@@ -65,13 +65,14 @@ async def _do(work: Work) -> None:
             return  # a newer set on the drive belongs to the chain: it goes first
     await guard.must_not_destroy(work)
     work.memory.handed_over(await _install(work, work.order.target.urls))
-    advice = await frontend.advice(work)
+    advice, button = await frontend.advice(work)
     work.tell(
         "handover",
         "handover",
         "Backups can go to the cloud now",
         f"{work.order.name}: from now on let duplicity or Deja Dup back up to {work.url}. The volumes follow in the "
         "background; keep the drive until slowboat says that everything is there." + (f" {advice}." if advice else ""),
+        button=button,
     )
 
 

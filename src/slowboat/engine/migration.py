@@ -198,6 +198,17 @@ class Migration:
         self.wake()
         return url
 
+    async def switch_pressed(self) -> None:
+        """The button below the notice of the handover: what comes of it is told where the button was."""
+        try:
+            url = await self.switch_front_end()
+        except SlowboatError as error:
+            title, text = f"{self.order.name}: Deja Dup was not switched", str(error)
+            self._work.tell("front-end", "handover", title, text, urgent=True)
+        else:
+            text = f"It backs up to {url}. `slowboat handover --undo` takes it back."
+            self._work.tell("front-end", "handover", "Deja Dup goes on in the cloud", text)
+
     def listed(self) -> Sequence[Mapping[str, str | int | bool]]:
         """The objects in sending order."""
         return report.listed(self._memory.items)

@@ -148,10 +148,10 @@ class Work:
         """The manifest of an object's backup set."""
         return next((one for one in self.memory.items if one.set_id == item.set_id and one.role is Role.MANIFEST), None)
 
-    def tell(self, kind: str, key: str, title: str, text: str, *, urgent: bool = False) -> None:
+    def tell(self, kind: str, key: str, title: str, text: str, *, urgent: bool = False, button: str = "") -> None:
         """Once to the history, once to the desktop; `key` names what it is about within this migration."""
         self.memory.note(kind, text)
-        self.tools.notifier.tell(Notice(f"{key}-{self.order.name}", title, text, urgent=urgent))
+        self.tools.notifier.tell(Notice(f"{key}-{self.order.name}", title, text, urgent=urgent, button=button))
 
     def withdraw(self, key: str) -> None:
         """What was told of `key` holds no longer."""
