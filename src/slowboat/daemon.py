@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from slowboat import __version__
 from slowboat.core.conditions import Conditions
 from slowboat.core.dejadup import Account
 from slowboat.core.errors import NeedsUser, SlowboatError
+from slowboat.core.words import Activity
 from slowboat.edges.bus.holds import Holds
 from slowboat.edges.bus.service import Service
 from slowboat.edges.cache import Cache, usual_archive_dirs
@@ -31,6 +33,7 @@ from slowboat.edges.duplicity import InstalledDuplicity
 from slowboat.edges.gamemode import GameWatch
 from slowboat.edges.inotify import FolderWatch
 from slowboat.edges.ledger import Ledger
+from slowboat.edges.memory import be_sparing, give_back
 from slowboat.edges.mounts import MountWatch
 from slowboat.edges.network import NetworkWatch
 from slowboat.edges.notify import Notifications
@@ -60,12 +63,19 @@ EX_OK, EX_FAILED, EX_CONFIG = 0, 1, 78
 """Exit codes; 78 is sysexits.h's EX_CONFIG, after which systemd does not start us again."""
 CANARY = "metadata"
 """In Deja Dup's archive dir: what it restores after each backup to see that it can (docs/dejadup.md)."""
+AT_REST = frozenset({Activity.WAITING, Activity.PAUSED, Activity.NEEDS_USER, Activity.DONE})
+"""Nothing is on the line, and nothing is read."""
+CALM = 5.0
+"""Seconds of rest before threads, sockets and memory are let go of: between two objects they are needed at once."""
+SIDE_THREADS = 4
+"""For what would hold the event loop, such as copying a cache: rarely one at a time."""
 FINAL_CODES = frozenset({"config", "no-config", "already-running", "clear-text"})
 """What no restart mends."""
 
 
 def main(config: Path | None = None) -> int:
     """Runs the daemon until it is stopped; answers the exit code."""
+    be_sparing()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("swiftclient", "urllib3", "keystoneauth", "requests", "dbus_next"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)  # their debug lines hold tokens and keys
@@ -149,6 +159,41 @@ class _World:
         engine.world_changed()
 
 
+class _Rest:
+    """Lets go of threads, sockets and memory once nothing has been under way for a moment."""
+
+    def __init__(self) -> None:
+        self.stores: Sequence[SwiftStore] = ()
+        self._pool: ThreadPoolExecutor | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def shown(self, activity: Activity) -> None:
+        """What the daemon is doing now."""
+        if activity not in AT_REST:
+            self.stop()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(CALM, self._let_go)
+
+    def stop(self) -> None:
+        """No rest now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _let_go(self) -> None:
+        for store in self.stores:
+            store.rest()
+        self.begin()
+        give_back()
+
+    def begin(self) -> None:
+        """New threads for asyncio.to_thread, none of which runs yet; the old ones end with what they do."""
+        idle, self._pool = self._pool, ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="slowboat-side")
+        asyncio.get_running_loop().set_default_executor(self._pool)
+        if idle is not None:
+            idle.shutdown(wait=False)
+
+
 class _Daemon:
     """One run, from the settings to the exit code; a reload is another round of it, which ends no hold."""
 
@@ -159,6 +204,7 @@ class _Daemon:
         self._manager = ServiceManager()
         self._holds = Holds()
         self._since = Since(time.time)
+        self._rest = _Rest()
         self._shown = ""
 
     async def run(self) -> int:
@@ -171,6 +217,7 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        self._rest.begin()
         following: Settings | None = load(self._config)
         try:
             while following is not None:
@@ -217,12 +264,14 @@ class _Daemon:
             notifications.on_button = engine.pressed
             await service.start()
             stores = [_take_in(engine, settings, name, ledger, notifications, throttle) for name in settings.migrations]
+            self._rest.stores = stores
             engine.hold([(one.who, one.why) for one in self._holds.now()])
             try:
                 folders = [migration.source for migration in settings.migrations.values()]
                 async with world.watched(engine, stores, folders):
                     await self._until_stopped(engine.run(), service.run(), notifications.run(), self._manager.run())
             finally:
+                self._rest.stop()
                 if self._next is None:  # a reload is no stop
                     self._manager.stopping()
                 await asyncio.gather(*(store.close() for store in stores))
@@ -239,6 +288,7 @@ class _Daemon:
     def _show(self, service: Service, report: ManagerReport, zone: tzinfo) -> None:
         """On the bus, and in a line for `systemctl --user status`."""
         service.publish(report)
+        self._rest.shown(report.activity)
         line = in_a_line(report, zone)
         if line != self._shown:
             self._shown = line

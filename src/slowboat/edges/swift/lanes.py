@@ -31,7 +31,8 @@ class Lanes:
     """
 
     def __init__(self, count: int, make: Callable[[], Wire]) -> None:
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="slowboat-swift")
+        self._count = count
+        self._pool = self._new_pool()
         self._make = make
         self._lock = threading.Lock()
         self._idle: list[Wire] = []
@@ -87,6 +88,17 @@ class Lanes:
             old, self._idle = self._idle, []
         for wire in old:
             wire.close()
+
+    def rest(self) -> None:
+        """Lets go of threads and idle wires, where nothing is under way; the next work makes new ones."""
+        if self._jobs or self._closed:
+            return
+        idle, self._pool = self._pool, self._new_pool()
+        idle.shutdown(wait=False)
+        self.forget()
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._count, thread_name_prefix="slowboat-swift")
 
     async def close(self) -> None:
         """Breaks off all work and waits until every thread has let go."""

@@ -256,6 +256,10 @@ class SwiftStore:
         self._keyring.forget()
         self._lanes.forget()
 
+    def rest(self) -> None:
+        """Nothing is to be sent for a while: lets go of idle threads and sockets."""
+        self._lanes.rest()
+
     async def close(self) -> None:
         """Breaks off whatever is under way and lets go of threads and sockets."""
         await self._lanes.close()
