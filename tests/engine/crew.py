@@ -24,7 +24,7 @@ from slowboat.core.words import Event, Item, Limits, Phase, Role, SetId
 from slowboat.engine.courier import Courier, Freight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 UNIT = 64
 VOLUME = "duplicity-full.20260101T000000Z.vol1.difftar.gpg"
@@ -156,10 +156,15 @@ class Crew:
         if self.item.segment and self.item.phase is Phase.DONE:
             await self.courier.sweep(self.item)
 
-    async def finish_or_break(self) -> None:
+    async def wait(self) -> None:
+        """What a migration does for an object that is begun and has to wait for long."""
+        if self.item.segment and self.item.phase not in SETTLED:
+            await self.courier.renew(self.item, self.now)
+
+    async def or_break(self, act: Coroutine[None, None, None]) -> None:
         """The same, with all that can go wrong in it."""
         try:
-            await self.finish()
+            await act
         except (SlowboatError, asyncio.CancelledError) as error:
             self.errors.append(error)
 

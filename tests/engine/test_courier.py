@@ -136,6 +136,17 @@ async def test_a_listing_that_lags_is_checked_by_head():
     plain(crew)
 
 
+async def test_a_listing_that_lags_is_checked_by_head_behind_a_segment_that_was_lost():
+    crew = Crew(BIG)
+    await interrupted(crew, "PUT", 4)
+    crew.store.lag = 1000
+    crew.store.lose(crew.segments[0])
+    crew.restart()
+    await crew.carry()
+    assert crew.store.paid_twice == []
+    plain(crew)
+
+
 async def test_a_stale_row_is_checked_by_head():
     crew = Crew(BIG)
     await interrupted(crew, "PUT", 4)

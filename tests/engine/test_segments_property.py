@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -33,6 +34,9 @@ from engine.model_store import Fault
 from slowboat.core.plan import SETTLED
 from slowboat.core.words import Limits, Phase
 from slowboat.engine.courier import LIFE
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
 
 EXAMPLES = int(os.environ.get("SLOWBOAT_TEST_EXAMPLES", "150"))
 QUIET = 8
@@ -81,17 +85,18 @@ class Life(RuleBasedStateMachine):
 
     @rule(script=SCRIPTS)
     def act(self, script: list[Fault | None]) -> None:
-        if self.crew.in_place:
-            script = [replace(fault, when="after") if fault and fault.when == "late" else fault for fault in script]
-        self.crew.store.faults = script
-        self._run(self.crew.act() if self.crew.item.phase not in SETTLED else self.crew.finish_or_break())
-        self.crew.store.faults = []
+        settled = self.crew.item.phase in SETTLED
+        self._run(self.crew.or_break(self.crew.finish()) if settled else self.crew.act(), script)
 
     @rule(script=SCRIPTS, cancel_in=st.integers(0, 6))
     def act_and_be_cancelled_while_reading(self, script: list[Fault | None], cancel_in: int) -> None:
         self.crew.source.cancel_in = cancel_in
         self.act(script)
         self.crew.source.cancel_in = None
+
+    @rule(script=SCRIPTS)
+    def wait(self, script: list[Fault | None]) -> None:
+        self._run(self.crew.or_break(self.crew.wait()), script)
 
     @rule(forget=st.sampled_from([False, False, True]))
     def restart(self, forget: bool) -> None:
@@ -224,8 +229,12 @@ class Life(RuleBasedStateMachine):
         self.whatever_stands_is_right()
         assert bool(crew.segments) == self._slo_stands()
 
-    def _run(self, act) -> None:
+    def _run(self, act: Coroutine[None, None, None], script: Sequence[Fault | None] = ()) -> None:
+        if self.crew.in_place:
+            script = [replace(fault, when="after") if fault and fault.when == "late" else fault for fault in script]
+        self.crew.store.faults = list(script)
         self.loop.run_until_complete(act)
+        self.crew.store.faults = []
 
 
 TestLife = Life.TestCase

@@ -279,6 +279,7 @@ class Courier:
             known = Voyage(
                 item.segment or most or segment_size(item.file.size, line, limits),
                 expected=item.md5,
+                resumed=bool(item.segment or held),
                 permanent=True,  # by a run that was killed at the very end, for all that is known
             )
             self._voyages[item.file] = known
@@ -326,9 +327,13 @@ class Courier:
             raise verdicts.misread(item)
 
     async def _by_name(self, voyage: Voyage, part: Part) -> RemoteObject | None:
-        """A segment asked for by name; after the first that the server does not have, no unlisted one is asked for."""
+        """A segment asked for by name.
+
+        After the first that the server does not have, no unlisted one is asked for, unless an earlier run may have
+        sent it: a request costs a thousandth of a segment.
+        """
         stands = await self._store.head(part.name, segments=True)
-        voyage.lagging = stands is not None or voyage.known(part) is not None
+        voyage.lagging = voyage.resumed or stands is not None or voyage.known(part) is not None
         return stands
 
     async def _is_it(self, trip: _Trip, part: Part, stored: RemoteObject) -> bool:

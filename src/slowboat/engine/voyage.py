@@ -40,6 +40,7 @@ class Voyage:
     Attributes:
         segment: bytes per segment.
         expected: the MD5 that the whole must have, of an earlier reading; "" where none is known.
+        resumed: an earlier run has begun it.
         lagging: the listing may not show the newest segments yet, so one that it lacks is asked for by name.
         doubted: the server could not make the whole of its parts, whatever the listing says: each is asked for by name.
         permanent: the segments may have been told never to expire.
@@ -49,6 +50,7 @@ class Voyage:
 
     segment: int
     expected: str = ""
+    resumed: bool = False
     lagging: bool = False
     doubted: bool = False
     permanent: bool = False
