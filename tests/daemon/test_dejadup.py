@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from evidence import expect_arrived, took_the_cache_as_it_is
+from evidence import expect_arrived, fingerprint, took_the_cache_as_it_is
 
 from realparts.dejadup_settings import Settings, dejadup_settings
 from realparts.drive import Drive, change_data, make_data
@@ -209,3 +210,31 @@ def test_deja_dup_40_goes_on_by_its_openstack_backend_and_44_is_told_what_helps(
     change_data(desktop.home, 100_000, random.Random(3))
     took_the_cache_as_it_is(desktop.call(url, "incremental", swift.environment()).stdout)
     assert desktop.check(url, tmp_path / "check", swift.environment()) == "made by the test on day 1\n"
+
+
+@pytest.mark.needs("busctl", "gpg")
+def test_a_cache_that_was_wiped_is_put_back_and_where_that_cannot_be_duplicity_fetches_it(
+    daemon: Daemon, swift: SwiftServer, chain: Drive, tmp_path: Path
+) -> None:
+    url = daemon.configure_migration(chain, swift, swift.container(), limit=HELD_BACK)
+    daemon.start()
+    daemon.wait_until(lambda now: now["Handover"] == "done")
+    cloud = replace(chain.duplicity, environment=swift.environment())
+    installed = fingerprint(cloud.cache(url))
+    shutil.rmtree(cloud.cache(url))
+    daemon.call(*MANAGER, "Rescan", "a{sv}", "0")
+    daemon.wait_until(lambda _: fingerprint(cloud.cache(url)).keys() == installed.keys())
+    daemon.wait_until(lambda _: "put back into duplicity's cache" in told_so_far(daemon))
+
+    shutil.rmtree(chain.duplicity.archive_dir)  # as Deja Dup does it: with the source's
+    daemon.call(*MANAGER, "Rescan", "a{sv}", "0")
+    daemon.wait_until(lambda _: "duplicity fetches what it lacks at its next run" in told_so_far(daemon))
+    assert told_so_far(daemon).count("is gone; Deja Dup does that") == 2
+    assert not cloud.cache(url).exists()
+    cloud.inc(chain.data, url, "--allow-source-mismatch")
+    assert installed.keys() <= fingerprint(cloud.cache(url)).keys()
+
+
+def told_so_far(daemon: Daemon) -> str:
+    """The history in one line."""
+    return " ".join(daemon.slowboat("history").stdout.split())

@@ -143,6 +143,8 @@ async def after(work: Work, sight: Sight, gone: Collection[str], away: Collectio
     if not work.seen.backup_under_way:
         last = found.unfinished[-1] if found.unfinished else None
         _tell_unfinished(work, describe(last) if last else "", str(last.end) if last else "")
+    if not damaged:
+        await _look_for_caches(work)
 
 
 async def _duplicity_runs(work: Work) -> bool:
@@ -232,6 +234,17 @@ def _tell_unfinished(work: Work, which: str, key: str) -> None:
     )
 
 
+async def _look_for_caches(work: Work) -> None:
+    """Deja Dup empties its archive dir when something goes wrong: what can be put back, is; told once."""
+    gone = [one.url for one in work.memory.installed if not await work.tools.cache.stands(one)]
+    known = work.memory.fact("caches_gone")
+    work.memory.remember("caches_gone", "\n".join(gone))
+    if not gone or known == "\n".join(gone):
+        return
+    work.memory.note("cache-gone", f"duplicity's cache for {gone[0]} is gone; Deja Dup does that when a backup fails")
+    work.memory.remember("mend_at", work.tools.now())
+
+
 # -- the cache ---------------------------------------------------------------------------------------------
 
 
@@ -251,10 +264,9 @@ async def mend(work: Work) -> None:
     count = sum(len(names_) for _, names_ in mended)
     work.memory.mended([installed for installed, _ in mended])
     work.memory.remember("mend_at", 0.0)
+    work.memory.remember("caches_gone", "")
     work.withdraw("damaged")
-    work.memory.note(
-        "mended", f"All metadata is in the cloud again; {count} files were put back into duplicity's cache"
-    )
+    work.memory.note("mended", f"All metadata is in the cloud; {count} files were put back into duplicity's cache")
 
 
 def not_mended(work: Work, error: SlowboatError) -> None:
@@ -265,6 +277,6 @@ def not_mended(work: Work, error: SlowboatError) -> None:
     work.memory.remember("mend_at", 0.0)
     work.memory.note(
         "mended",
-        f"All metadata is in the cloud again. duplicity's cache could not be made whole here ({error.what}): duplicity "
+        f"All metadata is in the cloud. duplicity's cache could not be made whole here ({error.what}): duplicity "
         "fetches what it lacks at its next run, and asks for the passphrase then",
     )

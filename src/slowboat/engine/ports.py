@@ -127,6 +127,9 @@ class Cache(Protocol):
     async def in_use(self, installed: Installed) -> bool:
         """Whether duplicity is running on that cache now."""
 
+    async def stands(self, installed: Installed) -> bool:
+        """Whether there is a cache at all where that was installed."""
+
 
 class Duplicity(Protocol):
     """The duplicity that the user would run."""

@@ -58,6 +58,10 @@ class Cache:
         """Whether duplicity is running on that cache now."""
         return await self._aside(lambda _: mending.in_use(installed.directory))
 
+    async def stands(self, installed: Installed) -> bool:
+        """Whether there is a cache at all where that was installed."""
+        return await self._aside(lambda _: installed.directory.is_dir())
+
     async def _aside(self, work: Callable[[threading.Event], T]) -> T:
         """Runs `work` in a thread and waits for its end even when cancelled: it holds duplicity's lock."""
         stop = threading.Event()
