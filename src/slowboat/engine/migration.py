@@ -154,7 +154,7 @@ class Migration:
             seen.object_waits = {name: until + seconds for name, until in seen.object_waits.items()}
             if seen.blocked is not None and seen.blocked.until is not None:
                 seen.blocked = replace(seen.blocked, until=seen.blocked.until + seconds)
-            for fact in ("retry_at", "handover_at"):
+            for fact in ("retry_at", "handover_at", "mend_at"):
                 if 0.0 < memory.number(fact) < math.inf:
                     memory.remember(fact, max(1.0, memory.number(fact) + seconds))
         elif seconds > SLEPT:
@@ -308,8 +308,9 @@ class Migration:
         seen = self._seen
         if max(seen.listed_at, seen.confirmed_at) > now:
             seen.objects, seen.listed_at, seen.confirmed_at = None, 0.0, 0.0
-        if TRY_AGAIN + backoff.CLOCK_SLACK < self._memory.number("handover_at") - now < math.inf:
-            self._memory.remember("handover_at", now)  # no wait is as long as that
+        for fact in ("handover_at", "mend_at"):
+            if TRY_AGAIN + backoff.CLOCK_SLACK < self._memory.number(fact) - now < math.inf:
+                self._memory.remember(fact, now)  # no wait is as long as that
 
     def _permit_now(self) -> Permit:
         """The permit for what comes next: a piece that was too large for a budget waits for a larger one."""
