@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slowboat.core.straight import REMOVED, removed, straight
-from slowboat.core.words import Item, Phase, Role, SetId, SourceFile
+from slowboat.core.words import Item, Phase, SetId, SourceFile
 
 OLD, FULL, INC1, INC2 = "20200101T000000Z", "20210101T000000Z", "20210102T000000Z", "20210103T000000Z"
 NEXT = "20220101T000000Z"
@@ -103,6 +103,12 @@ def test_what_was_made_upon_a_removed_set_goes_with_it() -> None:
     assert removed(later, set(inc(FULL, INC1)), standing) == set(inc(FULL, INC1) + inc(INC1, INC2))
 
 
+def test_a_manifest_that_duplicity_forgot_to_remove_changes_nothing() -> None:
+    """duplicity 3.2.1 leaves it where the set had no volume yet."""
+    standing = set(OLDER) | set(full(NEXT)) | {f"duplicity-full.{FULL}.manifest.gpg"}
+    assert removed(ITEMS, ALL - standing, standing) == set(NEWEST)
+
+
 def test_removed_once_is_removed_for_good_until_asked() -> None:
     kept = [
         dataclasses.replace(item, phase=Phase.REFUSED, error=REMOVED) if item.name in OLDER else item for item in ITEMS
@@ -118,8 +124,8 @@ def test_nothing_that_stands_whole_is_ever_called_removed(standing: set[str]) ->
     found = removed(ITEMS, gone, standing)
     for item in ITEMS:
         if item.name in found:
-            first = [one for one in ITEMS if one.chain == item.chain and one.role is Role.MANIFEST]
+            first = [one for one in ITEMS if one.chain == item.chain and one.role.is_metadata]
             lost = [one.set_id for one in first if one.name not in standing and one.set_id.end <= item.set_id.end]
-            assert lost, "some manifest of the chain, its own or an earlier one, is gone"
+            assert lost, "some metadata of the chain, its own or an earlier set's, is gone"
     assert isinstance(straight(ITEMS, standing).whole, tuple)
     assert all(isinstance(one, SetId) for one in straight(ITEMS, standing).unfinished)

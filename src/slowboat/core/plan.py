@@ -8,7 +8,8 @@ depends on what happened before, only on what is so now. The rules, in the order
 2. No permit: break off what is under way, and wait.
 3. What the server has is not known (no listing since the start, or since what matters was confirmed): look.
 4. An object whose upload was broken off, or that stands at the target already: ask before paying twice.
-5. The newest chain's metadata, one after another in its order; nothing else before all of it is confirmed.
+5. The newest chain's metadata, one after another in its order; nothing else before all of it is confirmed. Where it
+   has vanished from the target, volumes under way are broken off for it.
 6. Its canary volumes; then the handover.
 7. Then all the rest by rank. No volume while its chain's metadata is not whole at the target.
 8. Everything settled and seen in one listing: finish.
@@ -306,6 +307,8 @@ def _go_on(s: Snapshot) -> Decision:
         return Decision(late, Activity.DONE, _refusals(s.items), _next_handover(s))
     if all(item.phase in SETTLED for item in s.items) and not s.busy and _handover_settled(s):
         return Decision((Finish(),), Activity.DONE, _refusals(s.items))
+    if _metadata_is_kept_waiting(s):
+        return Decision((BreakOff(),), Activity.SENDING, s.permit.reasons)
     actions: list[Action] = []
     if _hand_over_now(s):
         actions.append(HandOver())
@@ -348,6 +351,15 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
 def _next_handover(s: Snapshot) -> float | None:
     """When a blocked handover is tried again by itself."""
     return s.handover_at if s.handover is HandoverState.BLOCKED and s.now < s.handover_at < math.inf else None
+
+
+def _metadata_is_kept_waiting(s: Snapshot) -> bool:
+    """Whether volumes are on the line though metadata of the newest chain has vanished.
+
+    Without their manifest they would be somebody's remains, to be cleaned up; and the metadata may not wait an hour.
+    """
+    first = any(i.chain == 0 and i.role.is_metadata and i.phase not in SETTLED for i in s.items)
+    return first and any(not i.role.is_metadata and i.name in s.busy for i in s.items)
 
 
 def _act(item: Item, sight: Sight | None) -> Action:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core import names
 from slowboat.core.names import NameKind
-from slowboat.core.words import Role, SetId, SetType
+from slowboat.core.words import SetId, SetType
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -82,9 +82,10 @@ def _is_whole(kinds: Mapping[NameKind, set[int]]) -> bool:
 def removed(items: Sequence[Item], gone: Collection[str], standing: Collection[str]) -> frozenset[str]:
     """The names of our objects whose backup set its owner has removed: never to be sent again unasked.
 
-    A set whose manifest is gone was removed where a newer full stands at the target, whole in its metadata: nobody
-    makes an incremental upon it any more, and `remove-all-but-n-full` and its kind leave just this behind. What was
-    made upon a removed set goes with it. Without a newer full nobody would remove a chain: then it was damaged.
+    A set whose manifest or signatures are gone was removed where a newer full stands at the target, whole in its
+    metadata: nobody makes an incremental upon it any more, and `remove-all-but-n-full` and its kind leave just this
+    behind (sometimes without its manifest gone: 3.2.1 forgets it where the set has no volume yet). What was made upon
+    a removed set goes with it. Without a newer full nobody would remove a chain: then it was damaged.
 
     Args:
         items: everything adopted.
@@ -94,7 +95,7 @@ def removed(items: Sequence[Item], gone: Collection[str], standing: Collection[s
     lost = {
         (item.chain, item.set_id)
         for item in items
-        if item.role is Role.MANIFEST
+        if item.role.is_metadata
         and item.name not in standing
         and (item.name in gone or item.error == REMOVED)
         and _has_newer_full(item, items, standing)

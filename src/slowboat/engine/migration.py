@@ -284,7 +284,7 @@ class Migration:
             sight=Sight(seen.objects, seen.listed_at) if seen.objects is not None else None,
             confirmed_at=seen.confirmed_at,
             handover=memory.handover,
-            handover_at=self._handover_at(now),
+            handover_at=self._handover_at(),
             blocked=self._blocked(now),
             wait=self._waiting(now),
             object_waits=seen.object_waits,
@@ -297,11 +297,12 @@ class Migration:
             mend_at=memory.number("mend_at") or None,
         )
 
-    def _handover_at(self, now: float) -> float:
+    def _handover_at(self) -> float:
         """When a blocked handover is tried again; where only the last volume was missing, once that is there."""
+        at = self._memory.number("handover_at")
         if guard.waits_for_version(self._work) and guard.newest_is_complete(self._work):
-            return now
-        return self._memory.number("handover_at")
+            return min(at, self._seen.confirmed_at)
+        return at
 
     def _distrust_the_future(self, now: float) -> None:
         """A listing or a confirmation later than now is the work of a clock set back: neither proves the other."""
