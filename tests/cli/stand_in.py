@@ -106,6 +106,11 @@ class Engine:
         self._note("undo_handover", migration)
         self.change(migration, handover=HandoverState.PENDING)
 
+    async def switch_front_end(self, migration: str) -> str:
+        self._note("switch_front_end", migration)
+        self.change(migration, handover=HandoverState.DONE)
+        return "rclone://cloud:backups/laptop"
+
     async def plan(self, migration: str) -> list[dict[str, str | int | bool]]:
         self._note("plan", migration)
         return PLAN

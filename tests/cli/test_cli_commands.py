@@ -243,6 +243,17 @@ async def test_handover_says_where_to_back_up_to_and_can_be_undone(session_bus):
     assert engine.report.migrations["laptop"].handover is HandoverState.PENDING
 
 
+async def test_handover_switches_deja_dup_where_it_is_told_to(session_bus):
+    async with daemon(session_bus) as engine:
+        done = await slowboat(session_bus, "handover", "--switch-deja-dup")
+        both = await slowboat(session_bus, "handover", "--switch-deja-dup", "--undo")
+    assert engine.asked == [("switch_front_end", "laptop")]
+    assert "Deja Dup backs up to rclone://cloud:backups/laptop from now on" in done.text
+    assert "Keep the drive" in done.text
+    assert both.code == 2
+    assert "switches Deja Dup back by itself" in both.complaint
+
+
 async def test_history_in_words_and_for_programs(session_bus):
     async with daemon(session_bus) as engine:
         words = await slowboat(session_bus, "history")
