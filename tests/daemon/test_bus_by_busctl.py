@@ -139,6 +139,4 @@ def test_wrong_calls_are_refused_and_harm_nothing(
     daemon.wait_until(lambda now: now["State"] in {"paused", "done"})
     busctl("call", SERVICE, MANAGER, manager, "Resume", "a{sv}", "0")
     daemon.wait_until(lambda now: now["State"] == "done")
-    answer = busctl.refused("call", SERVICE, MIGRATION, f"{SERVICE}.Migration", "Verify", "a{sv}", "0")
-    assert "cannot verify" in answer
     assert "Traceback" not in daemon.log, daemon.log
