@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from realparts.dejadup_settings import Settings, dejadup_settings
+from realparts.presence import program
 from slowboat.core import dejadup
 from slowboat.core.dejadup import Layout
 from slowboat.core.errors import NeedsUser
 from slowboat.edges.dejadup import FLATPAK_SETTINGS, DejaDup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.needs("gsettings", "glib-compile-schemas")
@@ -106,3 +111,37 @@ async def test_of_two_deja_dups_the_one_used_last_counts(tmp_path: Path) -> None
     assert (await edge.read())["backend"] == "rclone"
     settings.set("", "last-run", "'2026-03-01T00:00:00Z'")
     assert (await edge.read())["backend"] == "auto"
+
+
+async def test_settings_in_a_real_dconf_are_switched_and_lost_ones_noticed(session_bus: str, tmp_path: Path) -> None:
+    settings = dejadup_settings("new", tmp_path / "schemas", tmp_path / "home")
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    settings.variables.update(
+        GSETTINGS_BACKEND="dconf", DBUS_SESSION_BUS_ADDRESS=session_bus, XDG_RUNTIME_DIR=str(runtime)
+    )
+    environment = {**os.environ, **settings.variables}
+    edge = DejaDup(environment)
+    with subprocess.Popen([program("dconf-service", also=("/usr/libexec",))], env=environment) as service:
+        try:
+            wait_for(lambda: (settings.set("", "backend", "'drive'"), settings.get("", "backend"))[1] == "'drive'")
+            change = dejadup.switch(await edge.read(), ["rclone://cloud:c/p"], "c/p").values
+            await edge.write(change)
+            assert settings.get(".Rclone", "folder") == "'c/p'"
+            assert (tmp_path / "home/.config/dconf/user").exists()
+        finally:
+            service.kill()
+    with pytest.raises(NeedsUser, match="could not be changed"):  # nobody writes them down any more
+        await edge.write({"backend": "drive"})
+    assert (await edge.read())["backend"] == "rclone"
+
+
+def wait_for(holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Until it does, or an error that it does not."""
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            if holds():
+                return
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.05)
