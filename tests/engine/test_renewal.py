@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import pytest
 
 from engine.crew import UNIT, Crew, small_units, volume
 from engine.model_store import Fault
+from slowboat.core import names
 from slowboat.core.errors import Transient
 from slowboat.core.plan import RENEW_EVERY
-from slowboat.engine.courier import LIFE
+from slowboat.edges.swift import Credentials, SwiftStore
+from slowboat.engine.courier import LIFE, Courier
+
+if TYPE_CHECKING:
+    from realparts.swift_server import SwiftServer
 
 BIG = volume(5 * UNIT + 7)
 
@@ -77,3 +86,29 @@ async def test_an_expired_segment_that_is_still_listed_stops_nobody():
     crew.now += RENEW_EVERY
     await crew.courier.renew(crew.item, crew.now)
     assert len(crew.segments) == 2
+
+
+async def test_a_real_swift_gives_a_renewed_segment_another_life(swift: SwiftServer):
+    store = SwiftStore(Credentials(swift.auth_url, swift.user, swift.key), swift.container())
+    crew = Crew(BIG)
+    courier = Courier(crew.source, store, "", concatenates=True)
+    item = replace(crew.item, segment=64)
+    name = names.segment_name(item.name, len(BIG), 64, 0)
+    try:
+        await store.put(name, BIG[:64], 64, segments=True, expires_after=1000)
+        before = await store.head(name, segments=True)
+        await courier.renew(item, time.time())
+        same = await store.head(name, segments=True)
+        assert before is not None
+        assert same is not None
+        assert same.expires == before.expires, "it is young"
+        await courier.renew(item, time.time() + RENEW_EVERY + 60)
+        after = await store.head(name, segments=True)
+        assert after is not None
+        assert after.expires is not None
+        assert after.expires > time.time() + LIFE - 600
+        assert after.md5 == before.md5
+        (listed,) = await store.listing(names.segment_prefix(item.name), segments=True)
+        assert listed.modified >= before.modified
+    finally:
+        await store.close()
