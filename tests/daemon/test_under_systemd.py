@@ -111,7 +111,7 @@ def test_it_does_its_work_as_a_service(manager: UserManager, swift: SwiftServer,
 
     manager.run("kill", "-9", manager.show("slowboat.service", "MainPID")["MainPID"])
     until(lambda: manager.show("slowboat.service", "ActiveState")["ActiveState"] != "active", manager)
-    manager.run("systemctl", "--user", "start", "slowboat")
+    manager.run("systemctl", "--user", "restart", "slowboat")  # systemd itself waits for half a minute
     until(lambda: get(manager, OBJECT, MANAGER, "State") == "done", manager)
 
 
