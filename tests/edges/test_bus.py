@@ -79,6 +79,7 @@ REPORT = ManagerReport(
             rate=125_000,
             started_at=1_600_000_000.0,
             restorable_from_cloud=True,
+            direct_sets=2,
             current_object="duplicity-full.20240101T000000Z.vol1.difftar.gpg",
             verify_state="reading",
             verify_progress=0.25,
@@ -521,7 +522,9 @@ async def test_a_verification_is_read_by_busctl_too(session_bus: str) -> None:
     await service.start()
     service.publish(REPORT)
     path = path_of("laptop")
-    said = await busctl(session_bus, "--json=short", "call", NAME, path, MIGRATION, "Verify", "a{sv}", "1", "deep", "b", "true")
+    said = await busctl(
+        session_bus, "--json=short", "call", NAME, path, MIGRATION, "Verify", "a{sv}", "1", "deep", "b", "true"
+    )
     (report,) = json.loads(said)["data"]
     assert report["at"] == {"type": "t", "data": 1_700_000_000_500_000}
     assert report["findings"]["data"][0]["target"] == {"type": "s", "data": "missing"}

@@ -233,7 +233,10 @@ def _with_renewal(s: Snapshot, decision: Decision) -> Decision:
     now = next((name for name, when in due.items() if when <= s.now), None)
     if now is not None:
         return replace(decision, actions=(*decision.actions, Renew(now)))
-    wakes = [*(when for when in due.values() if when < math.inf), *([] if decision.wake_at is None else [decision.wake_at])]
+    wakes = [
+        *(when for when in due.values() if when < math.inf),
+        *([] if decision.wake_at is None else [decision.wake_at]),
+    ]
     return replace(decision, wake_at=min(wakes, default=None))
 
 
