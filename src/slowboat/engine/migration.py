@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core import backoff
 from slowboat.core import line as line_of
-from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
+from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped
 from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
@@ -34,16 +34,15 @@ from slowboat.core.plan import (
     Send,
     Sight,
     Snapshot,
-    is_removed,
     plan,
 )
-from slowboat.core.words import Activity, Event, HandoverState, Limits, Phase, Reason, RemoteObject
+from slowboat.core.words import Activity
 from slowboat.engine import drive, guard, handover, report, target
-from slowboat.engine.courier import Courier, Freight
 from slowboat.engine.memory import Memory
-from slowboat.engine.meter import Meter
+from slowboat.engine.objects import Objects
+from slowboat.engine.trouble import TRY_AGAIN, Trouble, mistake
 from slowboat.engine.verify import Verifier
-from slowboat.engine.work import Order, Tools, Work
+from slowboat.engine.work import NO_OBJECT, Order, Tools, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -53,9 +52,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER, MEND})
-TRY_AGAIN = 3600.0
-"""Seconds until what needs the user is tried again unasked: quota may have been freed elsewhere."""
 ABSENT_DRIVE = 300.0
 """Seconds between looks for a drive that is away, besides the watches on mounts and folders: those do not see a
 drive that hung and answers again, nor what a file system without inotify holds."""
@@ -89,15 +85,12 @@ class Migration:
         self._tools = tools
         self._permit = permit
         self._changed = changed
-        self._spent = spent
-        self._largest_piece = largest_piece
         self._memory = Memory(tools.ledger, order.name)
         self._memory.belongs_to(f"{order.target.cloud}: {order.target.container}/{order.target.prefix}")
         self._work = Work(order, tools, self._memory)
         self._seen = self._work.seen
-        self._meter = Meter()
-        self._marks: dict[str, float] = {}  # when each lane was last confirmed something, by the steady clock
-        self._courier: Courier | None = None
+        self._objects = Objects(self._work, may_begin=self._may_begin, spent=spent, largest_piece=largest_piece)
+        self._trouble = Trouble(self._work, self._objects)
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._renewing: set[str] = set()
         self._verifier = Verifier(self._work, lambda: permit(0), changed)
@@ -126,37 +119,22 @@ class Migration:
 
     def retry_now(self) -> None:
         """Every waiting time ends; what was refused gets another chance."""
-        self._seen.blocked = None
-        self._seen.told = ""  # who asks again hears again
-        self._seen.object_waits.clear()
-        self._calm()
-        for item in self._memory.items:
-            if item.phase is Phase.REFUSED:
-                self._memory.happened(item.name, Event.RETRIED)
-                self._memory.remember("finished_at", 0.0)
-        if self._memory.handover is HandoverState.BLOCKED and self._memory.number("handover_at") < math.inf:
-            self._memory.handover_undone()  # but for one that the user has taken back
+        self._trouble.retry_now()
         self.rescan()
 
     def network_returned(self) -> None:
         """A wait for the server ends early: it was most likely the network's fault."""
-        self._calm()
+        self._trouble.calm()
         self.wake()
 
     def leapt(self, seconds: float) -> None:
         """The clock was set, or the machine has slept: it shows so many seconds more (or less) than it should.
 
-        Nothing waits out a time that was reckoned by another clock: what is behind now has passed, and what was so many
-        seconds ahead still is. What was on the line before a sleep is broken off, and asked for again.
+        Nothing waits out a time that was reckoned by another clock. What was on the line before a sleep is broken off,
+        and asked for again.
         """
-        seen, memory = self._seen, self._memory
         if seconds < 0:
-            seen.object_waits = {name: until + seconds for name, until in seen.object_waits.items()}
-            if seen.blocked is not None and seen.blocked.until is not None:
-                seen.blocked = replace(seen.blocked, until=seen.blocked.until + seconds)
-            for fact in ("retry_at", "handover_at", "mend_at"):
-                if 0.0 < memory.number(fact) < math.inf:
-                    memory.remember(fact, max(1.0, memory.number(fact) + seconds))
+            self._trouble.reckon_anew(seconds)
         elif seconds > SLEPT:
             self._break_off()
         self.wake()
@@ -217,7 +195,7 @@ class Migration:
         """What is shown."""
         memory, seen = self._memory, self._seen
         sending = self._busy.keys() - NO_OBJECT - self._renewing
-        rate = self._meter.rate(self._tools.steady()) if sending else 0
+        rate = self._objects.rate() if sending else 0
         state, why = handover.shown(self._work)
         shown = report.of_migration(
             self.order.name,
@@ -228,7 +206,7 @@ class Migration:
             handover=state,
             handover_why=why,
             partly=seen.partly,
-            in_flight=self._meter.under_way(),
+            in_flight=self._objects.in_flight(),
             rate=rate,
             pace=rate or memory.line.rate,
             started_at=memory.number("started_at"),
@@ -268,7 +246,7 @@ class Migration:
             try:
                 await drive.look(self._work)
             except NeedsUser as error:
-                self._block(error)
+                self._trouble.block(error)
 
     def _snapshot(self) -> Snapshot:
         seen, memory, now = self._seen, self._memory, self._tools.now()
@@ -285,8 +263,8 @@ class Migration:
             confirmed_at=seen.confirmed_at,
             handover=memory.handover,
             handover_at=self._handover_at(),
-            blocked=self._blocked(now),
-            wait=self._waiting(now),
+            blocked=self._trouble.blocked(now),
+            wait=self._trouble.waiting(now),
             object_waits=seen.object_waits,
             busy=frozenset(self._busy) - self._renewing,
             renewing=frozenset(self._renewing),
@@ -327,20 +305,6 @@ class Migration:
         self._seen.needs = length
         return False
 
-    def _blocked(self, now: float) -> Reason | None:
-        if self._seen.blocked is not None and (self._seen.blocked.until or 0.0) <= now:
-            self._seen.blocked = None
-        return self._seen.blocked
-
-    def _waiting(self, now: float) -> Reason | None:
-        left = backoff.remaining(self._memory.number("retry_at"), now)
-        if left <= 0:
-            return None
-        why = self._memory.fact("retry_why") or "the server asked to wait"
-        cure = self._memory.fact("retry_cure")
-        by_itself = "slowboat tries again by itself"
-        return Reason("server-wait", why, cure=f"{cure}; {by_itself}" if cure else by_itself, until=now + left)
-
     async def _woken(self, wake_at: float | None) -> None:
         absent = not self._seen.drive_present
         now = self._tools.now()
@@ -358,15 +322,15 @@ class Migration:
             case Adopt() | Look() | HandOver() | Mend():
                 self._spawn(tasks, *self._of_no_object(action))
             case Check(name):
-                self._spawn(tasks, name, self._check(name))
+                self._spawn(tasks, name, self._objects.check(name))
             case Send(name):
-                self._spawn(tasks, name, self._send(name))
+                self._spawn(tasks, name, self._objects.send(name))
             case Renew(name):
                 if name not in self._busy:
                     self._renewing.add(name)
-                self._spawn(tasks, name, self._renew(name))
+                self._spawn(tasks, name, self._objects.renew(name))
             case Finish():
-                self._spawn(tasks, LOOK, self._finish())
+                self._spawn(tasks, LOOK, self._objects.finish())
             case BreakOff():
                 self._break_off()
 
@@ -411,12 +375,12 @@ class Migration:
             pass  # the next look at the permit says why
         except SlowboatError as error:
             if not (isinstance(error, Refused) and await self._gone_with_its_drive(error)):
-                self._failed(key, error, self._tools.steady() - began)
+                self._trouble.failed(key, error, self._tools.steady() - began, renewing=key in self._renewing)
         except Exception as error:  # noqa: BLE001  # one migration's bad surprise must not stop the others
             _log.exception("%s: %s failed", self.order.name, key)
-            self._failed(key, _mistake(error, key), 0.0)
+            self._trouble.failed(key, mistake(error, key), 0.0, renewing=key in self._renewing)
         else:
-            self._calm()
+            self._trouble.calm()
 
     async def _gone_with_its_drive(self, error: Refused) -> bool:
         """Whether a file is not what it was because its drive is no longer there: then nothing is wrong with it."""
@@ -432,172 +396,7 @@ class Migration:
         if key in self._renewing:
             self._renewing.discard(key)
         elif key not in NO_OBJECT:
-            self._memory.sent(key, self._meter.take(key))
-            if self._memory.item(key).phase is Phase.SENDING:
-                self._memory.happened(key, Event.INTERRUPTED)
-        self._marks.pop(key, None)
+            self._objects.settle(key)
         if not self._busy.keys() - NO_OBJECT:
-            self._meter.rest()
+            self._objects.rest()
         self._wake.set()
-
-    def _failed(self, key: str, error: SlowboatError, seconds: float) -> None:
-        self._seen.last_error = str(error)
-        match error:
-            case NeedsUser() | Transient() if key == HAND_OVER:
-                handover.refused(self._work, error)
-            case _ if key == MEND:
-                guard.not_mended(self._work, error)
-            case Transient():
-                self._later(key, error, seconds)
-            case Refused() if key in self._renewing:
-                self._seen.renewed[key] = self._tools.now()  # what cannot be renewed is sent again where it is needed
-            case Refused() if key not in NO_OBJECT:
-                self._refuse(key, error)
-            case _:
-                self._block(error)
-
-    def _later(self, key: str, error: Transient, seconds: float) -> None:
-        now, chance = self._tools.now(), self._tools.chance()
-        if error.scope == "object" and key not in NO_OBJECT:
-            attempts = self._memory.item(key).attempts
-            self._seen.object_waits[key] = now + backoff.wait(attempts, chance, error.retry_after)
-            return
-        already = self._memory.number("retry_at") > now  # the lanes of one line break together: one trouble, not two
-        attempt = int(self._memory.number("retry_attempts")) + (0 if already else 1)
-        self._memory.remember("retry_attempts", attempt)
-        self._memory.remember("retry_at", now + backoff.wait(attempt, chance, error.retry_after))
-        self._memory.remember("retry_why", error.what)
-        self._memory.remember("retry_cure", error.hint)
-        if self._meter.under_way():
-            since = self._tools.steady() - self._marks[key] if key in self._marks else seconds
-            self._memory.line = self._memory.line.broke(since, len(self._marks))
-
-    def _refuse(self, name: str, error: Refused) -> None:
-        if error.code == "exists":
-            return  # ours, of a request whose answer was lost, or somebody's: the next pass asks
-        self._memory.happened(name, Event.REJECTED, error=error.what)
-        title = f"{self.order.name}: a file cannot be moved"
-        self._work.tell("refused", f"refused-{name}", title, str(error), urgent=True)
-
-    def _block(self, error: SlowboatError) -> None:
-        self._seen.last_error = str(error)
-        self._seen.blocked = Reason(error.code, error.what, error.hint, self._tools.now() + TRY_AGAIN)
-        if self._seen.told != str(error):  # tried again every hour, told once
-            self._seen.told = str(error)
-            self._work.tell("needs-user", "needs-you", f"{self.order.name} needs you", str(error), urgent=True)
-
-    def _calm(self) -> None:
-        """Something worked: the next trouble starts its waits from the beginning."""
-        if self._seen.blocked is None:  # something that was under way may still end well
-            self._work.withdraw("needs-you")
-            self._seen.told = ""
-        if self._memory.fact("retry_at"):
-            for key in ("retry_at", "retry_attempts", "retry_why", "retry_cure"):
-                self._memory.remember(key, "")
-
-    # -- objects ---------------------------------------------------------------------------------------------
-
-    async def _ready_courier(self) -> Courier:
-        if self._courier is None:
-            known = self._memory.fact("copies_concatenate")
-            concatenates = known == "yes" if known else await self._tools.store.copies_concatenate()
-            self._memory.remember("copies_concatenate", "yes" if concatenates else "no")
-            self._courier = Courier(
-                self._tools.source, self._tools.store, self.order.target.prefix, concatenates=concatenates
-            )
-        return self._courier
-
-    async def _check(self, name: str) -> None:
-        item, courier = self._memory.item(name), await self._ready_courier()
-        found = await target.check(self._work, courier, item)
-        if found is None:
-            (self._seen.objects or {}).pop(name, None)
-            self._memory.happened(name, Event.ABSENT)
-            return
-        stands, md5 = found
-        self._confirm(name, stands, md5)
-        if item.segment:
-            await courier.sweep(item)
-
-    async def _send(self, name: str) -> None:
-        item = self._memory.item(name)
-        if not await target.set_still_stands(self._work, item):
-            self._seen.objects = None  # look first, then decide again
-            return
-        courier = await self._ready_courier()
-        self._memory.happened(name, Event.STARTED)
-        most = self._largest_piece()
-        line = self._memory.line if most is None else line_of.in_pieces_of(self._memory.line, most)
-        md5 = await courier.carry(item, line, self._seen.limits or Limits(), self._freight(name))
-        self._confirm(name, RemoteObject(self._work.full_name(name), item.file.size, md5), md5)
-
-    async def _renew(self, name: str) -> None:
-        """Keeps the segments of an object that is begun from expiring."""
-        courier, now = await self._ready_courier(), self._tools.now()
-        await courier.renew(self._memory.item(name), now)
-        self._seen.renewed[name] = now
-
-    def _freight(self, name: str) -> Freight:
-        """What the courier tells of one object, and where it is written down."""
-        self._seen.partly[name] = 0
-        self._seen.renewed[name] = self._tools.now()  # whoever sends looks after them as well
-        self._marks[name] = self._tools.steady()
-
-        def progress(count: int) -> None:
-            self._meter.add(name, count)
-            self._spent(count)
-
-        def confirmed(length: int) -> None:
-            now, count = self._tools.steady(), self._meter.take(name)
-            if count:
-                self._memory.sent(name, count)
-                self._memory.line = self._memory.line.sent(count, now - self._marks[name], len(self._marks))
-            self._marks[name] = now
-            self._seen.partly[name] += length
-
-        return Freight(
-            now=self._tools.now(),
-            progress=progress,
-            confirmed=confirmed,
-            begun=lambda segment: self._memory.begun_segments(name, segment),
-            known=lambda md5: self._memory.learned(name, md5),
-            may_begin=self._may_begin,
-        )
-
-    def _confirm(self, name: str, stands: RemoteObject, md5: str) -> None:
-        self._memory.happened(name, Event.CONFIRMED, md5=md5)
-        self._seen.confirmed_at = self._tools.now()
-        self._seen.partly.pop(name, None)
-        self._seen.object_waits.pop(name, None)
-        if self._seen.objects is not None:
-            self._seen.objects[name] = stands
-
-    async def _finish(self) -> None:
-        """The end, seen in one listing: sweep what is left of our segments, and tell."""
-        courier = await self._ready_courier()
-        for item in self._memory.items:
-            if item.segment and item.phase is Phase.DONE:
-                await courier.sweep(item)
-        self._memory.remember("finished_at", self._tools.now())
-        left = [item for item in self._memory.items if item.phase is Phase.REFUSED]
-        refused = [item.name for item in left if not is_removed(item)]
-        if left and not refused:
-            title = f"{self.order.name}: the backup is in the cloud"
-            text = f"Everything is at {self._work.url} but {len(left)} files of backups that were removed from there."
-        elif refused:
-            title = f"{self.order.name}: all but {len(refused)} files are in the cloud"
-            text = f"These could not be moved to {self._work.url}: {', '.join(refused[:3])}. Keep the drive."
-        else:
-            title = f"{self.order.name}: the backup is in the cloud"
-            text = f"Every file is at {self._work.url}, confirmed. The drive is no longer the only copy."
-        self._work.tell("done", "done", title, text, urgent=bool(refused))
-
-
-def _mistake(error: Exception, key: str) -> Transient:
-    """A bad surprise is tried again like any trouble: more slowly each time, and visibly."""
-    return Transient(
-        f"slowboat itself made a mistake ({type(error).__name__})",
-        hint="The journal has the details",
-        code="internal",
-        scope="server" if key in NO_OBJECT else "object",
-    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core import names
 from slowboat.core.dejadup import Account
+from slowboat.core.plan import ADOPT, HAND_OVER, LOOK, MEND
 from slowboat.core.words import Notice, Role
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from slowboat.core.words import Item, Limits, Reason, RemoteObject, Target
     from slowboat.engine.memory import Memory
     from slowboat.engine.ports import Cache, Duplicity, FrontEnd, Ledger, Notifier, Source, Store
+
+
+NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER, MEND})
+"""The names among the busy that are no object's."""
 
 
 @dataclass(frozen=True, slots=True)
