@@ -92,7 +92,8 @@ TABLE: Final = (
         "3.0.6.1",
         Verdict.WAIT,
         'refuses: "the last backup chain has missing difftar volumes"',
-        "`duplicity cleanup --force` deletes the manifest and all volumes of every backup set that lacks a volume",
+        "`duplicity cleanup --force` deletes the manifest and all volumes of every backup set that lacks a volume (and "
+        "without its cache it reads no encrypted backup, whole or not)",
         "Update duplicity to 3.0.6.2 or newer; otherwise the handover follows by itself when the last volume is there",
         _NO_CLEAN_UP,
         f"{_SOURCE}/rel.3.0.6/duplicity/dup_collections.py (CollectionsStatus.get_sorted_sets asks for every volume)",
