@@ -80,6 +80,13 @@ class Throttle:
             return 0
 
 
+class _Nothing:
+    """What a body is read from that has come to its end."""
+
+    def read(self, _: int, /) -> bytes:
+        return b""
+
+
 class BodyBroken(Exception):
     """Ends a request because its body failed; `cause` is what the reader raised, to be raised on untouched.
 
@@ -149,6 +156,8 @@ class Body:
         self.handed += count
         if self._progress:
             self._progress(count)
+        if self.complete:  # the HTTP libraries keep the request until the next one
+            self._source, self._block = _Nothing(), memoryview(b"")
         return bytes(piece)
 
     def _fill(self, size: int) -> None:

@@ -271,6 +271,18 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(connections, maxsize, block, **options)
         self.poolmanager.pool_classes_by_scheme = self._classes
 
+    def close(self) -> None:
+        """Closes every connection.
+
+        urllib3 leaves that to the garbage collector, which never gets there: the note that a pool is to be closed
+        holds its connections, and ours hold the wire, and so the pool.
+        """
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118  # it is no dict: only keys() may be gone through
+                if pool := manager.pools.get(key):
+                    pool.close()
+        super().close()
+
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401 - requests' own signature
         manager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = self._classes

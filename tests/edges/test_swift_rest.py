@@ -1,0 +1,83 @@
+"""What a store keeps after a request and at rest: no body, no thread, no socket; and it goes on as before."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slowboat.edges import memory
+from slowboat.edges.swift import Credentials, SwiftStore
+from slowboat.edges.swift.wire import Wire
+
+if TYPE_CHECKING:
+    from realparts.swift_server import SwiftServer
+
+MIB = 1 << 20
+
+
+def sockets() -> int:
+    links = (str(path.readlink()) for path in list(Path("/proc/self/fd").iterdir()) if path.is_symlink())
+    return sum(link.startswith("socket:") for link in links)
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("slowboat-swift")]
+
+
+async def settled(holds) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+class Body:
+    """A reader that can be asked after."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def read(self, size: int, /) -> bytes:
+        count = min(size, self.left)
+        self.left -= count
+        return bytes(count)
+
+
+async def test_a_request_that_is_over_keeps_no_body(swift: SwiftServer) -> None:
+    store = SwiftStore(Credentials(swift.auth_url, swift.user, swift.key), swift.container())
+    body = Body(MIB)
+    seen = weakref.ref(body)
+    await store.put("a", body, MIB)
+    del body
+    await settled(lambda: gc.collect() is not None and seen() is None)
+    await store.close()
+
+
+async def test_rest_lets_go_of_threads_and_sockets_and_the_next_request_works(swift: SwiftServer) -> None:
+    gc.collect()
+    before = sockets()
+    store = SwiftStore(Credentials(swift.auth_url, swift.user, swift.key), swift.container(), connections=3)
+    await asyncio.gather(*(store.put(f"{n}", b"x" * 1000, 1000) for n in range(3)))
+    assert sockets() > before
+    assert threads()
+    store.rest()
+    await settled(lambda: not threads() and sockets() == before)
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Wire)]
+    memory.give_back()
+    assert {stored.name for stored in await store.listing("")} == {"0", "1", "2"}
+    await store.close()
+    await settled(lambda: not threads() and sockets() == before)
+    store.rest()  # nothing to do any more
+
+
+async def test_rest_does_not_disturb_what_is_under_way(swift: SwiftServer) -> None:
+    store = SwiftStore(Credentials(swift.auth_url, swift.user, swift.key), swift.container(), rate=2 * MIB)
+    sending = asyncio.ensure_future(store.put("a", bytes(MIB), MIB))
+    await settled(lambda: store.bytes_sent > 0)
+    store.rest()
+    assert (await sending).size == MIB
+    await store.close()
