@@ -300,8 +300,7 @@ def _must_look(s: Snapshot) -> bool:
         return False
     if stale and all(item.phase in SETTLED for item in s.items):
         return True
-    seldom = s.look_every >= LOOK_EVERY  # then it need not come between two uploads
-    return not (seldom and s.busy) and s.now - s.sight.taken_at >= s.look_every
+    return s.now - s.sight.taken_at >= s.look_every
 
 
 def _go_on(s: Snapshot) -> Decision:

@@ -75,9 +75,11 @@ class Objects:
 
     async def _ready_courier(self) -> Courier:
         if self._courier is None:
-            known = self._work.memory.fact("copies_concatenate")
-            concatenates = known == "yes" if known else await self._work.tools.store.copies_concatenate()
-            self._work.memory.remember("copies_concatenate", "yes" if concatenates else "no")
+            # a "no" may have been a passing trouble: the next run asks again
+            concatenates = self._work.memory.fact("copies_concatenate") == "yes"
+            if not concatenates:
+                concatenates = await self._work.tools.store.copies_concatenate()
+                self._work.memory.remember("copies_concatenate", "yes" if concatenates else "")
             self._courier = Courier(
                 self._work.tools.source,
                 self._work.tools.store,
