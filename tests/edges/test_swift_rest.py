@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -81,3 +83,53 @@ async def test_rest_does_not_disturb_what_is_under_way(swift: SwiftServer) -> No
     store.rest()
     assert (await sending).size == MIB
     await store.close()
+
+
+PROGRAM = """
+import asyncio, sys, warnings
+warnings.simplefilter("error")
+from slowboat.edges.swift import Credentials, SwiftStore
+
+async def main():
+    store = SwiftStore(Credentials(*sys.argv[1:4]), sys.argv[4])
+    loaded = "requests" in sys.modules
+    await store.put("a", b"x", 1)
+    print(loaded, "requests" in sys.modules, await store.head("a") is not None)
+    await store.close()
+
+asyncio.run(main())
+print([name for name in sys.modules if name.startswith(("chardet", "charset_normalizer", "keystoneauth1"))])
+import charset_normalizer  # whoever wants it still gets it
+"""
+
+
+def test_a_request_loads_no_more_than_it_needs(swift: SwiftServer) -> None:
+    argv = [sys.executable, "-c", PROGRAM, swift.auth_url, swift.user, swift.key, swift.container()]
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert run.stdout.splitlines() == ["False True True", "[]"], run.stderr
+    assert run.stderr == ""
+
+
+OLD_REQUESTS = """
+import sys, types
+import importlib.abc, importlib.machinery
+
+class Old(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == "requests" else None
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        import charset_normalizer
+        module.guesser = charset_normalizer
+
+sys.meta_path.insert(0, Old())
+import slowboat.edges.swift.lean
+import requests
+print(requests.guesser.__name__)
+"""
+
+
+def test_a_requests_that_insists_on_its_guesser_gets_it() -> None:
+    run = subprocess.run([sys.executable, "-c", OLD_REQUESTS], capture_output=True, text=True, timeout=60, check=False)
+    assert run.stdout.strip() == "charset_normalizer", run.stderr

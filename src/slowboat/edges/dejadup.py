@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import configparser
 import os
 import socket
 from pathlib import Path
@@ -143,6 +142,10 @@ def _listed(said: str) -> dict[str, str]:
 
 def _of_flatpak(path: Path) -> dict[str, str]:
     """The settings in a key file (https://docs.gtk.org/glib/struct.KeyFile.html); {} where there is none."""
+    if not path.is_file():
+        return {}
+    import configparser  # few have a Flatpak
+
     parser = configparser.RawConfigParser(strict=False, delimiters=("=",), comment_prefixes=("#",))
     try:
         parser.read_string(path.read_text(encoding="utf-8"))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import html
 import logging
 from typing import TYPE_CHECKING, Final
+from xml.sax.saxutils import escape  # as html's, without that module's thousands of entities
 
 from slowboat.edges.dbus import BusError, Connection, Match, Variant
 
@@ -158,7 +158,7 @@ class Notifications:
         if "body" not in self._capabilities:
             title, body = f"{title}: {body}", ""
         if "body-markup" in self._capabilities:
-            body = html.escape(body, quote=False)
+            body = escape(body)
         hints = {
             "urgency": Variant("y", CRITICAL if notice.urgent else NORMAL),
             "category": Variant("s", "transfer.error" if notice.urgent else "transfer.complete"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -175,6 +174,8 @@ def _table(here: Where, raw: dict[str, Any], kind: type[T]) -> T:
 
 
 def _did_you_mean(key: str, known: list[str]) -> str:
+    import difflib  # for mistakes alone
+
     close = difflib.get_close_matches(key, known, n=1)
     return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}"
 

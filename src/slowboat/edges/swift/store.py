@@ -404,6 +404,7 @@ class SwiftStore:
         return result
 
     def _make_wire(self) -> Wire:
+        from slowboat.edges.swift import lean  # noqa: F401 - before any HTTP library
         from slowboat.edges.swift.wire import Wire
 
         return Wire(cacert=self._credentials.cacert, on_abort=self._throttle.wake)
