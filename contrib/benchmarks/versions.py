@@ -31,7 +31,7 @@ from realparts.drive import Drive, change_data, differences, make_chain  # noqa:
 from realparts.duplicity import Duplicity, installed_duplicity  # noqa: E402
 from realparts.private_bus import running_bus  # noqa: E402
 from realparts.swift_server import SwiftServer, running_swift  # noqa: E402
-from slowboat.core.versions import Verdict, parse, verdict  # noqa: E402
+from slowboat.core.versions import DESTROYS, REFUSES, WORKS, Verdict, parse, verdict  # noqa: E402
 
 if TYPE_CHECKING:
     import subprocess
@@ -178,10 +178,11 @@ class Trial:
 def expected(version: str) -> dict[str, Callable[[str], bool]]:
     """What docs/duplicity-versions.md says of a version, cell by cell."""
     advice = verdict(parse(f"duplicity {version} "))
-    waits, risky = advice.verdict is Verdict.WAIT, advice.verdict is Verdict.RISKY
+    waits = advice.verdict is Verdict.WAIT
+    beside = {WORKS: "ok", REFUSES: "refused (17)", DESTROYS: "destroyed"}
     return {
         "handover": lambda cell: cell.startswith("waits, ok" if waits else "ok"),
-        "beside_remains": lambda cell: "put back" in cell if risky else cell == "ok" or cell.startswith("refused"),
+        "beside_remains": lambda cell: cell.startswith(beside[advice.beside]),
         "cleanup": lambda cell: "put back" in cell if waits else cell == "ok",
         "incremental": lambda cell: (
             cell.startswith("refused")

@@ -12,6 +12,9 @@ from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
     LOOK,
+    LOOK_CLOSELY,
+    LOOK_EVERY,
+    MEND,
     RENEW_EVERY,
     SETTLED,
     TRANSITIONS,
@@ -21,6 +24,7 @@ from slowboat.core.plan import (
     Finish,
     HandOver,
     Look,
+    Mend,
     Renew,
     Send,
     Sight,
@@ -31,6 +35,7 @@ from slowboat.core.plan import (
     plan,
     ready_for_handover,
 )
+from slowboat.core.straight import REMOVED
 from slowboat.core.words import (
     Activity,
     Event,
@@ -89,7 +94,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     )
     present = [one for one in items if draw(st.booleans())]
     sight = Sight({one.name: stored(one) for one in present}, NOW - draw(st.sampled_from([0.5, 5.0, 1e6])))
-    keys = [ADOPT, LOOK, HAND_OVER, *(one.name for one in items)]
+    keys = [ADOPT, LOOK, HAND_OVER, MEND, *(one.name for one in items)]
     reason = Reason("x", "y", until=NOW + 5)
     paused = (Reason("paused", "You paused it"),)
     busy = frozenset(draw(st.lists(st.sampled_from(keys), max_size=3)))
@@ -112,6 +117,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         renewed={one.name: NOW - draw(st.sampled_from([1.0, 1e6, -1e6])) for one in items if draw(st.booleans())},
         lanes=draw(st.integers(1, 4)),
         finished=draw(st.booleans()),
+        look_every=draw(st.sampled_from([LOOK_CLOSELY, LOOK_EVERY])),
+        mend_at=draw(st.sampled_from([None, NOW - 1, NOW + 10])),
     )
 
 
@@ -141,6 +148,12 @@ def test_the_plan_is_total_and_keeps_the_rules(s: Snapshot) -> None:
                 for one in s.items:
                     if one.chain == 0 and one.role.is_metadata:
                         assert matches(one, s.sight.objects.get(one.name))
+            case Mend():
+                assert s.handover is HandoverState.DONE
+                assert s.mend_at is not None
+                assert s.mend_at <= NOW
+                assert chain_is_whole(s.items, 0)
+                assert MEND not in s.busy
             case Finish():
                 assert all(one.phase in SETTLED for one in s.items)
             case Adopt():
@@ -267,6 +280,53 @@ def test_volumes_flow_while_the_handover_is_blocked() -> None:
     )
     assert plan(s).actions == (Send("vol-1"), Send("inc-1"))
     assert plan(dataclasses.replace(s, handover=HandoverState.PENDING)).actions == (HandOver(),)
+
+
+def handed_over(*vanished: str, busy: frozenset[str] = frozenset(), **more: object) -> Snapshot:
+    """All metadata and the canary are there, but for what has vanished; the rest is on its way."""
+    done = {i.name for i in ITEMS if (i.role.is_metadata and i.chain == 0) or i.canary} - set(vanished)
+    items = tuple(dataclasses.replace(i, phase=Phase.DONE) if i.name in done else i for i in ITEMS)
+    items = tuple(dataclasses.replace(i, phase=Phase.SENDING) if i.name in busy else i for i in items)
+    seen = Sight({i.name: stored(i) for i in items if i.phase is Phase.DONE}, NOW)
+    s = Snapshot(now=NOW, items=items, permit=Permit(None), sight=seen, handover=HandoverState.DONE, busy=busy)
+    return dataclasses.replace(s, **more)
+
+
+def test_volumes_on_the_line_make_way_for_metadata_that_has_vanished() -> None:
+    s = handed_over("man-inc", busy=frozenset({"vol-1"}), lanes=2)
+    assert plan(s).actions == (BreakOff(),)
+    assert plan(handed_over("man-inc")).actions == (Send("man-inc"),)
+    assert plan(handed_over(busy=frozenset({"vol-1"}), lanes=2)).actions == (Send("inc-1"),)
+
+
+def test_the_cache_is_mended_once_all_metadata_is_there_again() -> None:
+    assert plan(handed_over(mend_at=NOW)).actions == (Mend(), Send("vol-1"))
+    assert plan(handed_over("man-inc", mend_at=NOW)).actions == (Send("man-inc"),)
+    later = plan(handed_over(mend_at=NOW + 5))
+    assert later.actions == (Send("vol-1"),)
+    assert later.wake_at == NOW + 5
+    assert plan(handed_over(mend_at=NOW, finished=True)).actions == (Mend(),)
+    stale = plan(handed_over(mend_at=NOW, confirmed_at=NOW + 1))
+    assert stale.actions == (Look(),), "what was confirmed must be seen first"
+
+
+def test_a_risky_duplicity_is_looked_after_more_often_also_while_volumes_go_up() -> None:
+    s = handed_over(busy=frozenset({"vol-1"}), look_every=LOOK_CLOSELY)
+    assert plan(s).wake_at == NOW + LOOK_CLOSELY
+    late = dataclasses.replace(s, now=NOW + LOOK_CLOSELY)
+    assert plan(late).actions == (Look(),)
+    assert plan(dataclasses.replace(late, look_every=LOOK_EVERY)).actions == ()
+
+
+def test_a_chain_without_its_removed_sets_goes_on_and_is_never_handed_over() -> None:
+    gone = tuple(
+        dataclasses.replace(i, phase=Phase.REFUSED, error=REMOVED) if i.set_id == INC else i
+        for i in handed_over().items
+    )
+    s = handed_over(items=gone, lanes=2)
+    assert plan(s).actions == (Send("vol-1"), Send("old-sig"))
+    assert not ready_for_handover(gone)
+    assert plan(s).reasons == (), "what was removed on purpose is nobody's trouble"
 
 
 def begun(**more: object) -> Snapshot:

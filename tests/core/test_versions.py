@@ -27,12 +27,20 @@ DOES = {
 
 
 def table() -> str:
-    lines = [
-        "| duplicity | an incremental while volumes are missing | what can go wrong | slowboat | what helps |",
-        "|---|---|---|---|---|",
-    ]
+    heads = (
+        *("duplicity", "an incremental while volumes are missing", "the same beside an unfinished backup"),
+        *("what can go wrong", "slowboat", "what helps"),
+    )
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in (*TABLE, NOT_KNOWN):
-        cells = (row.versions, row.incremental, row.danger or "nothing known", DOES[row.verdict], row.helps or "-")
+        cells = (
+            row.versions,
+            row.incremental,
+            row.beside,
+            row.danger or "nothing known",
+            DOES[row.verdict],
+            row.helps or "-",
+        )
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| duplicity | an unfinished backup in the cloud | where duplicity says so |", "|---|---|---|"]
     for row in (*TABLE, NOT_KNOWN):

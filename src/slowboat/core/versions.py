@@ -41,6 +41,7 @@ class Advice:
     Attributes:
         first, last: the versions that the range begins and ends with, in words; both "" for a version not known.
         incremental: what an incremental does while volumes are missing.
+        beside: what it does where the remains of a backup that was broken off stand beside the chain as well.
         danger: what can go wrong; "" where nothing is known.
         helps: the user's way out, a sentence without a full stop; "" where none is needed.
         stray: what helps against an unfinished backup in the cloud, a sentence without a full stop.
@@ -51,6 +52,7 @@ class Advice:
     last: str
     verdict: Verdict
     incremental: str
+    beside: str
     danger: str
     helps: str
     stray: str
@@ -76,12 +78,17 @@ _NO_CLEAN_UP: Final = (
     "then run `duplicity cleanup --force {url}`"
 )
 
+WORKS: Final = "works"
+REFUSES: Final = "refuses (exit code 17), and loses nothing"
+DESTROYS: Final = "**destroys the chain**"
+
 TABLE: Final = (
     Advice(
         "0.6.14",
         "3.0.5.1",
         Verdict.FINE,
         "works, silently",
+        WORKS,
         "",
         "",
         _CLEAN_UP,
@@ -92,6 +99,7 @@ TABLE: Final = (
         "3.0.6.1",
         Verdict.WAIT,
         'refuses: "the last backup chain has missing difftar volumes"',
+        REFUSES,
         "`duplicity cleanup --force` deletes the manifest and all volumes of every backup set that lacks a volume (and "
         "without its cache it reads no encrypted backup, whole or not)",
         "Update duplicity to 3.0.6.2 or newer; otherwise the handover follows by itself when the last volume is there",
@@ -103,6 +111,7 @@ TABLE: Final = (
         "3.0.7",
         Verdict.NOISY,
         "works, then complains of missing volumes",
+        REFUSES,
         'Deja Dup shows the complaint ("You must run a full backup as the next backup") as a failure; nothing is lost',
         "Nothing needs to be done: the complaint ends when the last volume is there",
         _CLEAN_UP,
@@ -113,6 +122,7 @@ TABLE: Final = (
         "3.1.0",
         Verdict.FINE,
         "works, silently",
+        REFUSES,
         "",
         "",
         _CLEAN_UP,
@@ -123,6 +133,7 @@ TABLE: Final = (
         "3.2.1",
         Verdict.RISKY,
         "works, silently",
+        DESTROYS,
         "where a backup that was broken off has left volumes without a manifest in the cloud, and duplicity's cache "
         "of it is lost, the next backup deletes every backup set that lacks a volume, and the cache with it",
         "slowboat looks for such remains every quarter of an hour, tells you of them, and puts back from the drive "
@@ -139,6 +150,7 @@ NOT_KNOWN: Final = Advice(
     "",
     "",
     Verdict.UNKNOWN,
+    "not known",
     "not known",
     "not known",
     "slowboat hands over, looks at the cloud every quarter of an hour, and puts back from the drive what disappears",
