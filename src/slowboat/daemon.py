@@ -142,8 +142,9 @@ class _World:
             await asyncio.gather(*(watch.stop() for watch in (self.network, self.power, self.games, self.sleep)))
 
     def _mounts_changed(self, engine: Engine) -> None:
-        self.folders.look_again()
-        engine.drives_changed()
+        """Most mounts are none of our drives: the watch on folders tells where one is, and needs no look at it."""
+        if not self.folders.look_again():
+            engine.drives_changed()
 
     def _leapt(self, engine: Engine, stores: Sequence[SwiftStore]) -> None:
         """The clock was set, or the machine has slept: no time that was reckoned holds, nor does any connection."""

@@ -90,19 +90,24 @@ class FolderWatch:
             if not self._searching:  # else it is closed when that ends
                 os.close(fd)
 
-    def look_again(self) -> None:
-        """Something was mounted or unmounted: the folders may be elsewhere now."""
+    def look_again(self) -> bool:
+        """Something was mounted or unmounted: the folders may be elsewhere now, and that is then told.
+
+        Returns:
+            False where there is no watch, and nothing will be told.
+        """
         if self._fd < 0:
-            return
+            return False
+        self._again = self._searching
         if self._searching:
-            self._again = True
-            return
+            return True
         self._searching = True
         # In a thread, for a path on a drive or share that hangs is looked up for minutes.
         search = threading.Thread(
             target=self._search, args=(self._fd, asyncio.get_running_loop()), name="folders", daemon=True
         )
         search.start()
+        return True
 
     def _search(self, fd: int, loop: asyncio.AbstractEventLoop) -> None:
         places = frozenset(place for folder in self._folders for place in _placed(fd, folder))
