@@ -43,7 +43,8 @@ async def ask_version(work: Work) -> Advice:
     work.seen.advice, work.seen.duplicity = advice, name
     if work.memory.fact("duplicity") != name:
         work.memory.remember("duplicity", name)
-        danger = "nothing is known against it" if not advice.danger else advice.danger
+        unknown = advice.verdict is Verdict.UNKNOWN
+        danger = advice.helps if unknown else advice.danger or "nothing is known against it"
         work.memory.note("duplicity", f"Backups will be made by {name}: {danger}")
     return advice
 
