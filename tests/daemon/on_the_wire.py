@@ -40,6 +40,14 @@ class Wire(FaultProxy):
                 found.append(f"{match['container']}/{unquote(match['name'])}")
         return found
 
+    def kept(self, name: str, count: int, timeout: float = 60) -> list[str]:
+        """Waits until the server has confirmed so many bodies whose names match."""
+        end = time.monotonic() + timeout
+        while len(found := [each for each in self.stored() if re.search(name, each)]) < count:
+            assert time.monotonic() < end, f"{name} was not stored: {self.told()}"
+            time.sleep(0.01)
+        return found
+
     def told(self) -> str:
         """What came, for a failure's message."""
         return "\n".join(f"{r.method} {r.path} {r.body_bytes} -> {r.status}" for r in self.requests[-200:])

@@ -139,6 +139,7 @@ def test_sigterm_in_mid_upload_leaves_cleanly_and_goes_on_where_it_was(
     wire.rule("PUT", "_segments/.*vol", BlackHole(after=300_000), skip=3, times=None)
     daemon.start()
     wire.came("PUT", "_segments/.*vol", count=4)
+    wire.kept("_segments/.*vol", count=3)
     assert daemon.terminate() == 0
     assert "STOPPING=1" in daemon.notified
     phases = dict(ledger(daemon, "SELECT name, phase FROM objects"))
