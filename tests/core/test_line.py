@@ -18,6 +18,7 @@ from slowboat.core.line import (
     Line,
     cut,
     fits_one_put,
+    in_pieces_of,
     parse,
     segment_size,
 )
@@ -176,3 +177,12 @@ def test_a_line_that_breaks_often_gets_one_lane(rate: float, holds: float, most:
         assert found == most
     elif rate * holds / line.SHARE < line.SMALLEST:
         assert found == 1
+
+
+def test_pieces_for_a_budget_are_as_small_as_the_server_likes_them_and_no_smaller() -> None:
+    fast = Line(rate=50 * MIB)
+    assert segment_size(10**9, fast, Limits()) == 64 * MIB
+    assert segment_size(10**9, in_pieces_of(fast, 5 * MIB), Limits()) == 5 * MIB
+    assert segment_size(10**9, in_pieces_of(fast, 1000), Limits()) == MIB
+    assert not fits_one_put(20 * MIB, in_pieces_of(fast, 5 * MIB), Limits())
+    assert in_pieces_of(Line(rate=10), 5 * MIB) == Line(rate=10)

@@ -24,6 +24,7 @@ from slowboat.core.policy import (
     Window,
     budget_left,
     charged,
+    largest_piece,
     next_change,
     permit,
     with_reasons,
@@ -169,6 +170,22 @@ def test_spare_sets_no_cap_of_its_own() -> None:
     rules = Rules(networks={"Home": NetworkRule(send="spare")})
     assert permit(FINE, rules, NOW) == Permit(None)
     assert permit(FINE, replace(rules, cap=700), NOW).rate == 700
+
+
+def test_a_piece_that_a_budget_has_no_room_for_is_not_begun() -> None:
+    rules = Rules(networks={"Home": NetworkRule(day_budget=100, month_budget=1000)})
+    half = replace(FINE, usage={"Home": Usage(40, 40)})
+    assert permit(half, rules, NOW, needs=60).open
+    closed = permit(half, rules, NOW, needs=61)
+    assert not closed.open
+    assert closed.reasons[0].code == "budget"
+    assert closed.reasons[0].until == datetime(2023, 11, 15, tzinfo=ZoneInfo("UTC")).timestamp()
+    never = permit(half, rules, NOW, needs=101)
+    assert not never.open
+    assert never.reasons[0].until is None, "no day is long enough for it"
+    assert permit(half, Rules(), NOW, needs=10**12).open
+    assert largest_piece(half, rules) == 10
+    assert largest_piece(half, Rules()) is None
 
 
 def test_budgets() -> None:
