@@ -239,7 +239,7 @@ def _plan_end(left: int, reckoned: Pace) -> str:
         return "Nothing is left to send."
     if reckoned.rate <= 0:
         return f"{phrases.size(left)} to go. How long that takes is not known until it sends."
-    return f"{phrases.size(left)} to go: about {reckoned.time_for(left)} {reckoned.told}."
+    return f"{phrases.size(left)} to go: {phrases.about(left / reckoned.rate)} {reckoned.told}."
 
 
 def _text(row: PlanRow, key: str) -> str:

@@ -48,6 +48,12 @@ def percent(done: float, total: float) -> str:
     return "100 %" if tenths == 1000 else f"{tenths / 10:.1f} %"
 
 
+def about(seconds: float) -> str:
+    """A span of time that is an estimate: `about 3 h 12 min`, `less than a minute`."""
+    span = duration(seconds)
+    return span if span.startswith("less") else f"about {span}"
+
+
 def duration(seconds: float) -> str:
     """A span of time in at most two units: `2 days 3 h`, `3 h 12 min`, `12 min`, `less than a minute`."""
     minutes = round(_at_least_zero(seconds) / 60)

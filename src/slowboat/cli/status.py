@@ -212,7 +212,7 @@ def _left(activity: Activity, end: float, now: float) -> str:
     """How long it will take, or "" where nobody knows: while it waits, an end would be a guess."""
     if end <= now or activity is Activity.DONE:
         return ""
-    return f"about {phrases.duration(end - now)}"
+    return phrases.about(end - now)
 
 
 def _left_with_end(migration: MigrationReport, now: float) -> str:

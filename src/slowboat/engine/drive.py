@@ -103,7 +103,7 @@ async def adopt(work: Work) -> None:
     memory.adopt(found.items, found.manifests, facts | {DRIVE: drive})
     work.tools.source.expected = drive
     size = sum(item.file.size for item in found.items)
-    memory.note("adopted", f"{len(found.items)} files, {size} bytes, from {order.source_dir}")
+    memory.note("adopted", f"{len(found.items)} files, {size / 1e6:,.1f} MB, from {order.source_dir}")
     for text in found.left_out:
         memory.note("left-out", text)
 
