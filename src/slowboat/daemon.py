@@ -263,6 +263,7 @@ class _Daemon:
                 on_hold=lambda held: engine.hold([(one.who, one.why) for one in held]),
             )
             notifications.on_button = engine.pressed
+            notifications.on_shown = engine.shown
             await service.start()
             stores = [_take_in(engine, settings, name, ledger, notifications, throttle) for name in settings.migrations]
             self._rest.stores = stores

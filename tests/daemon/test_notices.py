@@ -41,6 +41,9 @@ def test_good_news_waits_for_a_desktop_and_passing_troubles_are_no_news(
     daemon.start()
     daemon.wait_until(lambda now: now["State"] == "done", timeout=120)
     assert len([each for each in wire.requests if each.status in {401, 500, 503}]) == 3, wire.told()
+    daemon.terminate()  # the machine is switched off before anybody sees a desktop
+    daemon.start()
+    daemon.wait_until(lambda now: now["State"] == "done")
     with running_notifications(daemon.session_bus, tmp_path) as desktop:
         daemon.wait_until(lambda _: ALL_DONE in desktop.titles)
         assert sorted(desktop.titles) == sorted([HANDED_OVER, ALL_DONE])

@@ -66,6 +66,8 @@ class Notifications:
         self._ids: dict[str, int] = {}
         self.on_button: Callable[[str], None] = lambda _: None
         """Told the key of a notice whose button was pressed."""
+        self.on_shown: Callable[[str], None] = lambda _: None
+        """Told the key of a notice that somebody shows now."""
 
     def tell(self, notice: Notice) -> None:
         """Shows a notice now, or once somebody can show it; never raises."""
@@ -111,6 +113,7 @@ class Notifications:
             notice = self._waiting.pop(key)
             try:
                 self._ids[key] = await self._show(connection, notice)
+                self.on_shown(key)
             except BusError:
                 if key not in self._withdrawn:
                     self._waiting.setdefault(key, notice)  # unless a newer one was told meanwhile

@@ -308,6 +308,11 @@ class Engine:
         """Breaks off the verification under way, if there is one."""
         self._one(migration).stop_verifying()
 
+    def shown(self, key: str) -> None:
+        """A desktop shows the notice of that key: nobody has to tell it again."""
+        for migration in self._migrations.values():
+            migration.told(key)
+
     def pressed(self, key: str) -> None:
         """The user has pressed the button below the notice of that key."""
         for name, migration in self._migrations.items():

@@ -121,6 +121,10 @@ class Memory:
         """One fact's text, "" where it is not known."""
         return self._facts.get(key, "")
 
+    def facts(self, beginning: str) -> list[tuple[str, str]]:
+        """The facts whose keys begin so: (key, text)."""
+        return [(key, text) for key, text in self._facts.items() if key.startswith(beginning) and text]
+
     def number(self, key: str) -> float:
         """One fact as a number, 0.0 where it is not known."""
         try:

@@ -187,6 +187,11 @@ class Migration:
             text = f"It backs up to {url}. `slowboat handover --undo` takes it back."
             self._work.tell("front-end", "handover", "Deja Dup goes on in the cloud", text)
 
+    def told(self, key: str) -> None:
+        """A desktop shows the notice of that key, of this migration or another."""
+        if key.endswith(f"-{self.order.name}"):
+            self._work.told(key)
+
     def listed(self) -> Sequence[Mapping[str, str | int | bool]]:
         """The objects in sending order."""
         return report.listed(self._memory.items)
@@ -228,6 +233,7 @@ class Migration:
 
     async def run(self) -> None:
         """Decides and acts until it is cancelled; then everything under way is broken off and remembered."""
+        self._work.tell_again()
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:

@@ -6,6 +6,7 @@ Data only. What outlives the run is in `Memory`; everything in `Seen` is asked f
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from slowboat.engine.ports import Cache, Duplicity, FrontEnd, Ledger, Notifier, Source, Store
 
 
+LASTING = frozenset({"handover", "done"})
+"""What the user must hear of once, also where no desktop was there to show it before a restart."""
+UNTOLD = "untold "
+"""Begins the facts that hold such notices."""
 NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER, MEND})
 """The names among the busy that are no object's."""
 
@@ -156,8 +161,22 @@ class Work:
     def tell(self, kind: str, key: str, title: str, text: str, *, urgent: bool = False, button: str = "") -> None:
         """Once to the history, once to the desktop; `key` names what it is about within this migration."""
         self.memory.note(kind, text)
-        self.tools.notifier.tell(Notice(f"{key}-{self.order.name}", title, text, urgent=urgent, button=button))
+        notice = Notice(f"{key}-{self.order.name}", title, text, urgent=urgent, button=button)
+        if key in LASTING:
+            self.memory.remember(f"{UNTOLD}{notice.key}", json.dumps([title, text, urgent, button]))
+        self.tools.notifier.tell(notice)
+
+    def tell_again(self) -> None:
+        """After a restart: what a desktop has not shown yet."""
+        for fact, text in self.memory.facts(UNTOLD):
+            title, body, urgent, button = json.loads(text)
+            self.tools.notifier.tell(Notice(fact.removeprefix(UNTOLD), title, body, urgent=urgent, button=button))
+
+    def told(self, key: str) -> None:
+        """A desktop shows the notice of that key."""
+        self.memory.remember(f"{UNTOLD}{key}", "")
 
     def withdraw(self, key: str) -> None:
         """What was told of `key` holds no longer."""
+        self.told(f"{key}-{self.order.name}")
         self.tools.notifier.withdraw(f"{key}-{self.order.name}")

@@ -80,7 +80,7 @@ class Credentials:
     @property
     def on_loopback(self) -> bool:
         """Whether the cloud is this very machine, which no network is needed to reach."""
-        return _is_loopback(urlsplit(self.auth_url).hostname or "")
+        return all(_is_loopback(urlsplit(url).hostname or "") for url in (self.auth_url, self.storage_url) if url)
 
 
 def host_of(url: str) -> str:
