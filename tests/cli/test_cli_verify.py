@@ -53,7 +53,7 @@ class Engine(stand_in.Engine):
     answer: Report | Exception = GOOD
     lasts = False
 
-    async def verify(self, migration: str, *, deep: bool = False) -> Report:
+    async def verify(self, migration: str, *, deep: bool = False, restore: bool = False) -> Report:
         self._note("verify", migration, deep)
         self._stopped = asyncio.Event()
         if self.lasts:

@@ -156,7 +156,7 @@ class Engine:
 
 
 class VerifyingEngine(Engine):
-    async def verify(self, migration: str, *, deep: bool = False) -> Report:
+    async def verify(self, migration: str, *, deep: bool = False, restore: bool = False) -> Report:
         self._tell("verify", migration, deep)
         return VERIFIED
 

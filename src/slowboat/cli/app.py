@@ -314,15 +314,19 @@ def handover(name: str, *, undo: bool, switch: bool) -> None:
 @cli.command()
 @_name
 @click.option("--deep", is_flag=True, help="Read the drive, too: every file, against duplicity's own checksums.")
+@click.option("--restore", is_flag=True, help="Tell what the cloud alone can restore, and try it with a small file.")
 @click.option("--stop", is_flag=True, help="Break off what another command has begun.")
 @_as_json
-def verify(name: str, *, deep: bool, stop: bool, as_json: bool) -> int:
+def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -> int:
     """Compares what is in the cloud with what is on the drive.
 
     It costs one listing, also while slowboat is paused. What is missing in the cloud goes up again. The exit code is
     0 only where every file is in the cloud and nothing is wrong; 1 while some are still to come.
+
+    With --restore it is 0 where the cloud alone can restore the newest backup. The trial restores a file with your
+    duplicity from the cloud and from the drive, and compares them; it takes the passphrase from PASSPHRASE, or asks.
     """
-    from slowboat.cli import verified, verifying
+    from slowboat.cli import drilling, verified, verifying
 
     async def question(daemon: Client) -> dict[str, Report]:
         report = await daemon.report()
@@ -331,7 +335,7 @@ def verify(name: str, *, deep: bool, stop: bool, as_json: bool) -> int:
             for one in names:
                 await daemon.stop_verifying(one)
             return {}
-        return {one: await verifying.verify(daemon, one, deep=deep) for one in names}
+        return {one: await verifying.verify(daemon, one, deep=deep, restore=restore) for one in names}
 
     reports = _ask(question)
     if stop:
@@ -341,6 +345,9 @@ def verify(name: str, *, deep: bool, stop: bool, as_json: bool) -> int:
         screen.write(verified.as_json(reports))
     elif not reports:
         screen.say("There is nothing to verify yet.")
+    if restore and not as_json:
+        told = [drilling.tell(one, report) for one, report in reports.items()]
+        return 0 if told and all(told) else FAILED
     for one, report in () if as_json else reports.items():
         screen.show(verified.view(one, report))
     return 0 if reports and all(report.ok and report.complete for report in reports.values()) else FAILED

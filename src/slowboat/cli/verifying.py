@@ -22,14 +22,14 @@ EVERY = 1.0
 """Seconds between looks at how far it is; the daemon tells no more often."""
 
 
-async def verify(daemon: Client, name: str, *, deep: bool) -> Report:
+async def verify(daemon: Client, name: str, *, deep: bool, restore: bool = False) -> Report:
     """Has one migration verified, with a bar on standard error where that is a terminal.
 
     Raises:
         SlowboatError: as the daemon says.
     """
     with _bar(name) as show:
-        asked = asyncio.ensure_future(daemon.verify(name, deep=deep))
+        asked = asyncio.ensure_future(daemon.verify(name, deep=deep, restore=restore))
         try:
             while not (await asyncio.wait([asked], timeout=EVERY))[0]:
                 show((await daemon.report()).migrations[name])

@@ -1,7 +1,8 @@
-"""The duplicity that the user would run, asked for its version.
+"""The duplicity that the user would run, asked for its version, and for one path of a backup.
 
 Knows where programs are and how one is called; must not know what a version means (core/versions). Nothing of
-duplicity's is run but `duplicity --version`, and that again only when the program has changed. The duplicity inside
+duplicity's is run but `duplicity --version`, and that again only when the program has changed, and at the user's word
+`duplicity restore` into a folder of its own. The duplicity inside
 Deja Dup's Flatpak or Snap cannot be asked.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +18,8 @@ import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from slowboat.core.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +53,7 @@ class InstalledDuplicity:
 
     async def version(self) -> str:
         """What `duplicity --version` says; "" where there is none, or it does not answer as it should."""
-        path = self._path()
+        path = self.path()
         if path is None:
             return ""
         try:
@@ -63,7 +67,8 @@ class InstalledDuplicity:
         self._known = (key, now, said)
         return said
 
-    def _path(self) -> str | None:
+    def path(self) -> str | None:
+        """The program; None where there is none."""
         if self._program is not None:
             return str(self._program)
         home = self._environment.get("HOME", "")
@@ -120,3 +125,81 @@ class _Call:
             self._ended = True
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+NOT_IN_ARCHIVE = 19
+"""duplicity's exit code where a backup has no such path: `restore_dir_not_found`, now `restore_path_not_found`, in
+https://gitlab.com/duplicity/duplicity/-/blob/main/duplicity/log.py"""
+
+RENAMED = 2
+"""The major version since which `--file-to-restore` is called `--path-to-restore`."""
+
+_TOLD = 3
+"""Lines of what duplicity says at its end that are handed on."""
+
+
+class PathRestore:
+    """Restores single paths of backups, as on a machine that has never seen them: without any cache of before.
+
+    Args:
+        program: duplicity.
+        version: what its `--version` says.
+        folder: an empty one, the caller's to remove; caches, temporary files and what is restored lie in it.
+        secrets: variables for its environment, credentials and passphrase; they go nowhere else.
+    """
+
+    def __init__(self, program: str, version: str, folder: Path, secrets: Mapping[str, str]) -> None:
+        major = re.search(r"(\d+)\.", version)
+        self._option = "--path-to-restore" if major and int(major[1]) >= RENAMED else "--file-to-restore"
+        self._program = program
+        self._folder = folder
+        self._secrets = secrets
+        self._made = 0
+
+    def run(self, url: str, path: str, when: int, *, file_prefix: str = "", encrypted: bool = True) -> Path | None:
+        """Restores `path` as it was in the backup of `when` (seconds since the epoch). Blocking.
+
+        Returns:
+            Where it lies; None where the backup has no such path.
+
+        Raises:
+            Refused: duplicity could not do it; its last words are in the message.
+        """
+        self._made += 1
+        into = self._folder / f"restored-{self._made}"
+        temporary = self._folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        options = [f"{self._option}={path}", "--time", str(when), "--archive-dir", str(self._folder / "cache")]
+        options += ["--file-prefix", file_prefix] if file_prefix else []
+        if not encrypted:
+            options.append("--no-encryption")
+        elif "PASSPHRASE" not in self._secrets:
+            options.append("--use-agent")
+        done = subprocess.run(  # noqa: S603  # the user's own duplicity, by its path
+            [self._program, "restore", *options, url, str(into)],
+            env=self._environment(temporary),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode == NOT_IN_ARCHIVE:
+            return None
+        if done.returncode or not os.path.lexists(into):
+            raise Refused(
+                f"duplicity could not restore from {url}: {self._last_words(done.stderr or done.stdout)}",
+                hint="Compare what is there: slowboat verify",
+                code="drill",
+            )
+        return into
+
+    def _environment(self, temporary: Path) -> dict[str, str]:
+        """The user's own, but for other credentials."""
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(("SWIFT_", "ST_", "OS_"))}
+        return {**kept, "TMPDIR": str(temporary), **self._secrets}
+
+    def _last_words(self, said: bytes) -> str:
+        text = said.decode(errors="replace")
+        for name, secret in self._secrets.items():
+            if name in {"PASSPHRASE", "SWIFT_PASSWORD", "ST_KEY"}:
+                text = text.replace(secret, "***")
+        return " ".join([line.strip() for line in text.splitlines() if line.strip()][-_TOLD:]) or "it says nothing"

@@ -300,9 +300,9 @@ class Engine:
         """Points Deja Dup at the target; answers the URL that it uses then."""
         return await self._one(migration).switch_front_end()
 
-    async def verify(self, migration: str, *, deep: bool = False) -> Verification:
+    async def verify(self, migration: str, *, deep: bool = False, restore: bool = False) -> Verification:
         """Compares what is in the cloud with the ledger, the drive and duplicity's manifests; deep: reads the drive."""
-        return await self._one(migration).verify(deep=deep)
+        return await self._one(migration).verify(deep=deep, restore=restore)
 
     def stop_verifying(self, migration: str) -> None:
         """Breaks off the verification under way, if there is one."""

@@ -147,10 +147,10 @@ class Migration:
         """Whether a verification is under way; it sends nothing, so nobody has to wait for it."""
         return bool(self._verifier.state)
 
-    async def verify(self, *, deep: bool) -> Report:
+    async def verify(self, *, deep: bool, restore: bool = False) -> Report:
         """Compares what is in the cloud with what was sent, and more; raises as `Verifier.run`."""
         try:
-            return await self._verifier.run(deep=deep)
+            return await self._verifier.run(deep=deep, restore=restore)
         finally:
             self.wake()
 

@@ -23,6 +23,7 @@ from slowboat.engine import drive, target
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from slowboat.core.manifest import VolumeInfo
     from slowboat.core.plan import Sight
     from slowboat.core.words import Item, Permit, RemoteObject, SetId, SourceFile
     from slowboat.engine.work import Work
@@ -62,8 +63,8 @@ class Verifier:
         """How much of them has been read, from 0.0 to 1.0."""
         return min(1.0, (self._whole + self._part) / self._total) if self._state and self._total else 0.0
 
-    async def run(self, *, deep: bool) -> Report:
-        """Verifies; with `deep` the drive is read whole.
+    async def run(self, *, deep: bool, restore: bool = False) -> Report:
+        """Verifies; with `deep` the drive is read whole, with `restore` the report says what could be restored.
 
         Raises:
             Transient: another verification is under way (code "verifying"), or the network or server is not there.
@@ -76,7 +77,9 @@ class Verifier:
                 hint="Wait for it, or stop it with `slowboat verify --stop`",
                 code="verifying",
             )
-        self._task = asyncio.create_task(self._verify(deep=deep), name=f"{self._work.order.name}: verify")
+        self._task = asyncio.create_task(
+            self._verify(deep=deep, restore=restore), name=f"{self._work.order.name}: verify"
+        )
         try:
             await asyncio.wait([self._task])
             if self._task.cancelled():
@@ -92,7 +95,7 @@ class Verifier:
         if self._task is not None:
             self._task.cancel()
 
-    async def _verify(self, *, deep: bool) -> Report:
+    async def _verify(self, *, deep: bool, restore: bool) -> Report:
         work = self._work
         if not work.memory.items:
             raise Transient(
@@ -105,7 +108,8 @@ class Verifier:
         looked = await target.looked(work, sparing=True)
         sight, items = looked.sight, looked.items
         files = await self._files()
-        recorded = await _recorded(work, items)
+        volumes = await _recorded(work, items)
+        recorded = {set_id: {each.number: each.sha1 for each in found} for set_id, found in volumes.items()}
         lost = await self._lost(items, sight)
         read = await self._read_all(items, files or {}, recorded, sight) if deep else None
         report = verify(
@@ -119,6 +123,7 @@ class Verifier:
                 read=read,
                 finished=looked.finished,
                 removed=frozenset(item.name for item in work.memory.items if is_removed(item)),
+                volumes=volumes if restore else None,
             )
         )
         work.memory.note("verified", "; ".join(one.text for one in report.sentences))
@@ -265,12 +270,12 @@ def _sha1(item: Item, recorded: Mapping[SetId, Mapping[int, str]]) -> str:
     return volumes.get(parsed.volume, item.sha1) if parsed is not None and item.role is Role.VOLUME else item.sha1
 
 
-async def _recorded(work: Work, items: Sequence[Item]) -> dict[SetId, Mapping[int, str]]:
-    """The SHA-1s in the copies of duplicity's manifests, by set and volume number. They may be large: in a thread.
+async def _recorded(work: Work, items: Sequence[Item]) -> dict[SetId, Sequence[VolumeInfo]]:
+    """What the copies of duplicity's manifests say of the volumes, by set. They may be large: in a thread.
 
     Where a copy is damaged, what the ledger took from it at the adoption holds.
     """
-    found: dict[SetId, Mapping[int, str]] = {}
+    found: dict[SetId, Sequence[VolumeInfo]] = {}
     for item in items:
         if item.role is not Role.MANIFEST:
             continue
@@ -282,5 +287,5 @@ async def _recorded(work: Work, items: Sequence[Item]) -> dict[SetId, Mapping[in
         except Refused as error:
             work.memory.note("ledger", f"slowboat's own copy of a manifest is damaged: {error.what}")
             continue
-        found[item.set_id] = {volume.number: volume.sha1 for volume in read.volumes}
+        found[item.set_id] = read.volumes
     return found

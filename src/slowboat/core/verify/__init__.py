@@ -11,17 +11,19 @@ from slowboat.core.verify.states import (
     MOST_FINDINGS,
     WRONG_AT_TARGET,
     AtTarget,
+    Backup,
     Evidence,
     Finding,
     OnDrive,
     Origin,
     Reading,
     Report,
+    Sample,
     Sentence,
     SetReport,
 )
 
 __all__ = [
-    "MOST_FINDINGS", "WRONG_AT_TARGET", "AtTarget", "Evidence", "Finding", "OnDrive", "Origin", "Reading", "Report",
-    "Sentence", "SetReport", "as_dict", "from_dict", "set_name", "sets_gone", "verify",
+    "MOST_FINDINGS", "WRONG_AT_TARGET", "AtTarget", "Backup", "Evidence", "Finding", "OnDrive", "Origin", "Reading",
+    "Report", "Sample", "Sentence", "SetReport", "as_dict", "from_dict", "set_name", "sets_gone", "verify",
 ]  # fmt: skip

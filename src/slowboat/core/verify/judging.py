@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
-from slowboat.core.verify import telling
+from slowboat.core.verify import restorable, telling
 from slowboat.core.verify.states import (
     MOST_FINDINGS,
     WRONG_AT_TARGET,
@@ -47,6 +47,7 @@ def verify(seen: Evidence) -> Report:
     newest = {item.name for item in seen.items if item.chain == 0}
     drive_seen = seen.drive is not None and not (seen.read is not None and _interrupted(judged))
     deep = seen.read is not None
+    right = frozenset(one.name for one in judged if one.target is AtTarget.RIGHT)
     sentences = tuple(telling.sentences(judged, sets, complete=complete, deep=deep, drive_seen=drive_seen))
     return Report(
         at=seen.at,
@@ -60,6 +61,8 @@ def verify(seen: Evidence) -> Report:
         unnamed=max(0, len(found) - MOST_FINDINGS),
         foreign=foreign,
         sentences=sentences,
+        backups=() if seen.volumes is None else restorable.backups(seen.items, right, seen.removed, seen.volumes),
+        samples=() if seen.volumes is None else restorable.samples(seen.items, right, seen.volumes),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core.verify.states import AtTarget, Finding, OnDrive, Origin, Report, Sentence, SetReport
+from slowboat.core.verify.states import AtTarget, Backup, Finding, OnDrive, Origin, Report, Sample, Sentence, SetReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +58,27 @@ def as_dict(report: Report) -> dict[str, object]:
             for one in report.findings
         ],
         "sentences": [{"text": one.text, "cure": one.cure, "wrong": one.wrong} for one in report.sentences],
+        "backups": [
+            {
+                "set": one.set_name,
+                "chain": one.chain,
+                "restorable": not one.files_missing,
+                "files_missing": one.files_missing,
+                "volumes_missing": one.volumes_missing,
+                "bytes_missing": one.size_missing,
+            }
+            for one in report.backups
+        ],
+        "samples": [
+            {
+                "path": one.path,
+                "set": one.set_name,
+                "bytes": one.size,
+                "file_prefix": one.file_prefix,
+                "encrypted": one.encrypted,
+            }
+            for one in report.samples
+        ],
     }
 
 
@@ -78,6 +99,8 @@ def from_dict(told: Mapping[str, Any]) -> Report:
             Sentence(str(one["text"]), str(one.get("cure", "")), wrong=bool(one.get("wrong")))
             for one in told.get("sentences", ())
         ),
+        backups=tuple(_backup(one) for one in told.get("backups", ())),
+        samples=tuple(_sample(one) for one in told.get("samples", ())),
     )
 
 
@@ -105,4 +128,24 @@ def _finding(told: Mapping[str, Any]) -> Finding:
         target=next((each for each in AtTarget if each.value == told.get("target")), AtTarget.UNCONFIRMED),
         drive=next((each for each in OnDrive if each.value == told.get("drive")), OnDrive.UNKNOWN),
         text=str(told.get("text", "")),
+    )
+
+
+def _backup(told: Mapping[str, Any]) -> Backup:
+    return Backup(
+        set_name=str(told["set"]),
+        chain=int(told.get("chain", 0)),
+        files_missing=int(told.get("files_missing", 0)),
+        volumes_missing=int(told.get("volumes_missing", 0)),
+        size_missing=int(told.get("bytes_missing", 0)),
+    )
+
+
+def _sample(told: Mapping[str, Any]) -> Sample:
+    return Sample(
+        path=str(told["path"]),
+        set_name=str(told.get("set", "")),
+        size=int(told.get("bytes", 0)),
+        file_prefix=str(told.get("file_prefix", "")),
+        encrypted=bool(told.get("encrypted")),
     )

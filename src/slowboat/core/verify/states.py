@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from slowboat.core.manifest import VolumeInfo
     from slowboat.core.words import Item, RemoteObject, SetId, SourceFile
 
 MOST_FINDINGS = 1000
@@ -94,6 +95,7 @@ class Evidence:
         read: what was read from the drive, by name; None where nothing was to be read.
         finished: whether the migration had been done before.
         removed: the names of objects whose backup set its owner has removed.
+        volumes: what duplicity's manifests say, by backup set; None where nobody asked what could be restored.
     """
 
     at: float
@@ -105,6 +107,7 @@ class Evidence:
     read: Mapping[str, Reading] | None = None
     finished: bool = False
     removed: frozenset[str] = frozenset()
+    volumes: Mapping[SetId, Sequence[VolumeInfo]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,44 @@ class SetReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Backup:
+    """One backup that duplicity made, and what the cloud lacks of what its restore needs.
+
+    Attributes:
+        set_name: of its own backup set; the sets before it in the chain are needed, too.
+        chain: 0 for the newest chain that was adopted.
+        files_missing: how many files are not there or not right; 0: the cloud alone can restore it.
+        volumes_missing: how many of these are volumes.
+        size_missing: bytes, as far as known.
+    """
+
+    set_name: str
+    chain: int
+    files_missing: int = 0
+    volumes_missing: int = 0
+    size_missing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A path of the newest backup that the cloud alone can restore.
+
+    Attributes:
+        path: relative to what was backed up.
+        set_name: of the newest backup, whose time is to be restored.
+        size: bytes of the volumes that a restore of it reads.
+        file_prefix: what duplicity was told to put before its files' names.
+        encrypted: whether the chain is.
+    """
+
+    path: str
+    set_name: str
+    size: int
+    file_prefix: str = ""
+    encrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Sentence:
     """One thing to say: without a full stop; `cure` is "" where nothing needs to be done."""
 
@@ -172,6 +213,7 @@ class Report:
         findings: at most MOST_FINDINGS.
         unnamed: how many findings are left out.
         foreign: objects at the target that are no backup of this kind, and nobody's business here.
+        backups, samples: what the cloud alone could restore; empty where nobody asked.
     """
 
     at: float
@@ -185,3 +227,5 @@ class Report:
     unnamed: int = 0
     foreign: int = 0
     sentences: tuple[Sentence, ...] = ()
+    backups: tuple[Backup, ...] = ()
+    samples: tuple[Sample, ...] = ()

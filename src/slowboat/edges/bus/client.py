@@ -179,9 +179,12 @@ class Client:
         call = self._call(path_of(migration), MIGRATION, "SwitchFrontEnd", "a{sv}", {}, timeout=PATIENCE)
         return str((await call)[0])
 
-    async def verify(self, migration: str, *, deep: bool = False) -> Report:
-        """Compares what is at the target with what was sent; `deep` reads the drive, too, which takes its time."""
-        options = {"deep": Variant("b", deep)}
+    async def verify(self, migration: str, *, deep: bool = False, restore: bool = False) -> Report:
+        """Compares what is at the target with what was sent; `deep` reads the drive, too, which takes its time.
+
+        With `restore` the report has what the cloud alone could restore.
+        """
+        options = {"deep": Variant("b", deep), "restore": Variant("b", restore)}
         call = self._call(path_of(migration), MIGRATION, "Verify", "a{sv}", options, timeout=VERIFYING)
         return from_answer((await call)[0])
 

@@ -95,8 +95,8 @@ class Commands(Protocol):
 class Verifies(Protocol):
     """What an engine has besides, where it can compare the target with what was sent."""
 
-    async def verify(self, migration: str, *, deep: bool = False) -> Report:
-        """Compares; `deep` reads the drive, too."""
+    async def verify(self, migration: str, *, deep: bool = False, restore: bool = False) -> Report:
+        """Compares; `deep` reads the drive, too; `restore` tells what the cloud alone could restore."""
 
     def stop_verifying(self, migration: str) -> None:
         """Breaks off the comparing that is under way, if there is one."""
@@ -347,10 +347,11 @@ class Service:
         return self._commands
 
     async def _verify(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        deep = options.get("deep", False)
-        if not isinstance(deep, bool):
-            raise CallRefused("org.freedesktop.DBus.Error.InvalidArgs", "the option deep is of type 'b'")
-        return to_answer(await self._verifier().verify(name, deep=deep))
+        deep, restore = options.get("deep", False), options.get("restore", False)
+        if not isinstance(deep, bool) or not isinstance(restore, bool):
+            wrong = "restore" if isinstance(deep, bool) else "deep"
+            raise CallRefused("org.freedesktop.DBus.Error.InvalidArgs", f"the option {wrong} is of type 'b'")
+        return to_answer(await self._verifier().verify(name, deep=deep, restore=restore))
 
     async def _plan(self, name: str) -> list[dict[str, Any]]:
         items = await self._commands.plan(name)
