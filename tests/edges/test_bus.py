@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slowboat.core.errors import NeedsUser, Refused, SourceAbsent, Stopped, Transient
-from slowboat.core.verify import AtTarget, Finding, OnDrive, Origin, Report, Sentence, SetReport
+from slowboat.core.verify import AtTarget, Backup, Finding, OnDrive, Origin, Report, Sample, Sentence, SetReport
 from slowboat.core.words import Activity, HandoverState, ManagerReport, MigrationReport, Reason
 from slowboat.edges.bus import service as service_module
 from slowboat.edges.bus.client import Client
@@ -103,6 +103,8 @@ VERIFIED = Report(
     unnamed=3,
     foreign=2,
     sentences=(Sentence("1 file is gone", "connect the drive", wrong=True), Sentence("The rest is right")),
+    backups=(Backup("full 5", 0), Backup("inc 9", 0, 3, 2, 2**33)),
+    samples=(Sample("notes/a b.txt", "inc 9", 2**33, "pre-", encrypted=True),),
 )
 
 
@@ -157,7 +159,7 @@ class Engine:
 
 class VerifyingEngine(Engine):
     async def verify(self, migration: str, *, deep: bool = False, restore: bool = False) -> Report:
-        self._tell("verify", migration, deep)
+        self._tell("verify", migration, deep, *(["restore"] if restore else []))
         return VERIFIED
 
     def stop_verifying(self, migration: str) -> None:
@@ -512,8 +514,14 @@ async def test_verify_is_there_where_the_engine_can(client: Client, service: Ser
     able.publish(REPORT)
     assert await client.verify("laptop") == VERIFIED
     assert await client.verify("laptop", deep=True) == VERIFIED
+    assert await client.verify("laptop", restore=True) == VERIFIED
     await client.stop_verifying("laptop")
-    assert engine.told == [("verify", "laptop", False), ("verify", "laptop", True), ("stop_verifying", "laptop")]
+    assert engine.told == [
+        ("verify", "laptop", False),
+        ("verify", "laptop", True),
+        ("verify", "laptop", False, "restore"),
+        ("stop_verifying", "laptop"),
+    ]
     await able.close()
 
 

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from slowboat.core.verify import Report, Sample
     from slowboat.edges.settings import Cloud, Migration
 
-_DRILL = "To have one small file restored and compared, run it in a terminal, or set PASSPHRASE as for duplicity."
+_ROOMY = Path("/var/tmp")  # noqa: S108  # a private folder is made in it
+"""Where large temporary files belong (file-hierarchy(7)): /tmp may be memory, and a chain's signatures are large."""
+
+_DRILL = "For that, run it in a terminal, or set PASSPHRASE as for duplicity."
 
 
 def tell(name: str, report: Report) -> bool:
@@ -49,6 +52,8 @@ def tell(name: str, report: Report) -> bool:
     if not report.samples:
         screen.say("There is no file yet to try it with.")
         return whole
+    fetched = phrases.size(max(one.size for one in report.samples))
+    screen.say(f"To try it with one small file, duplicity fetches the metadata and a volume or two, about {fetched}.")
     passphrase = _passphrase(encrypted=report.samples[0].encrypted)
     if passphrase is None:
         screen.say(_DRILL)
@@ -79,7 +84,8 @@ def _drill(name: str, samples: Sequence[Sample], passphrase: str) -> bool:
     if program is None or not version:
         raise NeedsUser("there is no duplicity that runs", hint="Install duplicity, or name it in the settings")
     secrets = _environment(read.clouds[migration.target.cloud]) | ({"PASSPHRASE": passphrase} if passphrase else {})
-    with tempfile.TemporaryDirectory(prefix="slowboat-drill-") as folder:
+    where = _ROOMY if _ROOMY.is_dir() and not os.environ.get("TMPDIR") else None
+    with tempfile.TemporaryDirectory(prefix="slowboat-drill-", dir=where) as folder:
         return _compared(PathRestore(program, version, Path(folder), secrets), migration, samples)
 
 
@@ -114,7 +120,7 @@ def _restored(restore: PathRestore, url: str, sample: Sample) -> Path | None:
 
 
 def _environment(cloud: Cloud) -> dict[str, str]:
-    """What duplicity's swift:// reads (docs/duplicity.md); the ST_ names are for sizes, which its newer ones ask for.
+    """What duplicity's swift:// reads (docs/duplicity.md, "The restore drill").
 
     Raises:
         NeedsUser: there is no secret, or duplicity knows no such way in.

@@ -75,13 +75,14 @@ def samples(items: Iterable[Item], right: frozenset[str], volumes: Volumes) -> t
         return ()
     sets = [(volumes[each], _numbered(members[each])) for each in members]
     found = [(cost, path) for path in _spread(_paths(sets, right)) if (cost := _cost(path, sets, right)) is not None]
+    always = sum(item.file.size for item in metadata)
     newest = max(members, key=lambda each: each.end)
     parsed = next((one for each in members[newest] if (one := names.parse(each.name)) is not None), None)
     return tuple(
         Sample(
             "/".join(part.decode() for part in path),
             f"{newest.type.value} {newest.end}",
-            cost,
+            always + cost,
             parsed.prefix if parsed else "",
             encrypted=any(one.encrypted for each in metadata if (one := names.parse(each.name)) is not None),
         )

@@ -178,7 +178,7 @@ class Sample:
     Attributes:
         path: relative to what was backed up.
         set_name: of the newest backup, whose time is to be restored.
-        size: bytes of the volumes that a restore of it reads.
+        size: bytes that a restore of it fetches: the chain's metadata, and the volumes that may hold it.
         file_prefix: what duplicity was told to put before its files' names.
         encrypted: whether the chain is.
     """
