@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from realparts.presence import own_mounts
 from slowboat.edges import inotify
 from slowboat.edges.inotify import FolderWatch
 
@@ -157,8 +157,7 @@ asyncio.run(main())
 def test_a_drive_that_is_mounted_written_and_unmounted(tmp_path: Path) -> None:
     place = tmp_path / "drive"
     place.mkdir()
-    flags = ["-m"] if os.geteuid() == 0 else ["-rm"]
-    argv = ["unshare", *flags, sys.executable, "-c", PROGRAM, str(place)]
+    argv = [*own_mounts(), sys.executable, "-c", PROGRAM, str(place)]
     run = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert run.stdout.split() == ["mounted", "written", "unmounted"], run.stderr
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from realparts.presence import absent, program, with_us
+from realparts.presence import absent, not_permitted, program, with_us
 from realparts.private_bus import running_bus
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def may_have_namespaces() -> None:
         [program("unshare"), "-m", "-n", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
     )
     if tried.returncode != 0:
-        absent("mount and network namespaces", "allow them: a container may need --privileged")
+        not_permitted("mount and network namespaces", "a chroot cannot have them, a container may need --privileged")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,19 @@ def absent(part: str, cure: str = "run contrib/setup as root, or the command it 
     if os.environ.get("CI", "").lower() in {"1", "true"}:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def not_permitted(what: str, cure: str) -> NoReturn:
+    """Skips the running test, also where CI=true, because the kernel or its administrator forbids `what` here."""
+    pytest.skip(f"NOT PERMITTED ON THIS MACHINE: {what} ({cure})")
+
+
+def own_mounts() -> list[str]:
+    """`unshare` and its flags for a mount namespace of one's own; where none may be had, the test is skipped loudly."""
+    argv = [program("unshare"), *(["-m"] if os.geteuid() == 0 else ["-rm"])]
+    if subprocess.run([*argv, "true"], capture_output=True, check=False).returncode != 0:
+        not_permitted("mount namespaces", "a chroot cannot have them, a container may need --privileged")
+    return argv
 
 
 def program(name: str, *, also: tuple[str, ...] = ("/usr/sbin", "/usr/lib/systemd")) -> str:
