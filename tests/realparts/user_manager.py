@@ -129,7 +129,7 @@ def _reachable() -> str:
     """Shell lines that let another user see this Python and this checkout, where a closed home hides them."""
     lines = []
     covered: dict[Path, list[Path]] = {}
-    for path in dict.fromkeys(Path(each).resolve() for each in (sys.prefix, sys.base_prefix, ROOT)):
+    for path in _needed():
         closed = [each for each in reversed(path.parents) if not each.stat().st_mode & stat.S_IXOTH]
         if closed:
             covered.setdefault(closed[0], []).append(path)
@@ -163,11 +163,27 @@ def running_user_manager() -> Iterator[UserManager]:
     argv = with_us(program("unshare"), *spaces, "sh", "-c", script)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            yield _waited_for(process)
+            manager = _waited_for(process)
+            _let_services_see_a_checkout_in_tmp(manager)
+            yield manager
         finally:
             process.kill()
             process.wait(10)
             assert _in_namespace(_SWEEP.format(cgroup=cgroup)), f"the cgroup {cgroup} is still there"
+
+
+def _let_services_see_a_checkout_in_tmp(manager: UserManager) -> None:
+    """The sandbox gives a service a /tmp of its own: a checkout or Python that lies there would not be in it."""
+    hidden = [each for each in _needed() if each.is_relative_to("/tmp") or each.is_relative_to("/var/tmp")]
+    if hidden:
+        shown = f"[Service]\nBindReadOnlyPaths={' '.join(map(str, hidden))}\n"
+        manager.write(HOME / ".config/systemd/user/service.d/checkout.conf", shown)
+        manager.run("systemctl", "--user", "daemon-reload")
+
+
+def _needed() -> list[Path]:
+    """What a service of the tests must be able to read: this Python and this checkout."""
+    return list(dict.fromkeys(Path(each).resolve() for each in (sys.prefix, sys.base_prefix, ROOT)))
 
 
 def _in_namespace(script: str) -> bool:
