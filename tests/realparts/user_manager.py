@@ -177,7 +177,7 @@ def _let_services_see_a_checkout_in_tmp(manager: UserManager) -> None:
     hidden = [each for each in _needed() if each.is_relative_to("/tmp") or each.is_relative_to("/var/tmp")]
     if hidden:
         shown = f"[Service]\nBindReadOnlyPaths={' '.join(map(str, hidden))}\n"
-        manager.write(HOME / ".config/systemd/user/service.d/checkout.conf", shown)
+        manager.write(Path(f"/run/user/{UID}/systemd/user/service.d/checkout.conf"), shown)
         manager.run("systemctl", "--user", "daemon-reload")
 
 
