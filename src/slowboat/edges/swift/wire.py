@@ -293,15 +293,17 @@ def _pool_classes(wire: Wire) -> dict[str, type[HTTPConnectionPool]]:
     """urllib3's pools, over connections that report to `wire`."""
 
     class Plain(HTTPConnection):
+        over_tls = False
+
         def _new_conn(self) -> socket.socket:
             sock = wire.connect(self._dns_host, self.port)
-            wire.opened(secure=False)
+            wire.opened(secure=self.over_tls)
             return sock
 
         def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's own signature
             _still_open(self.sock)
             answer = super().getresponse()
-            wire.answered(secure=False)
+            wire.answered(secure=self.over_tls)
             return answer
 
         def close(self) -> None:
@@ -309,22 +311,8 @@ def _pool_classes(wire: Wire) -> dict[str, type[HTTPConnectionPool]]:
                 wire.drop()
             super().close()
 
-    class Secure(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            sock = wire.connect(self._dns_host, self.port)
-            wire.opened(secure=True)
-            return sock
-
-        def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's own signature
-            _still_open(self.sock)
-            answer = super().getresponse()
-            wire.answered(secure=True)
-            return answer
-
-        def close(self) -> None:
-            if self.sock is not None:
-                wire.drop()
-            super().close()
+    class Secure(Plain, HTTPSConnection):
+        over_tls = True
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
