@@ -54,8 +54,19 @@ class Throttle:
         with self._changed:
             return self._meter.rate(time.monotonic() if now is None else now)
 
-    def set_rate(self, rate: int | None) -> None:
-        """Sets the rate for all uploads under way and to come, at once."""
+    @property
+    def crowded(self) -> bool:
+        """Whether somebody else was seen on the line lately; always False where it is not paced to the spare."""
+        return False
+
+    def set_rate(self, rate: int | None, *, spare: bool = False) -> None:
+        """Sets the rate for all uploads under way and to come, at once.
+
+        Args:
+            rate: the most bytes per second; 0 stands still, None is without a cap.
+            spare: take only what nobody else uses, below that rate.
+        """
+        del spare
         with self._changed:
             self._bucket.set_rate(rate, time.monotonic())
             self._changed.notify_all()
