@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 import pytest
@@ -305,6 +306,17 @@ def test_each_problem_is_found_and_nothing_else(folder, expected):
     with pytest.raises(NeedsUser) as caught:
         chains.adopt(chains.take_inventory(folder), MANIFESTS)
     assert caught.value.code == expected[0]
+
+
+def test_a_volume_that_duplicity_left_empty_is_no_problem():
+    """What an incremental without changes is with --no-encryption --no-compression, up to 3.0.7."""
+    empty = hashlib.sha1(b"", usedforsecurity=False).hexdigest()
+    found = Manifest("vm", b"/", (VolumeInfo(1, (), (), empty),))
+    folder = [*without(*whole(inc(1, 2))), *whole(inc(1, 2), 0, suffix="")]
+    folder.append(file(NameKind.VOLUME, inc(1, 2), 1, suffix="", size=0))
+    adopted = chains.adopt(chains.take_inventory(folder), MANIFESTS | {inc(1, 2): found})
+    assert (adopted[-1].file.size, adopted[-1].sha1) == (0, empty)
+    assert codes(folder, MANIFESTS | {inc(1, 2): manifest(1)}) == ["empty-file"]
 
 
 def test_missing_volumes_are_named():

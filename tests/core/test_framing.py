@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import os
@@ -27,7 +28,8 @@ FULL = SetId(1294938577, 1294938577)
 GPG = names.make(NameKind.SIGNATURES, FULL, suffix=".gpg").name
 P7M = names.make(NameKind.SIGNATURES, FULL, suffix=".p7m").name
 GZ = names.make(NameKind.SIGNATURES, FULL, suffix=".gz").name
-TAR = names.make(NameKind.VOLUME, FULL, volume=1).name
+TAR = names.make(NameKind.SIGNATURES, FULL).name
+PLAIN = names.make(NameKind.VOLUME, FULL, volume=1).name
 MANIFEST = names.make(NameKind.MANIFEST, FULL).name
 
 
@@ -68,13 +70,33 @@ def test_gzip_that_inflates_beyond_one_step():
         assert wrong(GZ, packed, block) == ""
 
 
-def test_a_tar_archive_and_a_plain_manifest_are_whole():
+def archive(*sizes: int, format: int = tarfile.GNU_FORMAT) -> bytes:  # noqa: A002 - tarfile's word
+    """Members with data, and between them one of each kind that has none, though it may tell a size."""
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        member = tarfile.TarInfo("x")
-        member.size = 1000
-        archive.addfile(member, io.BytesIO(noise(1000)))
-    assert wrong(TAR, stream.getvalue()) == ""
+    with tarfile.open(fileobj=stream, mode="w", format=format) as packed:
+        for number, size in enumerate(sizes):
+            for kind in (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+                packed.addfile(_member(f"{number}-{kind!r}", kind, 3))
+            packed.addfile(_member(f"{number}-{'long' * 60}", tarfile.REGTYPE, size), io.BytesIO(noise(size)))
+    return stream.getvalue()
+
+
+def _member(name: str, kind: bytes, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.size, member.linkname = kind, size, "ü" * 70
+    return member
+
+
+@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_tar_archive_is_whole(format):  # noqa: A002 - tarfile's word
+    packed = archive(1000, 0, 512, 70_000, format=format)
+    end = len(packed.rstrip(b"\0")) + 511 & ~511
+    for block in (1, 7, 512, 100_000):
+        assert wrong(TAR, packed, block) == wrong(PLAIN, packed[:end], block) == ""
+    assert wrong(TAR, bytes(10_240)) == "", "an archive without members"
+
+
+def test_a_plain_manifest_is_whole():
     for block in (1, 7, 100_000):
         assert wrong(MANIFEST, manifest_text(20), block) == ""
 
@@ -208,7 +230,7 @@ def test_other_content_is_no_openpgp(content):
 
 
 @calm
-@given(st.binary(min_size=1), st.integers(1, 20), st.sampled_from([GPG, P7M, GZ, TAR, MANIFEST]))
+@given(st.binary(min_size=1), st.integers(1, 20), st.sampled_from([GPG, P7M, GZ, TAR, PLAIN, MANIFEST]))
 def test_any_bytes_are_taken_and_blocks_do_not_matter(content, block, name):
     assert wrong(name, content, block) == wrong(name, content, 1)
 
@@ -247,6 +269,53 @@ def test_pem():
     assert wrong(P7M, PEM[:-8]) == "ends too early"
     assert wrong(P7M, PEM + b"more\n") == "ends too early"
     assert wrong(P7M, b"- a list\n- of things\n") == "holds something else than encrypted data"
+    assert wrong(P7M, PEM.replace(b"MIAG", b"MI\0G")) == "holds zeros where there should be text"
+
+
+def test_cms_in_base64_alone():
+    text = base64.encodebytes(b"\x30\x82\x01\x00" + noise(256))
+    assert wrong(P7M, text) == wrong(P7M, text, 1) == wrong(P7M, text.replace(b"\n", b"\r\n"), 5) == ""
+    for cut in range(1, len(text.rstrip(b"=\n"))):
+        assert wrong(P7M, text[:cut]) == "ends too early", cut
+    assert wrong(P7M, text + text) == "is no sound base64 text (Excess data after padding)"
+    assert wrong(P7M, text.replace(text[70:74], b"\0\0\0\0")).startswith("is no sound base64 text")
+
+
+@pytest.fixture(scope="module")
+def gpgsm(tmp_path_factory: pytest.TempPathFactory):
+    """Encrypts with the real gpgsm, to a certificate of its own."""
+    home = tmp_path_factory.mktemp("s")
+    home.chmod(0o700)
+    environment = {"PATH": os.environ["PATH"], "GNUPGHOME": str(home), "HOME": str(home)}
+
+    def run(*options: str, content: bytes) -> bytes:
+        command = ["gpgsm", "--batch", "--disable-crl-checks", *options]
+        return subprocess.run(command, input=content, env=environment, check=True, capture_output=True).stdout
+
+    (home / "gpg-agent.conf").write_text("allow-loopback-pinentry\n")
+    asked = home / "certificate"
+    asked.write_text(
+        "Key-Type: RSA\nKey-Length: 2048\nKey-Usage: encrypt, sign\nSerial: random\n"
+        "Name-DN: CN=boat\nName-Email: boat@example.org\n"
+    )
+    made = run("--pinentry-mode", "loopback", "--passphrase-fd", "0", "--generate-key", str(asked), content=b"")
+    run("--import", content=made)
+    listed = run("--list-keys", "--with-colons", content=b"").decode()
+    print_ = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
+    (home / "trustlist.txt").write_text(f"{print_} S relax\n")
+    subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=True, capture_output=True)
+    yield run
+    subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False, capture_output=True)
+
+
+@pytest.mark.needs("gpgsm", "gpgconf")
+@pytest.mark.parametrize("options", [(), ("--armor",), ("--base64",)], ids=" ".join)
+def test_what_gpgsm_writes_is_whole_and_cuts_are_seen(gpgsm, options):
+    packed = gpgsm(*options, "--encrypt", "-r", "boat@example.org", content=noise(100_000))
+    for block in (1 << 16, 7):
+        assert wrong(P7M, packed, block) == ""
+    for cut in (1, 1000, 50_000, len(packed) - 10, len(packed) - 3):
+        assert wrong(P7M, packed[:cut]) == "ends too early" or cut == 1, cut
 
 
 # --- damage -------------------------------------------------------------------------------------------
@@ -296,7 +365,33 @@ def test_a_damaged_plain_manifest(content, expected):
 
 
 def test_a_cut_tar_archive():
-    assert wrong(TAR, bytes(10_240 - 1)) == "ends too early"
+    packed = archive(1000, 5)
+    for cut in (1, 511, 513, 2000, len(packed) - 1):
+        assert wrong(TAR, packed[:cut]) == "ends too early", cut
+
+
+ZEROS = "holds zeros where there should be a tar archive"
+
+
+@calm
+@given(st.integers(0, 40))
+def test_a_tar_archive_that_is_zeros_from_some_place_on(at):
+    packed = archive(*[3000] * 10)
+    blank = len(packed) - 512 * at - 20_000
+    found = wrong(TAR, packed[:blank] + bytes(len(packed) - blank))
+    assert found in (ZEROS, "ends too early") or found == "is no sound tar archive", found
+
+
+def test_other_content_is_no_tar_archive():
+    assert wrong(PLAIN, bytes(1_000_000)) == ZEROS
+    assert wrong(PLAIN, noise(10_240)) == "is no sound tar archive"
+    packed = archive(1000)
+    assert wrong(TAR, packed + packed) == "goes on after its end"
+    for place in (0, 130, 150):
+        assert wrong(TAR, packed[:place] + b"\xfe" + packed[place + 1 :]) == "is no sound tar archive"
+    member = tarfile.TarInfo("x")
+    member.size = -512
+    assert wrong(TAR, member.tobuf(tarfile.GNU_FORMAT)) == "is no sound tar archive"
 
 
 # --- memory -------------------------------------------------------------------------------------------

@@ -1,13 +1,15 @@
 """Whether a file is whole as far as its own framing can tell: gzip, OpenPGP, CMS, tar, a plain manifest.
 
-Signatures and manifests have no recorded hash anywhere, so this is what can be known of them without a
-passphrase: that the stream begins as it must and ends exactly where it says that it ends. For gzip that includes
-the checksum of the content; for encrypted files the content stays unknown. Must not know where the bytes come from.
+Signatures and manifests have no recorded hash anywhere, nor have volumes whose plain manifest is gone, so this is
+what can be known of them without a passphrase: that the stream begins as it must and ends exactly where it says that
+it ends. For gzip that includes the checksum of the content; for encrypted files and tar archives the content stays
+unknown (docs/duplicity.md, "Framing", says what is found and what is not). Must not know where the bytes come from.
 Memory is constant, but for a plain manifest's volumes.
 """
 
 from __future__ import annotations
 
+import binascii
 import zlib
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -34,8 +36,8 @@ class Framing:
         """Takes the next block, of any size. Never raises; what is wrong is remembered for `finish`."""
         if self._wrong or not block:
             return
-        if not self._begun and block.startswith(b"-") and isinstance(self._checker, _OpenPgp | _Cms):
-            self._checker = _Armoured()
+        if not self._begun and isinstance(self._checker, _OpenPgp | _Cms):
+            self._checker = _undressed(self._checker, block)
         self._begun = True
         self._note(lambda: self._checker.feed(block))
 
@@ -297,8 +299,40 @@ def _identifier_octets(header: bytes) -> int:
     return len(header) + 1
 
 
+def _undressed(plain: _OpenPgp | _Cms, block: bytes) -> _Checker:
+    """The checker for an encrypted file that begins with `block`: duplicity's --gpg-options may make it a text."""
+    if block.startswith(b"-"):
+        return _Armoured()
+    if isinstance(plain, _Cms) and block.startswith(b"M"):  # a sequence's first bits in base64
+        return _Base64(plain)
+    return plain
+
+
+class _Base64:
+    """A CMS structure in base64 without armour, as `gpgsm --base64` writes it."""
+
+    def __init__(self, inner: _Cms) -> None:
+        self._inner = inner
+        self._rest = b""
+
+    def feed(self, block: bytes) -> None:
+        text = self._rest + block.translate(None, b"\r\n")
+        whole = len(text) // 4 * 4
+        self._rest = text[whole:]
+        try:
+            data = binascii.a2b_base64(text[:whole], strict_mode=True)
+        except binascii.Error as error:
+            raise ValueError(f"is no sound base64 text ({error})") from None
+        self._inner.feed(data)
+
+    def finish(self) -> None:
+        if self._rest:
+            raise ValueError(_EARLY)
+        self._inner.finish()
+
+
 class _Armoured:
-    """ASCII armour (OpenPGP or PEM): the last line must be the one that ends it.
+    """ASCII armour (OpenPGP or PEM): the last line must be the one that ends it, and between them is text.
 
     https://www.rfc-editor.org/rfc/rfc9580#name-forming-ascii-armor
     """
@@ -308,6 +342,8 @@ class _Armoured:
         self._tail = b""
 
     def feed(self, block: bytes) -> None:
+        if b"\0" in block:
+            raise ValueError("holds zeros where there should be text")
         self._head = (self._head + block[:80])[:80]
         self._tail = (self._tail + block[-80:])[-80:]
 
@@ -353,17 +389,61 @@ class _PlainManifest:
 
 
 _TAR_BLOCK: Final = 512
+_TAR_RECORD: Final = 20 * _TAR_BLOCK
+"""Bytes; zeros fill up the last record. https://www.gnu.org/software/tar/manual/html_node/Standard.html"""
 
 
 class _Tar:
-    """An uncompressed tar archive is whole blocks; https://www.gnu.org/software/tar/manual/html_node/Standard.html."""
+    """An uncompressed tar archive: headers with their checksums, each followed by the data that it announces.
+
+    Zeros may follow at the end, at most a record of them. They need not: up to duplicity 3.0.7 all volumes of a set
+    but the last end with the data of their last member (`GzipWriteFile` in duplicity's gpg.py).
+    """
 
     def __init__(self) -> None:
-        self._size = 0
+        self._header = bytearray()
+        self._skip = 0
+        self._zeros = 0
 
     def feed(self, block: bytes) -> None:
-        self._size += len(block)
+        place = 0
+        while place < len(block):
+            if self._skip:
+                step = min(self._skip, len(block) - place)
+                self._skip -= step
+            else:
+                step = min(_TAR_BLOCK - len(self._header), len(block) - place)
+                self._header += block[place : place + step]
+            place += step
+            if len(self._header) == _TAR_BLOCK:
+                self._take(bytes(self._header))
+                self._header.clear()
+
+    def _take(self, header: bytes) -> None:
+        if not any(header):
+            self._zeros += _TAR_BLOCK
+            if self._zeros > _TAR_RECORD:
+                raise ValueError("holds zeros where there should be a tar archive")
+            return
+        if self._zeros:
+            raise ValueError("goes on after its end")
+        self._skip = _tar_data(header)
 
     def finish(self) -> None:
-        if self._size % _TAR_BLOCK:
+        if self._header or self._skip:
             raise ValueError(_EARLY)
+
+
+def _tar_data(header: bytes) -> int:
+    """How many bytes of data follow a member's header, padding included. Raises ValueError where it is no header."""
+    import tarfile  # only where a backup is neither compressed nor encrypted
+
+    try:
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        member = None
+    if member is None or member.size < 0:
+        raise ValueError("is no sound tar archive")
+    if member.issym() or member.islnk() or member.isdir() or member.isdev():  # isdev: pipes, too
+        return 0
+    return -(-member.size // _TAR_BLOCK) * _TAR_BLOCK
