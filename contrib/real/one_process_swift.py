@@ -7,6 +7,7 @@ system with user extended attributes (ext4, xfs, btrfs; tmpfs since Linux 6.6). 
 
 Accounts (user / key): test:tester / testing, test2:tester2 / testing2 (both may write),
 test:tester3 / testing3 (may do nothing), admin:admin / admin (may do everything, set quotas too).
+With --keystone they are Keystone's instead, and whoever is admin or member of a project may write to its account.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SERVERS = ("account", "container", "object")
 
 PIPELINE = (
     # slo, bulk, tempauth, cache and the quotas must be named or Swift quietly does without them
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempauth copy "
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk {auth} copy "
     "container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
 )
 
@@ -80,6 +81,26 @@ FILTERS = {
     "symlink": "",
 }
 
+KEYSTONE = """
+[filter:authtoken]
+paste.filter_factory = keystonemiddleware.auth_token:filter_factory
+www_authenticate_uri = {keystone}
+auth_url = {keystone}
+auth_type = password
+user_domain_id = default
+project_domain_id = default
+project_name = service
+username = swift
+password = {keystone_password}
+delay_auth_decision = true
+# What Keystone has revoked is refused a second later, and not five minutes.
+token_cache_time = 1
+[filter:keystoneauth]
+use = egg:swift#keystoneauth
+operator_roles = admin, member
+"""
+"""https://docs.openstack.org/swift/latest/overview_auth.html#keystone-auth"""
+
 PROXY_APP = """
 [app:proxy-server]
 use = egg:swift#proxy
@@ -107,6 +128,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--max-file-size", type=int, default=5368709122, help="bytes of the largest object")
     parser.add_argument("--token-life", type=int, default=86400, help="seconds until a token expires")
     parser.add_argument("--expirer", type=float, default=0, help="run Swift's object expirer every so many seconds")
+    parser.add_argument("--keystone", default="", help="let this Keystone say who may do what: its address, with /v3")
+    parser.add_argument("--keystone-password", default="swift", help='of Keystone\'s user "swift" in project "service"')
     parser.add_argument("--loglevel", default="WARNING", help="of DIR/swift.log")
     return parser.parse_args()
 
@@ -116,6 +139,8 @@ def pipeline(filters: str, values: dict[str, Any]) -> str:
     sections = [f"[pipeline:main]\npipeline = {filters}\n", PROXY_APP]
     for name, settings in FILTERS.items():
         sections.append(f"[filter:{name}]\nuse = egg:swift#{name.replace('-', '_')}\n{settings.format(**values)}\n")
+    if values["keystone"]:
+        sections.append(KEYSTONE.format(**values))
     return "\n".join(sections)
 
 
@@ -128,7 +153,7 @@ def write_configuration(etc: Path, ports: dict[str, int], values: dict[str, Any]
     )
     inner = "catch_errors proxy-logging cache symlink proxy-server"
     parts = {server: STORAGE.format(server=server) for server in SERVERS} | {
-        "proxy": pipeline(PIPELINE, values),
+        "proxy": pipeline(PIPELINE.format(auth="authtoken keystoneauth" if values["keystone"] else "tempauth"), values),
         "internal-client": pipeline(inner, values),
         "object-expirer": EXPIRER.format(**values),
     }

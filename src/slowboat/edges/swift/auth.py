@@ -1,6 +1,6 @@
 """The token: fetched when first needed, renewed before it expires, thrown away when the server refuses it.
 
-Knows v1 authentication and, through keystoneauth1, Keystone's v3; must not know what the token is used for. All
+Knows v1 authentication; what asks an identity service is keystone.py. Must not know what the token is used for. All
 calls come from worker threads.
 
 The v1 request is made here and not by swiftclient's `get_auth`, which drops X-Auth-Token-Expires.
@@ -12,8 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING
 
 from slowboat.core.errors import NeedsUser, SlowboatError, Stopped
 from slowboat.edges.swift import statuses
@@ -107,7 +106,7 @@ def _fetch(credentials: Credentials, wire: Wire) -> Access:
     demand_privacy(credentials.auth_url, "auth_url")
     credentials = credentials.revealed()
     asked = statuses.Asked("AUTH", "the address for tokens", credentials.host)
-    access = (_fetch_v1 if credentials.protocol == 1 else _fetch_v3)(credentials, wire, asked)
+    access = (_fetch_v1 if credentials.protocol == 1 else _fetch_keystones)(credentials, wire, asked)
     if isinstance(access, SlowboatError):
         raise access
     demand_privacy(access.storage_url, "storage_url")
@@ -125,6 +124,12 @@ def _fetch_v1(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Ac
         status, answer, body = wire.get(credentials.auth_url, headers)
     except OSError as problem:  # requests' exceptions are OSErrors
         return statuses.failure(asked, problem)
+    if _is_keystones(body):
+        return NeedsUser(
+            f"{asked.host} is an identity service (Keystone), which wants to know a project too",
+            hint="Set auth_version = 3 and project; see docs/configuration.md, Clouds",
+            code="auth-url",
+        )
     if not 200 <= status < 300:
         return statuses.verdict(asked, status, answer, body[:4096], time.time())
     token = answer.get("x-storage-token") or answer.get("x-auth-token")
@@ -135,60 +140,18 @@ def _fetch_v1(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Ac
     return Access(storage_url.rstrip("/"), token, _until(float(expires) if expires.isdigit() else None))
 
 
-def _fetch_v3(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Access | SlowboatError:
-    from keystoneauth1 import exceptions
-    from keystoneauth1 import session as keystone
+def _is_keystones(body: bytes) -> bool:
+    """Whether this is the list of versions that Keystone shows at its addresses.
 
-    session = keystone.Session(
-        session=wire.session, verify=credentials.cacert or True, timeout=90, redirect=False, user_agent="slowboat"
-    )
-    try:
-        found = _plugin(credentials).get_access(session)
-        url = credentials.storage_url or found.service_catalog.url_for(
-            service_type="object-store", interface=credentials.interface, region_name=credentials.region or None
-        )
-    except exceptions.HttpError as problem:
-        headers = {} if problem.response is None else problem.response.headers
-        lower = {name.lower(): value for name, value in headers.items()}
-        return statuses.verdict(asked, problem.http_status, lower, b"", time.time())
-    except exceptions.CatalogException:
-        region = f" in region {credentials.region}" if credentials.region else ""
-        return NeedsUser(
-            f"the account at {asked.host} has no object store{region}", hint="Check region and project", code="no-store"
-        )
-    except (exceptions.ClientException, OSError) as problem:
-        # An answer that is no refusal, but nothing that Keystone would say.
-        strange = 0 < wire.last[0] < 400
-        return statuses.error(statuses.PORTAL, asked) if strange else statuses.failure(asked, problem)
-    life = (found.expires - found.issued).total_seconds() if found.expires and found.issued else None
-    return Access(url.rstrip("/"), found.auth_token, _until(life))
+    https://docs.openstack.org/api-ref/identity/v3/#list-versions
+    """
+    return body.lstrip()[:1] == b"{" and b'"version' in body[:200] and b"identity" in body
 
 
-def _plugin(credentials: Credentials) -> Any:  # noqa: ANN401 - keystoneauth publishes no types we could rely on
-    from keystoneauth1.identity import v3
+def _fetch_keystones(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Access | SlowboatError:
+    from slowboat.edges.swift import keystone
 
-    url = credentials.auth_url
-    if not urlsplit(url).path.rstrip("/").endswith("/v3"):
-        url = urljoin(url.rstrip("/") + "/", "v3")
-    own = {"username": credentials.user, "user_id": credentials.user_id, **_domain("user_domain", credentials)}
-    if credentials.application_credential_secret:
-        return v3.ApplicationCredential(
-            auth_url=url,
-            application_credential_secret=credentials.application_credential_secret,
-            application_credential_id=credentials.application_credential_id or None,
-            application_credential_name=credentials.application_credential_name or None,
-            **_given(own if not credentials.application_credential_id else {}),
-        )
-    scope = {"project_id": credentials.project_id, "project_name": credentials.project}
-    scope |= {} if credentials.project_id else _domain("project_domain", credentials)
-    return v3.Password(auth_url=url, password=credentials.key, **_given(own | scope))
-
-
-def _domain(which: str, credentials: Credentials) -> dict[str, str]:
-    """A domain by its id or its name; "Default", Keystone's first domain, where neither is given."""
-    by_id = getattr(credentials, f"{which}_id")
-    return {f"{which}_id": by_id} if by_id else {f"{which}_name": getattr(credentials, which) or "Default"}
-
-
-def _given(values: dict[str, str]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value}
+    grant = keystone.fetch(credentials, wire, asked)
+    if isinstance(grant, SlowboatError):
+        return grant
+    return Access(grant.storage_url, grant.token, _until(grant.life))

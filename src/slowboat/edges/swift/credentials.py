@@ -13,20 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+Version = Literal[1, 2, 3, "rackspace"]
+"""How a token is asked for: by user and key (1), of Keystone by a password (2: v2.0) or by a password or an application
+credential (3), or of Rackspace's identity service (v2.0) by an API key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a cloud asks for before it hands out a token; no secret is in its repr.
 
     Attributes:
         auth_url: where tokens come from: https, or http on loopback.
-        user: v1: "account:user" or the user; v3: the user's name.
-        key: v1: the key; v3: the password.
-        version: 1 (X-Auth-User and X-Auth-Key) or 3 (Keystone); 0 tells by the rest: 3 where `auth_url` ends in
-            "/v3" or anything of Keystone's is given, else 1.
+        user: 1: "account:user" or the user; otherwise the user's name.
+        key: 1: the key; "rackspace": the API key; otherwise the password.
+        version: which of `Version`; 0 tells by the rest: by the version in `auth_url`, else 3 where anything of
+            Keystone's is given, else 1.
         user_id, user_domain, user_domain_id: Keystone's; a name without a domain is taken in "Default".
-        project, project_id, project_domain, project_domain_id: Keystone's scope.
+        project, project_id, project_domain, project_domain_id: Keystone's scope, which v2.0 calls a tenant and which
+            knows no domain there. A name without a domain is taken in the user's.
         application_credential_id, application_credential_name, application_credential_secret: instead of a password.
-        region: of the object store, "" for the only or first one.
+        region: of the object store, "" for the only one, or the one that Rackspace has for the user.
         interface: of the endpoint in the catalogue.
         storage_url: used instead of what the cloud says, "" for what it says.
         cacert: a file of certificates to trust instead of the usual ones, or "".
@@ -38,7 +44,7 @@ class Credentials:
     auth_url: str
     user: str = ""
     key: str = field(default="", repr=False)
-    version: Literal[0, 1, 3] = 0
+    version: Literal[0] | Version = 0
     user_id: str = ""
     user_domain: str = ""
     user_domain_id: str = ""
@@ -64,13 +70,39 @@ class Credentials:
         return replace(self, secret=None, key=self.secret())
 
     @property
-    def protocol(self) -> Literal[1, 3]:
+    def protocol(self) -> Version:
         """The version of the protocol, told by the rest where `version` is 0."""
         if self.version:
             return self.version
-        credential = self.application_credential_secret or self.application_credential_id
-        keystone = credential or self.application_credential_name or self.project or self.project_id or self.user_domain
-        return 3 if keystone or urlsplit(self.auth_url).path.rstrip("/").endswith("/v3") else 1
+        parts = urlsplit(self.auth_url)
+        match parts.path.rstrip("/").rpartition("/")[2]:
+            case "v3":
+                return 3
+            case "v2.0" | "v2":
+                return "rackspace" if (parts.hostname or "").endswith(_RACKSPACE) else 2
+            case _:
+                return 3 if self._is_of_keystone() else 1
+
+    def _is_of_keystone(self) -> bool:
+        """Whether anything is given that only Keystone knows."""
+        credential = (
+            self.application_credential_id,
+            self.application_credential_name,
+            self.application_credential_secret,
+        )
+        domains = self.user_domain, self.user_domain_id, self.project_domain, self.project_domain_id
+        return any((*credential, *domains, self.user_id, self.project, self.project_id))
+
+    def domain_of(self, which: Literal["user", "project"]) -> tuple[str, str]:
+        """The (id, name) of a domain, one of them empty: as given, else "Default"; a project's else its user's.
+
+        "Default" is the domain that every Keystone begins with.
+        https://docs.openstack.org/keystone/latest/admin/manage-projects-users-and-roles.html
+        """
+        user = (self.user_domain_id, "" if self.user_domain_id else self.user_domain or "Default")
+        if which == "user" or not (self.project_domain_id or self.project_domain):
+            return user
+        return (self.project_domain_id, "" if self.project_domain_id else self.project_domain)
 
     @property
     def host(self) -> str:
@@ -81,6 +113,11 @@ class Credentials:
     def on_loopback(self) -> bool:
         """Whether the cloud is this very machine, which no network is needed to reach."""
         return all(_is_loopback(urlsplit(url).hostname or "") for url in (self.auth_url, self.storage_url) if url)
+
+
+_RACKSPACE = ".api.rackspacecloud.com"
+"""Where Rackspace's identity services are: identity., and lon.identity. for accounts of the United Kingdom.
+http://docs.rackspace.com/auth/api/v2.0/auth-client-devguide/content/QuickStart-000.html"""
 
 
 def host_of(url: str) -> str:
