@@ -46,6 +46,16 @@ https://docs.openstack.org/swift/latest/api/object_api_v1_overview.html), and ou
 MOST_CONNECTIONS = 16
 """More only take turns on one home uplink."""
 
+VERSIONS: Mapping[str, Literal[0, 1, 2, 3, "rackspace"]] = {
+    "": 0,
+    "1": 1,
+    "2": 2,
+    "2.0": 2,
+    "3": 3,
+    "rackspace": "rackspace",
+}
+"""What `auth_version` may say."""
+
 NETWORK_TYPES = ("wifi", "ethernet", "mobile", "vpn", "other", "default")
 
 
@@ -88,11 +98,10 @@ def cloud(name: str, table: CloudTable) -> Cloud:
     if not (table.user or table.user_id or table.application_credential_id):
         missing = "a user with application_credential_name" if own_id else "a user"
         raise Wrong(here, f"cloud {name} lacks {missing}", 'Add user = "..."')
-    version: dict[object, Literal[0, 1, 3]] = {None: 0, "1": 1, 1: 1, "3": 3, 3: 3}
     return Cloud(
         name=name,
         auth_url=table.auth_url,
-        version=version[table.auth_version],
+        version=VERSIONS[str(table.auth_version or "")],
         user=table.user,
         user_id=table.user_id,
         user_domain=table.user_domain,

@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -224,6 +224,21 @@ def _right(field: msgspec.structs.FieldInfo) -> str:
     return f"Use one of: {', '.join(words)}" if words else ""
 
 
+_INTERFACES: Mapping[str, Literal["public", "internal", "admin"]] = {
+    "internal": "internal",
+    "internalURL": "internal",
+    "admin": "admin",
+    "adminURL": "admin",
+}
+"""Kinds of addresses, in the words of Keystone's v3 and of its v2.0."""
+
+
+def _version(text: str) -> Literal[0, 1, 2, 3]:
+    """A version as the variables have it, "3" or "2.0"; 0 where they have none."""
+    known: Mapping[str, Literal[1, 2, 3]] = {"1": 1, "2": 2, "3": 3}
+    return known.get(text[:1], 0)
+
+
 def env_cloud(environment: Mapping[str, str]) -> Cloud | None:
     """The cloud that the variables of `swift` (ST_*) or `openstack` (OS_*) describe, or None.
 
@@ -236,14 +251,14 @@ def env_cloud(environment: Mapping[str, str]) -> Cloud | None:
     if of("ST_AUTH") and of("ST_USER"):
         auth_url, user, version = of("ST_AUTH"), of("ST_USER"), of("ST_AUTH_VERSION")
         checks.private_url(("ST_AUTH",), auth_url)
-        return Cloud(name=ENV_CLOUD, auth_url=auth_url, user=user, version=3 if version.startswith("3") else 1)
+        return Cloud(name=ENV_CLOUD, auth_url=auth_url, user=user, version=_version(version) or 1)
     if not of("OS_AUTH_URL"):
         return None
     checks.private_url(("OS_AUTH_URL",), of("OS_AUTH_URL"))
     return Cloud(
         name=ENV_CLOUD,
         auth_url=of("OS_AUTH_URL"),
-        version=1 if of("OS_AUTH_VERSION", "OS_IDENTITY_API_VERSION").startswith("1") else 3,
+        version=_version(of("OS_AUTH_VERSION", "OS_IDENTITY_API_VERSION")) or 3,
         user=of("OS_USERNAME"),
         user_id=of("OS_USER_ID"),
         user_domain=of("OS_USER_DOMAIN_NAME"),
@@ -255,6 +270,7 @@ def env_cloud(environment: Mapping[str, str]) -> Cloud | None:
         application_credential_id=of("OS_APPLICATION_CREDENTIAL_ID"),
         application_credential_name=of("OS_APPLICATION_CREDENTIAL_NAME"),
         region=of("OS_REGION_NAME"),
+        interface=_INTERFACES.get(of("OS_INTERFACE", "OS_ENDPOINT_TYPE"), "public"),
         storage_url=of("OS_STORAGE_URL"),
         cacert=of("OS_CACERT"),
     )

@@ -50,7 +50,7 @@ class CloudTable(Table, frozen=True):
     """[cloud.NAME]: an account at a server."""
 
     auth_url: str
-    auth_version: Literal["1", "3", 1, 3] | None = None
+    auth_version: Literal["1", "2", "2.0", "3", "rackspace", 1, 2, 3] | None = None
     user: str = ""
     user_id: str = ""
     user_domain: str = ""
@@ -125,13 +125,13 @@ class Cloud:
     Attributes:
         name: the user's word for it, or ENV_CLOUD.
         auth_url: https, or http on loopback.
-        version: 1, 3, or 0: told by the rest.
+        version: 1, 2 (Keystone's v2.0), 3, "rackspace" (v2.0 with an API key), or 0: told by the rest.
         key_file: where the secret stands, or None: looked for by the cloud's name.
     """
 
     name: str
     auth_url: str
-    version: Literal[0, 1, 3] = 0
+    version: Literal[0, 1, 2, 3, "rackspace"] = 0
     user: str = ""
     user_id: str = ""
     user_domain: str = ""
