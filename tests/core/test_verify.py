@@ -152,6 +152,22 @@ def test_a_damaged_drive_is_a_loss_only_where_the_cloud_has_no_copy() -> None:
     assert "and not in the cloud either" in said(lost)
 
 
+def test_a_drive_that_was_read_whole_is_praised_for_what_is_known_of_it() -> None:
+    def told(unhashed: set[str]) -> str:
+        read = {one.name: Reading(f"md5-{one.rank}", unhashed=one.name in unhashed) for one in ITEMS}
+        return verify(Evidence(5.0, ITEMS, standing(), DRIVE, read=read)).sentences[1].text
+
+    assert told(set()) == "Everything on the drive was read, and is what duplicity wrote"
+    assert told({SIG, MAN, INC_MAN, VOLS[1]}) == (
+        "Everything on the drive was read: 1 volume is what duplicity wrote; "
+        "4 files without a checksum of duplicity's are whole as far as the format tells"
+    )
+    assert told({one.name for one in ITEMS}) == (
+        "Everything on the drive was read: "
+        "5 files without a checksum of duplicity's are whole as far as the format tells"
+    )
+
+
 def test_a_drive_that_is_pruned_after_the_end_is_no_fault() -> None:
     report = verify(Evidence(5.0, ITEMS, standing(), {}))
     assert report.ok

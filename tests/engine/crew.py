@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 UNIT = 64
 VOLUME = "duplicity-full.20260101T000000Z.vol1.difftar.gpg"
+GZIPPED = "duplicity-full.20260101T000000Z.vol1.difftar.gz"
 SIGNATURES = "duplicity-full-signatures.20260101T000000Z.sigtar.gz"
 PREFIX = "backup/"
 LIMITS = Limits(max_object=64 * UNIT)
@@ -44,6 +45,13 @@ def md5(data: bytes) -> str:
 
 def volume(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
+
+
+def encrypted(size: int, seed: int = 1) -> bytes:
+    """An OpenPGP message of `size` bytes, at least 21: a session key's packet, and one of encrypted data."""
+    key = b"\x8c\x0d\x04\x09\x03\x02" + bytes(8) + b"\xff"
+    body = volume(size - len(key) - 6, seed)
+    return key + b"\xd2\xff" + len(body).to_bytes(4, "big") + body
 
 
 def signatures(size: int) -> bytes:
@@ -82,13 +90,17 @@ class Crew:
         limits: Limits = LIMITS,
         concatenates: bool = True,
         changed: Callable[[], None] = lambda: None,
+        hashed: bool = True,
     ) -> None:
+        """With `hashed`, duplicity has written down the SHA-1 of a volume; of signatures it never does."""
         self.now = 1e9
         self.right, self.name, self.full = data, name, names.object_name(PREFIX, name)
         self.limits, self.concatenates, self.line = limits, concatenates, Line()
         self.source = ModelSource(**{name: data})
         self.store = ModelStore(lambda: self.now, limits=limits, concatenates=concatenates, changed=changed)
         self.item = item_of(self.source, name)
+        if not hashed:
+            self.item = replace(self.item, sha1="")
         self.errors: list[BaseException] = []
         self.confirmed = 0
         self.courier = self.new_courier()

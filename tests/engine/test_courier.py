@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.crew import LIMITS, PREFIX, SIGNATURES, UNIT, VOLUME, Crew, md5, signatures, small_units, volume
+from engine.crew import (
+    GZIPPED,
+    LIMITS,
+    PREFIX,
+    SIGNATURES,
+    UNIT,
+    VOLUME,
+    Crew,
+    encrypted,
+    md5,
+    signatures,
+    small_units,
+    volume,
+)
 from engine.model_store import Fault
 from slowboat.core import names
 from slowboat.core.errors import Refused, SourceAbsent, Transient
 from slowboat.core.words import Phase
 from slowboat.engine.courier import LIFE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BIG = volume(5 * UNIT + 7)
 SMALL = volume(UNIT)
@@ -252,19 +269,31 @@ async def test_one_wrong_reading_of_a_segment_that_must_go_again_is_no_verdict()
     plain(crew)
 
 
+UNHASHED = [SIGNATURES, VOLUME, GZIPPED]
+"""Of the volumes, the plain manifest is gone."""
+
+
+def unhashed(size: int, name: str, damaged: Callable[[bytes], bytes] = bytes) -> Crew:
+    """A sound file of a size, then damaged, of which nobody knows the SHA-1."""
+    sound = encrypted(size) if name == VOLUME else signatures(size)
+    return Crew(damaged(sound), name, hashed=False)
+
+
 @pytest.mark.parametrize("size", [2 * UNIT, 6 * UNIT])
-async def test_metadata_is_read_twice_and_sent_once(size):
-    crew = Crew(signatures(size), SIGNATURES)
+@pytest.mark.parametrize("name", UNHASHED)
+async def test_what_has_no_sha1_is_read_twice_and_sent_once(name, size):
+    crew = unhashed(size, name)
     assert await crew.carry() == md5(crew.right)
-    assert crew.source.bytes_read[SIGNATURES] == 2 * size
+    assert crew.source.bytes_read[name] == 2 * size
     assert sum(crew.store.sent.values()) == size
     plain(crew)
 
 
 @pytest.mark.parametrize("size", [2 * UNIT, 6 * UNIT])
 @pytest.mark.parametrize("reading", [0, 1])
-async def test_metadata_of_which_one_reading_is_wrong_arrives_right(size, reading):
-    crew = Crew(signatures(size), SIGNATURES)
+@pytest.mark.parametrize("name", UNHASHED)
+async def test_what_has_no_sha1_arrives_right_though_one_reading_is_wrong(name, reading, size):
+    crew = unhashed(size, name)
     await _misread_in(crew, reading)
     await crew.until_settled(4)
     assert crew.item.phase is Phase.DONE, crew.errors
@@ -273,7 +302,7 @@ async def test_metadata_of_which_one_reading_is_wrong_arrives_right(size, readin
 
 
 async def _misread_in(crew: Crew, reading: int) -> None:
-    """A byte of gzip's time stamp (which no checksum covers) comes wrong in the given reading."""
+    """A byte of gzip's time stamp or gpg's salt (which no framing covers) comes wrong in the given reading."""
     source, taken = crew.source, 0
     original = source.__class__.digest
 
@@ -287,18 +316,55 @@ async def _misread_in(crew: Crew, reading: int) -> None:
     source.digest = digest
 
 
+DAMAGE = [
+    pytest.param(lambda sound: sound.rstrip(b"\0")[:-5], id="cut short"),
+    pytest.param(lambda sound: bytes(len(sound)), id="zeros"),
+    pytest.param(lambda sound: bytes(UNIT) + sound[UNIT:], id="begins with zeros"),
+    pytest.param(lambda sound: sound.rstrip(b"\0")[:-1] + b"\1\1\1", id="goes on after its end"),
+]
+
+
 @pytest.mark.parametrize("size", [2 * UNIT, 6 * UNIT])
-async def test_metadata_that_is_cut_short_is_refused_and_nothing_goes_up(size):
-    whole = signatures(size).rstrip(b"\0")
-    crew = Crew(whole[:-5], SIGNATURES)
+@pytest.mark.parametrize("name", UNHASHED)
+@pytest.mark.parametrize("damaged", DAMAGE)
+async def test_what_has_no_sha1_and_is_not_whole_is_refused_and_nothing_goes_up(damaged, name, size):
+    crew = unhashed(size, name, damaged)
     with pytest.raises(Refused) as refused:
         await crew.carry()
     assert refused.value.code == "framing"
+    assert refused.value.what.startswith(f"{name} is damaged on the drive: it ")
+    assert ("volume" in refused.value.hint) == (name != SIGNATURES)
     assert crew.store.sent == {}
 
 
-async def test_metadata_that_differs_from_what_was_confirmed_once_is_refused():
-    crew = Crew(signatures(6 * UNIT), SIGNATURES)
+@pytest.mark.parametrize("chain", [0, 1])
+async def test_what_a_lost_volume_costs_is_said_as_it_is(chain):
+    crew = unhashed(2 * UNIT, VOLUME, lambda sound: sound[:-1])
+    crew.item = replace(crew.item, chain=chain)
+    with pytest.raises(Refused) as refused:
+        await crew.carry()
+    assert refused.value.what.endswith("ends too early")
+    assert ("new full backup of it" in refused.value.hint) == (chain == 0)
+
+
+async def test_a_volume_with_a_sha1_is_what_that_says_whatever_its_framing():
+    crew = Crew(b"no gpg file at all", VOLUME)
+    assert await crew.carry() == md5(crew.right)
+    plain(crew)
+
+
+@pytest.mark.parametrize("name", UNHASHED)
+async def test_what_stands_at_the_target_is_not_confirmed_by_a_file_that_is_not_whole(name):
+    crew = unhashed(2 * UNIT, name, lambda sound: sound[:-1].rstrip(b"\0")[:-5])
+    crew.store.place(crew.full, crew.right)
+    with pytest.raises(Refused) as refused:
+        await crew.courier.same(crew.item, await crew.store.head(crew.full))
+    assert refused.value.code == "framing"
+
+
+@pytest.mark.parametrize("name", UNHASHED)
+async def test_what_has_no_sha1_and_differs_from_what_was_confirmed_once_is_refused(name):
+    crew = unhashed(6 * UNIT, name)
     crew.item = replace(crew.item, md5="0" * 32)
     with pytest.raises(Refused) as refused:
         await crew.carry()
@@ -474,12 +540,12 @@ async def test_a_copy_whose_checksum_is_wrong_is_refused_and_what_made_it_goes()
 
 
 @pytest.mark.parametrize("how", [{}, *[each.values[0] for each in IN_PLACE]], ids=["copy", "large", "no copy"])
-@pytest.mark.parametrize("name", [VOLUME, SIGNATURES])
+@pytest.mark.parametrize("name", [VOLUME, SIGNATURES, GZIPPED])
 async def test_cancelled_at_every_await_in_turn_it_ends_right(name, how):
-    data = signatures(5 * UNIT) if name == SIGNATURES else volume(5 * UNIT)
+    data = volume(5 * UNIT) if name == VOLUME else signatures(5 * UNIT)
     step = 0
     while True:
-        crew = Crew(data, name, **how)
+        crew = Crew(data, name, hashed=name == VOLUME, **how)
         task = asyncio.create_task(crew.act())
         for _ in range(step):
             await asyncio.sleep(0)
@@ -514,8 +580,9 @@ async def test_the_same_bytes_are_recognised_and_others_are_not():
 
 @pytest.mark.parametrize("how", [{}, *[each.values[0] for each in IN_PLACE]], ids=["copy", "large", "no copy"])
 @pytest.mark.parametrize("reading", [0, 1, 2])
-async def test_one_wrong_reading_does_not_make_it_somebody_elses(how, reading):
-    crew = Crew(signatures(6 * UNIT), SIGNATURES, **how)
+@pytest.mark.parametrize("name", [SIGNATURES, GZIPPED])
+async def test_one_wrong_reading_does_not_make_it_somebody_elses(name, how, reading):
+    crew = Crew(signatures(6 * UNIT), name, hashed=False, **how)
     await crew.carry()
     crew.restart(forget=True)
     await _misread_in(crew, reading)

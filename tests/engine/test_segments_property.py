@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from engine.crew import SIGNATURES, UNIT, VOLUME, Crew, signatures, small_units, volume
+from engine.crew import GZIPPED, SIGNATURES, UNIT, VOLUME, Crew, signatures, small_units, volume
 from engine.model_store import Fault
 from slowboat.core.plan import SETTLED
 from slowboat.core.words import Limits, Phase
@@ -62,11 +62,11 @@ class Life(RuleBasedStateMachine):
 
     @initialize(
         size=st.integers(UNIT, 6 * UNIT),
-        metadata=st.booleans(),
+        name=st.sampled_from([VOLUME, SIGNATURES, GZIPPED]),
         largest=st.sampled_from([3 * UNIT, 64 * UNIT, 64 * UNIT]),
         concatenates=st.sampled_from([True, True, False]),
     )
-    def adopted(self, size: int, metadata: bool, largest: int, concatenates: bool) -> None:
+    def adopted(self, size: int, name: str, largest: int, concatenates: bool) -> None:
         self.loop = asyncio.new_event_loop()
         self.units = small_units()
         self.units.start()
@@ -74,8 +74,9 @@ class Life(RuleBasedStateMachine):
         self.misreads = 0
         self.forgot = False
         self.crew = Crew(
-            signatures(size + UNIT) if metadata else volume(size),
-            SIGNATURES if metadata else VOLUME,
+            volume(size) if name == VOLUME else signatures(size + UNIT),
+            name,
+            hashed=name == VOLUME,  # of the other volume, the plain manifest is gone
             limits=Limits(max_object=largest),
             concatenates=concatenates,
             changed=self._look,
@@ -154,9 +155,9 @@ class Life(RuleBasedStateMachine):
     @rule(offset=OFFSETS, seldom=st.integers(0, 3))
     def the_drive_rots(self, offset: int, seldom: int) -> None:
         if not seldom:
-            # Metadata rots where gzip's checksum tells: else nobody can know, as no hash of it is recorded.
-            metadata = self.crew.name == SIGNATURES
-            self.crew.source.rotten.add(15 + offset % 60 if metadata else offset % len(self.crew.right))
+            # What has no SHA-1 rots where gzip's checksum tells: else nobody can know.
+            hashed = self.crew.name == VOLUME
+            self.crew.source.rotten.add(offset % len(self.crew.right) if hashed else 15 + offset % 60)
             self.reasons |= {"rotten", "unstable", "framing", "conflict"}
 
     @rule(offset=OFFSETS, seldom=st.integers(0, 3))

@@ -4,6 +4,10 @@ Knows the two ways an object goes up (docs/swift.md): one PUT, or segments, an S
 to the final name. Must not know why it may send, what comes next, or how anything is remembered. Nothing stands at
 the final name before its MD5 and SHA-1 are known; nothing is left in the segments' container afterwards.
 
+A volume is held against the SHA-1 that duplicity wrote down. Where none is known (metadata, volumes whose plain
+manifest is gone), the file is read whole before anything of it goes up: it must be well framed, and two readings must
+agree.
+
 What an interruption costs: the segment under way. The segments that the server holds are found by one listing, on
 this machine or with an empty ledger. Within one run the hashes of what has gone up are kept too, so that the drive
 is read once; after a restart the drive (not the line) pays for them again.
@@ -106,13 +110,23 @@ class Courier:
             raise error
         return digests
 
-    async def _read_whole(self, item: Item) -> tuple[Digests, Refused | None]:
-        """One reading, and what is wrong with it."""
-        framing = Framing(item.name) if item.role.is_metadata else None
-        digests = await self._source.digest(item.file, feed=framing.feed if framing else None)
-        if framing and (wrong := framing.finish()):
-            return digests, verdicts.badly_framed(item, wrong)
-        return digests, verdicts.rotten(item) if item.sha1 not in ("", digests.sha1) else None
+    async def _read_whole(
+        self, item: Item, keep: Callable[[bytes], None] | None = None
+    ) -> tuple[Digests, Refused | None]:
+        """One reading, and what is wrong with it; `keep` is given each block of a file without a SHA-1."""
+        if item.sha1:
+            digests = await self._source.digest(item.file)
+            return digests, None if digests.sha1 == item.sha1 else verdicts.rotten(item)
+        framing = Framing(item.name)
+
+        def feed(block: bytes) -> None:  # in the source's thread
+            framing.feed(block)
+            if keep:
+                keep(block)
+
+        digests = await self._source.digest(item.file, feed=feed)
+        wrong = framing.finish()
+        return digests, verdicts.badly_framed(item, wrong) if wrong else None
 
     async def same(self, item: Item, stands: RemoteObject) -> str:
         """The MD5 of the file on the drive where `stands` holds the very same bytes; "" where it does not.
@@ -207,35 +221,34 @@ class Courier:
 
     async def _in_one_put(self, item: Item, freight: Freight) -> str:
         _ask(freight, item.file.size)
-        body, digests = await (self._metadata(item) if item.role.is_metadata else self._volume(item))
+        body, digests = await (self._hashed(item) if item.sha1 else self._unhashed(item))
         freight.known(digests.md5)
         stored = await self._store.put(self._full(item), body, len(body), etag=digests.md5, progress=freight.progress)
         if stored.md5 != digests.md5:
             raise verdicts.mismatch(item)
         return digests.md5
 
-    async def _volume(self, item: Item) -> tuple[bytes, Digests]:
-        """A volume that has duplicity's own hash, in the first reading or the second."""
+    async def _hashed(self, item: Item) -> tuple[bytes, Digests]:
+        """A whole file that has duplicity's own hash, in the first reading or the second."""
         for _ in range(2):
             body = await self._source.read(item.file)
             digests = _digests(body)
-            if item.sha1 in ("", digests.sha1):
+            if digests.sha1 == item.sha1:
                 return body, digests
         raise verdicts.rotten(item)
 
-    async def _metadata(self, item: Item) -> tuple[bytes, Digests]:
-        """A whole metadata file. No hash of it is recorded anywhere: two readings must agree, of three at most."""
-        readings = [await self._source.read(item.file) for _ in range(2)]
-        if readings[0] != readings[1]:
-            readings.append(await self._source.read(item.file))
-        body = readings[-1]
-        if readings.count(body) < 2:
-            raise verdicts.unstable(item)
-        framing = Framing(item.name)
-        framing.feed(body)
-        if wrong := framing.finish():
-            raise verdicts.badly_framed(item, wrong)
-        return body, _digests(body)
+    async def _unhashed(self, item: Item) -> tuple[bytes, Digests]:
+        """A whole file of which no hash is recorded: two readings must agree, of three at most, and be well framed."""
+        seen: list[Digests] = []
+        for _ in range(3):
+            blocks: list[bytes] = []
+            digests, error = await self._read_whole(item, blocks.append)
+            if digests in seen:
+                if error:
+                    raise error
+                return b"".join(blocks), digests
+            seen.append(digests)
+        raise verdicts.unstable(item)
 
     # -- segments --------------------------------------------------------------------------------------------
 
@@ -248,7 +261,7 @@ class Courier:
         in_place = item.file.size > limits.max_object or not self._concatenates
         if in_place and voyage.permanent:
             await self._let_expire(item, voyage, begun=bool(item.segment or held))
-        if item.role.is_metadata and not voyage.expected:
+        if not item.sha1 and not voyage.expected:
             voyage.expected = (await self.prove(item)).md5
         trip = _Trip(item, voyage, held, freight)
         for part in self._parts(item, voyage.segment):

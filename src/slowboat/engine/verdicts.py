@@ -15,27 +15,37 @@ if TYPE_CHECKING:
 
 def rotten(item: Item) -> Refused:
     """A volume that fails duplicity's own hash, twice."""
-    kind = item.set_id.type.value
     return Refused(
         f"{item.name} is damaged on the drive: its SHA-1 is not the one that duplicity wrote down, in two readings",
-        hint=f"The rest of the {kind} backup set goes on; what this volume holds cannot be restored from this "
-        "backup. Make a new full backup of it while the original files are still there",
+        hint=_without_volume(item),
         code="rotten",
     )
 
 
 def badly_framed(item: Item, wrong: str) -> Refused:
-    """A metadata file that is not whole, twice; `wrong` says how, a phrase that begins with a verb."""
+    """A file without a SHA-1 that is not whole, twice; `wrong` says how, a phrase that begins with a verb."""
+    without_metadata = (
+        "Without it the backup set cannot be used; run duplicity once with the drive connected, "
+        "or make a new full backup"
+    )
     return Refused(
-        f"{item.name} is damaged on the drive: {wrong}",
-        hint="Without it the backup set cannot be used; run duplicity once with the drive connected, "
-        "or make a new full backup",
+        f"{item.name} is damaged on the drive: it {wrong}",
+        hint=without_metadata if item.role.is_metadata else _without_volume(item),
         code="framing",
     )
 
 
+def _without_volume(item: Item) -> str:
+    """The cure where a volume is lost: the files that it holds may be there still, unless it is of an older chain."""
+    kind = item.set_id.type.value
+    lost = f"The rest of the {kind} backup set goes on; what this volume holds cannot be restored from this backup"
+    if item.chain:
+        return f"{lost}. Newer full backups do not need it; look for a copy of the file if you need this old one"
+    return f"{lost}. Make a new full backup of it while the original files are still there"
+
+
 def unstable(item: Item) -> Refused:
-    """A metadata file of which no two readings agree, or not with the one that was confirmed."""
+    """A file without a SHA-1 of which no two readings agree, or not with the one that was confirmed."""
     return Refused(
         f"{item.name} reads differently each time",
         hint="The drive or its cable is failing: copy the backup to another drive first",

@@ -209,7 +209,7 @@ class Verifier:
         return await self._read_once(item, sha1, stands) if first.wrong else first
 
     async def _read_once(self, item: Item, sha1: str, stands: RemoteObject | None) -> Reading:
-        framing = Framing(item.name) if item.role.is_metadata else None
+        framing = None if sha1 else Framing(item.name)
         parts = _Parts(item.segment) if stands is not None and stands.slo and item.segment else None
         self._part = 0
 
@@ -227,10 +227,10 @@ class Verifier:
         if sha1 and digests.sha1 != sha1:
             return Reading(wrong="has another SHA-1 than duplicity wrote down")
         if framing and (wrong := framing.finish()):
-            return Reading(wrong=wrong)
+            return Reading(wrong=wrong, unhashed=True)
         if item.phase is Phase.DONE and item.md5 and digests.md5 != item.md5:
-            return Reading(wrong="has other contents than those that were sent")
-        return Reading(digests.md5, slo_md5=parts.md5() if parts else "")
+            return Reading(wrong="has other contents than those that were sent", unhashed=not sha1)
+        return Reading(digests.md5, slo_md5=parts.md5() if parts else "", unhashed=not sha1)
 
 
 class _Parts:

@@ -48,7 +48,10 @@ def verify(seen: Evidence) -> Report:
     drive_seen = seen.drive is not None and not (seen.read is not None and _interrupted(judged))
     deep = seen.read is not None
     right = frozenset(one.name for one in judged if one.target is AtTarget.RIGHT)
-    sentences = tuple(telling.sentences(judged, sets, complete=complete, deep=deep, drive_seen=drive_seen))
+    unhashed = sum(one.unhashed for one in (seen.read or {}).values())
+    sentences = tuple(
+        telling.sentences(judged, sets, complete=complete, deep=deep, drive_seen=drive_seen, unhashed=unhashed)
+    )
     return Report(
         at=seen.at,
         deep=deep,

@@ -36,10 +36,10 @@ class OnDrive(enum.Enum):
 
     UNKNOWN = "unknown"  # the drive is away
     THERE = "there"  # listed, with the size and time of the day it was adopted
-    RIGHT = "right"  # read whole, and right
+    RIGHT = "right"  # read whole, and right as far as can be known (docs/duplicity.md, "Framing")
     MISSING = "missing"
     CHANGED = "changed"  # another size or time
-    ROTTEN = "rotten"  # read whole, twice, and not what duplicity or slowboat wrote down
+    ROTTEN = "rotten"  # read whole, twice, and not what duplicity or slowboat wrote down, or not whole
     UNREADABLE = "unreadable"
 
 
@@ -73,12 +73,14 @@ class Reading:
         slo_md5: the MD5 that an SLO of it must have, "" where none stands.
         wrong: what is wrong, a phrase that begins with a verb; "" where nothing is.
         unreadable: whether it is the drive that did not give it.
+        unhashed: duplicity wrote no SHA-1 of it down, so that its framing alone was looked at.
     """
 
     md5: str = ""
     slo_md5: str = ""
     wrong: str = ""
     unreadable: bool = False
+    unhashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

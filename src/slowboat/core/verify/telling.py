@@ -36,11 +36,11 @@ def on_drive(drive: OnDrive, reading: Reading | None) -> str:
 
 
 def sentences(
-    judged: Sequence[Finding], sets: Sequence[SetReport], *, complete: bool, deep: bool, drive_seen: bool
+    judged: Sequence[Finding], sets: Sequence[SetReport], *, complete: bool, deep: bool, drive_seen: bool, unhashed: int
 ) -> Iterator[Sentence]:
-    """All there is to say, what matters most first."""
+    """All there is to say, what matters most first; `unhashed`: files of which only the framing could be looked at."""
     yield from _of_the_cloud(Counter(one.target for one in judged), len(judged), complete=complete)
-    yield from _of_the_drive(judged, deep=deep, drive_seen=drive_seen)
+    yield from _of_the_drive(judged, deep=deep, drive_seen=drive_seen, unhashed=unhashed)
     if unlisted := sum(one.unlisted for one in sets):
         yield Sentence(
             f"duplicity's manifests name {_files(unlisted, 'volume')} that slowboat does not know",
@@ -108,7 +108,7 @@ _WRONG = {
 }
 
 
-def _of_the_drive(judged: Sequence[Finding], *, deep: bool, drive_seen: bool) -> Iterator[Sentence]:
+def _of_the_drive(judged: Sequence[Finding], *, deep: bool, drive_seen: bool, unhashed: int) -> Iterator[Sentence]:
     away = not judged or any(one.drive is OnDrive.UNKNOWN for one in judged)
     if away and deep:
         yield Sentence("The drive is away, so it could not be read", "Connect it and run this again", wrong=True)
@@ -121,7 +121,17 @@ def _of_the_drive(judged: Sequence[Finding], *, deep: bool, drive_seen: bool) ->
     yield from _lost_or_not(bad, "damaged on the drive", safe_is_wrong=True)
     yield from _lost_or_not(gone, "gone from the drive, or changed there", safe_is_wrong=False)
     if deep and drive_seen and not bad:
-        yield Sentence("Everything on the drive was read, and is what duplicity wrote")
+        yield Sentence(_all_read(sum(one.drive is OnDrive.RIGHT for one in judged) - unhashed, unhashed))
+
+
+def _all_read(hashed: int, unhashed: int) -> str:
+    """What a reading of the whole drive has shown, and no more: a file may be whole and still not what it was."""
+    begin = "Everything on the drive was read"
+    if not unhashed:
+        return f"{begin}, and is what duplicity wrote"
+    whole = f"{_files(unhashed)} without a checksum of duplicity's {_is(unhashed)} whole as far as the format tells"
+    known = f"{_files(hashed, 'volume')} {_is(hashed)} what duplicity wrote; " if hashed else ""
+    return f"{begin}: {known}{whole}"
 
 
 def _lost_or_not(files: Sequence[Finding], what: str, *, safe_is_wrong: bool) -> Iterator[Sentence]:
