@@ -97,6 +97,23 @@ class Keyring:
             self._access = None
 
 
+def token_of(credentials: Credentials) -> Access:
+    """A token for somebody else's use, over a connection of its own. Blocking.
+
+    Raises:
+        NeedsUser: the credentials or addresses are wrong.
+        Transient: it cannot be had now.
+    """
+    from slowboat.edges.swift import lean  # noqa: F401 - before any HTTP library
+    from slowboat.edges.swift.wire import Wire
+
+    wire = Wire(cacert=credentials.cacert)
+    try:
+        return Keyring(credentials).access(wire)
+    finally:
+        wire.close()
+
+
 def now() -> float:
     """Seconds on a clock that nobody sets and that runs on while the computer sleeps (clock_gettime(2))."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

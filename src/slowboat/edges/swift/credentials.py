@@ -65,9 +65,14 @@ class Credentials:
         """The same with the secret in its place. Raises what `secret` raises."""
         if self.secret is None:
             return self
-        if self.application_credential_id or self.application_credential_name:
+        if self.by_application_credential:
             return replace(self, secret=None, application_credential_secret=self.secret())
         return replace(self, secret=None, key=self.secret())
+
+    @property
+    def by_application_credential(self) -> bool:
+        """Whether it is an application credential and no password."""
+        return bool(self.application_credential_id or self.application_credential_name)
 
     @property
     def protocol(self) -> Version:

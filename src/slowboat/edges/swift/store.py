@@ -255,6 +255,7 @@ class SwiftStore:
         """Drops idle connections and the token (after sleep or a change of network)."""
         self._keyring.forget()
         self._lanes.forget()
+        self._throttle.forget()
 
     def rest(self) -> None:
         """Nothing is to be sent for a while: lets go of idle threads and sockets."""
@@ -312,7 +313,8 @@ class SwiftStore:
             self._stand(line, container)
             asked = line.asked(verb, name)
             body = Body(source, size, name, self._throttle, line.wire.stopped, progress)
-            made = line.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
+            with self._throttle.watching(line.wire.sample):
+                made = line.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
             if made.md5 != (expected or body.md5):
                 raise statuses.error(statuses.STATUSES["*", 422], asked)
             return replace(made, expires=time.time() + expires_after) if expires_after else made

@@ -6,15 +6,20 @@ Knows threads and clocks; must not know HTTP or Swift. The arithmetic is `core.b
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from slowboat.core.bucket import Bucket, Meter
 from slowboat.core.errors import Refused
+from slowboat.edges.swift.pacing import Pacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from slowboat.edges.swift.pacing import Probe
 
 _PATROL = 0.5
 """Seconds after which even a standing body looks up: whether it was broken off, whether the server answered."""
@@ -42,6 +47,9 @@ class Throttle:
         self._changed = threading.Condition()
         self._bucket = Bucket(rate, now)
         self._meter = Meter(now)
+        self._most = rate
+        self._spare = False
+        self._pacing = Pacing(self._paced)
 
     @property
     def bytes_sent(self) -> int:
@@ -56,8 +64,8 @@ class Throttle:
 
     @property
     def crowded(self) -> bool:
-        """Whether somebody else was seen on the line lately; always False where it is not paced to the spare."""
-        return False
+        """Whether somebody else was seen on the line lately; always False where not only the spare is taken."""
+        return self._pacing.crowded
 
     def set_rate(self, rate: int | None, *, spare: bool = False) -> None:
         """Sets the rate for all uploads under way and to come, at once.
@@ -66,10 +74,30 @@ class Throttle:
             rate: the most bytes per second; 0 stands still, None is without a cap.
             spare: take only what nobody else uses, below that rate.
         """
-        del spare
+        self._pacing.want(wanted=spare)
+        paced = self._pacing.rate
         with self._changed:
-            self._bucket.set_rate(rate, time.monotonic())
-            self._changed.notify_all()
+            self._most, self._spare = rate, spare
+            self._move(paced)
+
+    def watching(self, probe: Probe) -> AbstractContextManager[None]:
+        """For the time of one body: `probe` tells of the connection that carries it."""
+        return self._pacing.watching(probe)
+
+    def forget(self) -> None:
+        """The network may be another one: nothing that was learnt of the line holds."""
+        self._pacing.forget()
+
+    def _paced(self, rate: float) -> None:
+        """The line has more, or less, to spare than before."""
+        with self._changed:
+            self._move(rate)
+
+    def _move(self, paced: float) -> None:
+        """Under the lock: the rate that follows from what is allowed, and what the line has to spare."""
+        rate = min(paced, math.inf if self._most is None else self._most) if self._spare else self._most
+        self._bucket.set_rate(rate, time.monotonic())
+        self._changed.notify_all()
 
     def wake(self) -> None:
         """Lets everyone who waits look at its `stop` again."""

@@ -11,6 +11,7 @@ https://requests.readthedocs.io/en/latest/user/advanced/#transport-adapters
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import os
 import queue
@@ -28,9 +29,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from slowboat.core.errors import Stopped
+from slowboat.edges.swift import tcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from slowboat.core.pace import Sample
 
 CONNECT_SECONDS = 20.0
 """To connect to one address of the server."""
@@ -67,6 +71,9 @@ _OPTIONS: tuple[tuple[int, int, int | bytes], ...] = (
 # Loss-based, and understood by the controller of the rate; never BBR, which does not slow down by itself.
 _CONGESTION = (b"cubic", b"reno")
 
+_CONNECTIONS = itertools.count(1)
+"""A number for each connection, never the same twice."""
+
 for _name in ("swiftclient", "keystoneauth", "urllib3", "requests"):
     # Their debug logs hold tokens and request lines; what matters of them is in the errors.
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -87,6 +94,8 @@ class Wire:
         self._lock = threading.Lock()
         self._aborted = threading.Event()
         self._handle: socket.socket | None = None
+        self._path = ""
+        self._connection = 0
         self._answered = False
         self._secure = False
         self._connections: dict[str, Any] = {}
@@ -130,6 +139,11 @@ class Wire:
         with self._lock:
             return self._handle is not None and self._answered and not _readable(self._handle)
 
+    def sample(self) -> Sample | None:
+        """What TCP tells of its connection now; None where there is none, or the system tells nothing."""
+        with self._lock:
+            return None if self._handle is None else tcp.sample(self._handle, self._connection, self._path)
+
     def stopped(self) -> bool:
         """Whether a body should end now: cut from outside, or the server answered before all of it was there."""
         if self._aborted.is_set():
@@ -162,7 +176,7 @@ class Wire:
         for family, address in self._resolve(host, port):
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
-                self.hold(sock)
+                self._hold(sock, str(address[0]))
                 _set_options(sock)
                 sock.settimeout(CONNECT_SECONDS)
                 sock.connect(address)
@@ -179,15 +193,15 @@ class Wire:
                 return sock
         raise problem
 
-    def hold(self, sock: socket.socket) -> None:
-        """Remembers what to cut: a duplicate, which stays good while TLS takes the socket over.
+    def _hold(self, sock: socket.socket, path: str) -> None:
+        """Remembers what to cut, and where it leads: a duplicate, which stays good while TLS takes the socket over.
 
         Raises:
             Stopped: aborted.
         """
         self.drop()
         with self._lock:
-            self._handle = sock.dup()
+            self._handle, self._path, self._connection = sock.dup(), path, next(_CONNECTIONS)
         self._check()
 
     def drop(self) -> None:
