@@ -57,6 +57,7 @@ class Engine:
             activity=Activity.SENDING,
             rate=512_000,
             limit=600_000,
+            mode="spare",
             network="Home",
             migrations={each.name: each for each in migrations or (LAPTOP,)},
         )
@@ -94,9 +95,9 @@ class Engine:
     async def reload(self) -> None:
         self._note("reload")
 
-    def set_limit(self, limit: int, until: float = 0.0) -> None:
-        self._note("set_limit", limit, until)
-        self.show(limit=limit, limit_until=until)
+    def set_limit(self, limit: int, until: float = 0.0, mode: str = "") -> None:
+        self._note("set_limit", limit, until, mode)
+        self.show(limit=limit, limit_until=until, mode=mode or "spare")
 
     async def hand_over(self, migration: str) -> None:
         self._note("hand_over", migration)

@@ -95,7 +95,12 @@ def test_a_clock_time_is_kept_across_the_change_to_winter_time():
     ],
 )
 def test_limits(text, rate):
-    assert asking.limit(text) == rate
+    assert asking.limit(text) == (rate, "")
+
+
+@pytest.mark.parametrize(("text", "mode"), [("spare", "spare"), ("go", "go"), (" Spare", "spare"), ("GO", "go")])
+def test_modes(text, mode):
+    assert asking.limit(text) == (0, mode)
 
 
 @pytest.mark.parametrize("text", ["500kb", "4mb/s"])
@@ -105,7 +110,8 @@ def test_bits_and_bytes_are_not_guessed(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "0.0", "500", "-5k", "k", "", "500x", "0k", "0.1k", "900000000G", "spare", ".", "off please"]
+    "text",
+    ["0", "0.0", "500", "-5k", "k", "", "500x", "0k", "0.1k", "900000000G", "spare 500k", "gone", ".", "off please"],
 )
 def test_what_is_no_limit(text):
     with pytest.raises(asking.NotUnderstood):
@@ -122,10 +128,10 @@ def test_any_text_is_understood_or_refused(text):
 @given(st.text())
 def test_a_limit_that_is_understood_is_a_sensible_one(text):
     try:
-        rate = asking.limit(text)
+        rate, mode = asking.limit(text)
     except asking.NotUnderstood:
         return
-    assert rate == 0 or 1000 <= rate <= 10**12
+    assert rate == 0 or (1000 <= rate <= 10**12 and not mode)
 
 
 @given(st.lists(st.sampled_from(["until", "2h", "18:00", "laptop", "2026-11-24", "x"]), max_size=4))

@@ -71,7 +71,7 @@ async def test_status_is_what_comes_without_a_command(session_bus):
         bare, named = await slowboat(session_bus), await slowboat(session_bus, "status")
     assert bare.code == named.code == 0
     assert bare.out == named.out
-    assert "slowboat is sending at 512 kB/s over Home (limit 600 kB/s)" in bare.text
+    assert "slowboat is sending at 512 kB/s over Home (limit 600 kB/s, only what nobody else uses)" in bare.text
     assert "24.1 GB of 103.0 GB, 964 of 4,120 volumes" in bare.text
     assert "\x1b" not in bare.out
 
@@ -192,17 +192,67 @@ async def test_limit_sets_shows_and_lifts_the_cap(session_bus):
         narrow = await slowboat(session_bus, "limit", "500k")
         off = await slowboat(session_bus, "limit", "off")
         none = await slowboat(session_bus, "limit")
-    assert shown.text == "The limit is 600 kB/s (4.8 Mbit/s)."
+    assert shown.text == "The limit is 600 kB/s (4.8 Mbit/s). It takes only what nobody else uses."
     assert narrow.text == "At most 500 kB/s (4 Mbit/s) from now on. What else holds it back: slowboat why"
-    assert "No limit of yours from now on." in off.text
-    assert none.text == "There is no limit now."
-    assert engine.asked == [("set_limit", 500_000, 0.0), ("set_limit", 0, 0.0)]
+    assert "As your settings have it from now on." in off.text
+    assert none.text == "There is no limit now. It takes only what nobody else uses."
+    assert engine.asked == [("set_limit", 500_000, 0.0, ""), ("set_limit", 0, 0.0, "")]
+
+
+async def test_limit_says_whose_line_it_is(session_bus):
+    async with daemon(session_bus) as engine:
+        spare = await slowboat(session_bus, "limit", "spare")
+        whole = await slowboat(session_bus, "limit", "go", "--for", "1h30m")
+        shown = await slowboat(session_bus, "limit")
+        status = await slowboat(session_bus, "status")
+        programs = await slowboat(session_bus, "status", "--json")
+        await slowboat(session_bus, "limit", "off")
+        shared = await slowboat(session_bus, "status")
+        refused = await slowboat(session_bus, "limit", "off", "--for", "1h")
+    [first, (_, rate, until, mode), last] = engine.asked
+    assert first == ("set_limit", 0, 0.0, "spare")
+    assert (rate, mode) == (0, "go")
+    assert abs(until - time.time() - 5400) < 60
+    assert last == ("set_limit", 0, 0.0, "")
+    assert spare.text.startswith("Only what nobody else uses, from now on. What else")
+    assert whole.text.startswith("The whole line, below your caps, until t")
+    assert "(for 1 h 30 min). What else" in whole.text
+    assert shown.text.startswith(
+        "There is no limit now. It does not make way for others. What you set for now: Ends by"
+    )
+    assert "nobody else uses" not in status.text
+    assert json.loads(programs.out)["mode"] == "go"
+    assert "is sending at 512 kB/s over Home (only what nobody else uses)" in shared.text
+    assert refused.code == 2
+
+
+async def test_while_others_use_the_line_why_says_so_and_what_helps(session_bus):
+    told = "Somebody else uses the line, and slowboat takes only what is left"
+    async with daemon(session_bus) as engine:
+        engine.show(reasons=(Reason("crowded", told, "slowboat limit go"),))
+        ran = await slowboat(session_bus, "why")
+        status = await slowboat(session_bus, "status")
+    for shown in (ran, status):
+        assert f"It sends less than it could, because: • {told}. What helps: slowboat limit go" in shown.text
+
+
+async def test_a_tab_offers_what_limit_knows_beside_a_rate(session_bus):
+    words = {"COMP_WORDS": "slowboat limit ", "COMP_CWORD": "2", "_SLOWBOAT_COMPLETE": "bash_complete"}
+    offered = await slowboat(session_bus, **words)
+    assert offered.out.split() == ["plain,spare", "plain,go", "plain,off"]
+
+
+@pytest.mark.parametrize("command", ["pause", "limit"])
+async def test_help_shows_each_example_in_a_line_of_its_own(session_bus, command):
+    ran = await slowboat(session_bus, command, "--help")
+    assert len(re.findall(rf"^  slowboat {command} .*  +\S", ran.out, re.MULTILINE)) >= 3
+    assert "\\b" not in ran.out
 
 
 async def test_limit_for_a_while(session_bus):
     async with daemon(session_bus) as engine:
         ran = await slowboat(session_bus, "limit", "500k", "--for", "1h30m")
-        [(_, limit, until)] = engine.asked
+        [(_, limit, until, _)] = engine.asked
         refused = [await slowboat(session_bus, "limit", *words) for words in (("off", "--for", "1h"), ("--for", "1h"))]
         nonsense = await slowboat(session_bus, "limit", "500k", "--for", "soon")
     assert limit == 500_000
@@ -224,7 +274,8 @@ async def test_limit_tells_where_the_limits_come_from(session_bus):
         held = await slowboat(session_bus, "limit")
     assert (
         ran.text == "The limit is 600 kB/s (4.8 Mbit/s). • "
-        "Your settings cap it at 600 kB/s. What helps: Raise the cap in the settings."
+        "Your settings cap it at 600 kB/s. What helps: Raise the cap in the settings. "
+        "It takes only what nobody else uses."
     )
     assert "Your settings cap it at 600 kB/s." in held.text
     assert "no limit" not in held.text

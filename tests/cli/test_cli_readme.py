@@ -40,6 +40,7 @@ SENDING = ManagerReport(
     activity=Activity.SENDING,
     rate=497_000,
     limit=500_000,
+    mode="spare",
     network="Home",
     reasons=(Reason("cap", "Your settings cap it at 500 kB/s", "Raise the cap in the settings"),),
     migrations={"laptop": LAPTOP},

@@ -63,6 +63,22 @@ def test_sending_says_how_fast_how_far_and_until_when():
     assert "about 1 day 19 h (done Friday at 07:10)" in text
 
 
+def test_sending_says_whether_it_makes_way():
+    shared = "is sending at 512 kB/s over Home (limit 600 kB/s, only what nobody else uses)"
+    assert shared in seen(report(Activity.SENDING, rate=512_000, limit=600_000, mode="spare", network="Home"))
+    assert "over Home (only what nobody else uses)" in seen(report(Activity.SENDING, mode="spare", network="Home"))
+    for mode, activity in (("go", Activity.SENDING), ("spare", Activity.WAITING), ("spare", Activity.DONE)):
+        assert "nobody else uses" not in seen(report(activity, mode=mode, network="Home"))
+
+
+def test_others_on_the_line_are_news():
+    crowded = Reason(
+        "crowded", "Somebody else uses the line, and slowboat takes only what is left", "slowboat limit go"
+    )
+    text = seen(report(Activity.SENDING, reasons=(crowded,), rate=5_000, mode="spare"))
+    assert f"It sends less than it could, because: • {crowded.text}. What helps: slowboat limit go" in text
+
+
 def test_waiting_tells_every_reason_with_its_cure_and_its_end():
     text = seen(report(Activity.WAITING, reasons=(METERED, SCHEDULE)))
     assert "slowboat is waiting" in text

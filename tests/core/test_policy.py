@@ -34,6 +34,7 @@ from slowboat.core.words import Connectivity, Network, Permit, Reason
 NOW = 1_700_000_000.0  # Tuesday 2023-11-14 22:13:20 UTC
 HOME = Network(Connectivity.FULL, metered=False, names=("Home",), types=("wifi",), witness="NetworkManager")
 FINE = Conditions(network=HOME, power=MAINS, gaming=False)
+SPARE = Permit(None, spare=True)
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
@@ -46,7 +47,7 @@ def on(network: Network = HOME, **changes: object) -> Conditions:
 
 
 def test_nothing_holds_us() -> None:
-    assert permit(FINE, Rules(), NOW) == Permit(None)
+    assert permit(FINE, Rules(), NOW) == SPARE
 
 
 @pytest.mark.parametrize(
@@ -113,10 +114,10 @@ def test_all_reasons_are_told_and_those_that_forbid_come_first() -> None:
 def test_slow_slows_and_go_goes() -> None:
     metered = on(metered=True)
     assert permit(metered, Rules(metered="slow", slow_rate=1234), NOW).rate == 1234
-    assert permit(metered, Rules(metered="go"), NOW) == Permit(None)
+    assert permit(metered, Rules(metered="go"), NOW) == SPARE
     battery = replace(FINE, power=Power(True, 50, True))
     assert permit(battery, Rules(battery="slow", power_saver="slow", slow_rate=99), NOW).rate == 99
-    assert permit(battery, Rules(battery="go", power_saver="go"), NOW) == Permit(None)
+    assert permit(battery, Rules(battery="go", power_saver="go"), NOW) == SPARE
 
 
 def test_limited_is_enough_where_the_user_says_so() -> None:
@@ -168,8 +169,69 @@ def test_a_network_may_have_a_word_of_its_own_on_meters() -> None:
 
 def test_spare_sets_no_cap_of_its_own() -> None:
     rules = Rules(networks={"Home": NetworkRule(send="spare")})
-    assert permit(FINE, rules, NOW) == Permit(None)
-    assert permit(FINE, replace(rules, cap=700), NOW).rate == 700
+    assert permit(FINE, rules, NOW) == SPARE
+    capped = permit(FINE, replace(rules, cap=700), NOW)
+    assert (capped.rate, capped.spare) == (700, True)
+
+
+def test_spare_is_what_holds_unless_the_networks_rule_says_else() -> None:
+    rules = Rules(
+        networks={"Home": NetworkRule(send="go"), "Office": NetworkRule(send=5000), "No": NetworkRule(send="never")}
+    )
+    spare = {name: permit(on(names=(name,)), rules, NOW).spare for name in ("Home", "Office", "No", "Café")}
+    assert spare == {"Home": False, "Office": False, "No": False, "Café": True}
+    tunnel = on(names=("Tunnel", "Home"), types=("vpn", "wifi"))
+    assert permit(tunnel, rules, NOW).spare, "nobody said so of the tunnel"
+    assert not permit(tunnel, replace(rules, types={"vpn": NetworkRule(send="go")}), NOW).spare
+
+
+@pytest.mark.parametrize("send", ["go", 5000])
+def test_an_hour_may_be_spare_where_the_network_is_not(send: str | int) -> None:
+    rules = Rules(default=NetworkRule(send=send), schedule=Schedule((Window(end=720, send="spare"),), "go"))
+    noon = datetime(2023, 11, 14, 12, tzinfo=ZoneInfo("UTC")).timestamp()
+    assert permit(FINE, rules, noon - 1).spare
+    assert not permit(FINE, rules, noon).spare
+    assert permit(FINE, rules, noon - 1).rate == permit(FINE, rules, noon).rate
+    assert next_change(FINE, rules, noon - 1) == noon
+
+
+def test_an_hour_that_says_go_or_a_rate_leaves_the_networks_way() -> None:
+    for send in ("go", 9000):
+        always = Schedule((Window(send=send),))
+        assert permit(FINE, Rules(schedule=always), NOW).spare
+        assert not permit(FINE, Rules(default=NetworkRule(send="go"), schedule=always), NOW).spare
+
+
+def test_what_is_said_for_now_comes_first_and_lifts_no_cap() -> None:
+    hours = Schedule((Window(send="spare"),))
+    whole = permit(replace(FINE, mode="go"), Rules(cap=700, schedule=hours), NOW)
+    assert (whole.rate, whole.spare) == (700, False)
+    shared = permit(replace(FINE, mode="spare"), Rules(default=NetworkRule(send=500)), NOW)
+    assert (shared.rate, shared.spare) == (500, True)
+    both = permit(replace(FINE, mode="spare", limit=300), Rules(default=NetworkRule(send="go")), NOW)
+    assert (both.rate, both.spare) == (300, True)
+
+
+@pytest.mark.parametrize("mode", ["spare", "go"])
+def test_a_mode_ends_by_itself(mode: str) -> None:
+    rules = Rules(default=NetworkRule(send="go" if mode == "spare" else "spare"))
+    said = replace(FINE, mode=mode, limit_until=NOW + 10)
+    assert permit(said, rules, NOW).spare is (mode == "spare")
+    assert next_change(said, rules, NOW) == NOW + 10
+    assert permit(said, rules, NOW + 10) == permit(FINE, rules, NOW + 10)
+    assert next_change(said, rules, NOW + 10) is None
+
+
+def test_others_on_the_line_slow_down_and_never_forbid() -> None:
+    crowded = replace(FINE, crowded=True)
+    granted = permit(crowded, Rules(), NOW)
+    assert (granted.rate, granted.spare, granted.asks) == (None, True, True)
+    (reason,) = granted.reasons
+    assert (reason.code, reason.cure) == ("crowded", "slowboat limit go")
+    assert codes(replace(crowded, mode="go")) == []
+    assert codes(crowded, Rules(default=NetworkRule(send="go"))) == []
+    assert codes(replace(crowded, paused_until=0.0, limit=5)) == ["paused", "limit", "crowded"]
+    assert permit(replace(crowded, paused_until=0.0), Rules(), NOW).asks
 
 
 def test_a_piece_that_a_budget_has_no_room_for_is_not_begun() -> None:
@@ -234,6 +296,7 @@ def test_more_reasons_close_it() -> None:
     closed = with_reasons(slow, (Reason("source-absent", "The drive is not there"),))
     assert not closed.open
     assert [reason.code for reason in closed.reasons] == ["source-absent", "cap"]
+    assert closed.spare is slow.spare is True
 
 
 def test_the_page_on_the_policy_knows_every_reason() -> None:
@@ -279,10 +342,12 @@ conditions_ = st.builds(
     paused_until=st.one_of(st.none(), st.just(0.0), moments),
     holds=st.lists(st.builds(Hold, st.text(), st.text()), max_size=2).map(tuple),
     limit=whole,
+    mode=st.sampled_from(["", "spare", "go"]),
     limit_until=st.one_of(st.none(), moments),
     usage=st.dictionaries(names, st.builds(Usage, whole, whole)),
     sleeping=st.booleans(),
     gaming=maybe,
+    crowded=st.booleans(),
     zone=zones,
 )
 choices = st.sampled_from(["never", "slow", "go"])
@@ -344,14 +409,48 @@ def test_no_reason_is_lost(conditions: Conditions, rules: Rules, now: float) -> 
         "game": replace(FINE, gaming=conditions.gaming),
         "schedule": replace(FINE, zone=conditions.zone),
         "limit": replace(FINE, limit=conditions.limit, limit_until=conditions.limit_until),
+        "crowded": replace(
+            FINE,
+            network=conditions.network,
+            crowded=conditions.crowded,
+            zone=conditions.zone,
+            mode=conditions.mode,
+            limit_until=conditions.limit_until,
+        ),
         **dict.fromkeys(
             ("network-unknown", "offline", "portal", "limited", "metered", "vpn", "network"),
             replace(FINE, network=conditions.network),
         ),
         "budget": replace(FINE, network=conditions.network, usage=conditions.usage),
     }
+    assert set(told) <= {*alone, "battery-low", "cap"}
     for code, single in alone.items():
         assert codes(single, rules, now).count(code) == told.count(code), code
+
+
+@given(conditions_, rules_, moments, st.integers(0, 10**9))
+def test_whose_line_it_is_moves_no_cap(conditions: Conditions, rules: Rules, now: float, needs: int) -> None:
+    """The mode and the company change whether it is spare and one reason; the rate and all else stay."""
+    granted = permit(conditions, rules, now, needs)
+    others = tuple(reason for reason in granted.reasons if reason.code != "crowded")
+    assert len(granted.reasons) - len(others) == (granted.spare and conditions.crowded)
+    for mode in ("", "spare", "go"):
+        for crowded in (True, False):
+            changed = permit(replace(conditions, mode=mode, crowded=crowded), rules, now, needs)
+            assert (changed.rate, changed.asks) == (granted.rate, granted.asks)
+            assert tuple(reason for reason in changed.reasons if reason.code != "crowded") == others
+
+
+@given(conditions_, rules_, moments)
+def test_what_is_said_for_now_decides_and_else_the_settings(conditions: Conditions, rules: Rules, now: float) -> None:
+    unsaid = replace(conditions, mode="", limit_until=None)
+    for mode in ("spare", "go"):
+        assert permit(replace(unsaid, mode=mode), rules, now).spare is (mode == "spare")
+        assert permit(replace(unsaid, mode=mode, limit_until=now), rules, now).spare == permit(unsaid, rules, now).spare
+    everywhere = replace(rules, networks={}, types={}, schedule=Schedule())
+    assert permit(unsaid, replace(everywhere, default=NetworkRule()), now).spare
+    for send in ("go", "never", 5000):
+        assert not permit(unsaid, replace(everywhere, default=NetworkRule(send=send)), now).spare
 
 
 @given(conditions_, rules_, moments)

@@ -135,8 +135,8 @@ class Engine:
     async def reload(self) -> None:
         self._tell("reload")
 
-    def set_limit(self, limit: int, until: float = 0.0) -> None:
-        self._tell("set_limit", limit, until)
+    def set_limit(self, limit: int, until: float = 0.0, mode: str = "") -> None:
+        self._tell("set_limit", limit, until, mode)
 
     async def hand_over(self, migration: str) -> None:
         await asyncio.sleep(0)
@@ -471,6 +471,9 @@ async def test_every_command_reaches_the_engine(service: Service, client: Client
     await client.reload()
     await client.set_limit(500_000)
     await client.set_limit(500_000, 1_700_000_000.5)
+    await client.set_limit(0, 1_700_000_000.5, "spare")
+    await client.set_limit(7000, mode="go")
+    await client.set_limit(0)
     await client.hand_over("laptop")
     await client.undo_handover("laptop")
     plan = await client.plan("laptop")
@@ -483,8 +486,11 @@ async def test_every_command_reaches_the_engine(service: Service, client: Client
         ("retry_now",),
         ("rescan",),
         ("reload",),
-        ("set_limit", 500_000, 0.0),
-        ("set_limit", 500_000, 1_700_000_000.5),
+        ("set_limit", 500_000, 0.0, ""),
+        ("set_limit", 500_000, 1_700_000_000.5, ""),
+        ("set_limit", 0, 1_700_000_000.5, "spare"),
+        ("set_limit", 7000, 0.0, "go"),
+        ("set_limit", 0, 0.0, ""),
         ("hand_over", "laptop"),
         ("undo_handover", "laptop"),
         ("plan", "laptop"),
@@ -498,10 +504,14 @@ async def test_busctl_commands_too(service: Service, session_bus: str, engine: E
     service.publish(REPORT)
     await busctl(session_bus, "call", NAME, ROOT, MANAGER, "Pause", "ta{sv}", "1700000000000000", "0")
     await busctl(session_bus, "set-property", NAME, ROOT, MANAGER, "Limit", "t", "1000")
+    call = ["call", NAME, ROOT, MANAGER, "SetLimit", "tta{sv}", "0", "0"]
+    await busctl(session_bus, *call, "2", "mode", "s", "spare", "colour", "u", "7")
+    assert engine.told[1:] == [("set_limit", 1000, 0.0, ""), ("set_limit", 0, 0.0, "spare")], "Limit alone is no mode"
+    del engine.told[1:]
     await busctl(session_bus, "call", NAME, path_of("laptop"), MIGRATION, "HandOver", "a{sv}", "0")
     plan = await busctl(session_bus, "--json=short", "call", NAME, path_of("laptop"), MIGRATION, "Plan", "a{sv}", "0")
     assert [each["bytes"]["data"] for each in json.loads(plan)["data"][0]] == [5, 2**33]
-    assert engine.told[:3] == [("pause", "", 1_700_000_000.0), ("set_limit", 1000, 0.0), ("hand_over", "laptop")]
+    assert engine.told[:2] == [("pause", "", 1_700_000_000.0), ("hand_over", "laptop")]
 
 
 async def test_verify_is_there_where_the_engine_can(client: Client, service: Service, session_bus: str) -> None:
@@ -545,6 +555,17 @@ async def test_an_option_of_the_wrong_type_is_refused(service: Service, raw: Con
     service.publish(REPORT)
     with pytest.raises(BusError, match="InvalidArgs"):
         await raw.call(NAME, path_of("laptop"), MIGRATION, "Verify", "a{sv}", {"deep": Variant("s", "yes")})
+
+
+@pytest.mark.parametrize("mode", [Variant("s", "cap"), Variant("s", ""), Variant("s", "GO"), Variant("b", True)])
+async def test_a_mode_that_is_none_is_refused_and_changes_nothing(
+    service: Service, raw: Connection, engine: Engine, mode: Variant
+) -> None:
+    with pytest.raises(BusError) as refused:
+        await raw.call(NAME, ROOT, MANAGER, "SetLimit", "tta{sv}", 1000, 0, {"mode": mode})
+    assert refused.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
+    assert refused.value.text == 'the option mode is of type \'s\', and "spare" or "go"'
+    assert engine.told == []
 
 
 @pytest.mark.parametrize(

@@ -182,12 +182,36 @@ game = "slow"
 
 
 @pytest.mark.parametrize(
-    ("limit", "cap", "send"),
-    [('"off"', None, "go"), ('"spare"', None, "spare"), ('"1M"', 1_000_000, "go"), ("250000", 250_000, "go")],
+    ("limit", "cap"),
+    [('"off"', None), ('"spare"', None), ('" Spare "', None), ('"1M"', 1_000_000), ("250000", 250_000)],
 )
-def test_limits(limit: str, cap: int | None, send: str) -> None:
+def test_a_limit_is_a_ceiling_and_leaves_the_mode(limit: str, cap: int | None) -> None:
     rules = read(f"limit = {limit}\n" + CLOUD + MIGRATION).rules
-    assert (rules.cap, rules.default.send) == (cap, send)
+    assert (rules.cap, rules.default.send) == (cap, "spare")
+    whole = read(f'limit = {limit}\n{CLOUD}{MIGRATION}\n[network_type.default]\nsend = "go"').rules
+    assert (whole.cap, whole.default.send) == (cap, "go")
+
+
+def test_spare_is_what_holds_where_nothing_is_written() -> None:
+    rules = read(
+        CLOUD + MIGRATION + '\n[network."Phone"]\nmonth_budget = "1G"\n[[schedule.window]]\nto = "06:00"'
+    ).rules
+    assert (rules.cap, rules.default) == (None, NetworkRule("spare"))
+    assert rules.networks == {"Phone": NetworkRule("spare", month_budget=1_000_000_000)}
+    assert [window.send for window in rules.schedule.windows] == ["go"], "which adds nothing"
+
+
+@pytest.mark.parametrize(
+    ("send", "meant"),
+    [('"spare"', "spare"), ('"go"', "go"), ('"64k"', 64_000), ("64000", 64_000), ('"never"', "never")],
+)
+def test_the_ways_to_send(send: str, meant: str | int) -> None:
+    tables = "".join(
+        f"[{table}]\nsend = {send}\n" for table in ('network."Home"', "network_type.wifi", "[schedule.window]")
+    )
+    rules = read(f"{CLOUD}{MIGRATION}\n{tables}").rules
+    assert (rules.networks["Home"].send, rules.types["wifi"].send) == (meant, meant)
+    assert rules.schedule.windows[0].send == meant
 
 
 @pytest.mark.parametrize(
@@ -265,6 +289,7 @@ WRONG: list[tuple[str, int, str, str]] = [
     ('limit = "fast"\n' + CLOUD + MIGRATION, 1, "'fast' is not a rate", ""),
     ('limit = "500"\n' + CLOUD + MIGRATION, 1, "did you mean 500k", ""),
     ("limit = 0\n" + CLOUD + MIGRATION, 1, "less than 1000", ""),
+    ('limit = "go"\n' + CLOUD + MIGRATION, 1, '"go" is no limit', '[network_type.default] with send = "go"'),
     ('limit = "never"\n' + CLOUD + MIGRATION, 1, "never sends", "slowboat pause"),
     ('limit = "4Mb/s"\n' + CLOUD + MIGRATION, 1, "bits or bytes", ""),
     ("send_on_vpn = 'no'\n" + CLOUD + MIGRATION, 1, "there is no 'no'", 'true, false, "slow"'),

@@ -55,7 +55,8 @@ class Running:
             self.ledger,
             now=time.time,
             publish=self.reports.append,
-            set_rate=self.store.set_rate,
+            set_rate=lambda rate, _: self.store.set_rate(rate),
+            crowded=lambda: False,
             wake_at=lambda _: None,
             reload=lambda: None,
         )

@@ -3,167 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.crew import VOLUME, md5
-from engine.model_source import ModelSource
-from engine.model_store import Fault, ModelStore, Stored
-from slowboat.core import names
-from slowboat.core.conditions import MAINS, Conditions, Rules
+from engine.boat import DAY, HOME, HOUR, NOON, Boat, sailing
+from engine.crew import VOLUME
+from engine.model_store import Fault
 from slowboat.core.plan import RENEW_EVERY
-from slowboat.core.words import Activity, Connectivity, Item, Network, Phase, RemoteObject, Role, SetId, Target
-from slowboat.edges.ledger import Ledger
-from slowboat.engine import adoption
-from slowboat.engine.courier import LIFE
-from slowboat.engine.engine import Engine
-from slowboat.engine.work import Order, Tools
+from slowboat.core.words import Activity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-NOON = 1_800_000_000.0
-HOUR, DAY = 3600.0, 86400.0
-SIGNATURES = "duplicity-full-signatures.20260101T000000Z.sigtar.gz"
-MANIFEST = "duplicity-full.20260101T000000Z.manifest.gpg"
-HOME = Network(Connectivity.FULL, metered=False, names=("home",), types=("ethernet",), witness="test")
-FILES = {SIGNATURES: gzip.compress(b"s"), MANIFEST: b"m" * 50, VOLUME: b"v" * 200}
-
-
-class Clock:
-    """The clock on the wall, and the one that only runs while the machine is awake. Each look takes a moment."""
-
-    def __init__(self) -> None:
-        self.wall, self.awake = NOON, 5000.0
-
-    def run(self, seconds: float) -> None:
-        self.wall += seconds
-        self.awake += seconds
-
-    def now(self) -> float:
-        self.run(1e-4)
-        return self.wall
-
-    def steady(self) -> float:
-        self.run(1e-4)
-        return self.awake
-
-    def sleep(self, seconds: float) -> None:
-        self.wall += seconds
-
-    set = sleep
-
-
-class Drive(ModelSource):
-    """A drive that is always the same one."""
-
-    expected = ""
-
-    async def listing(self, *, any_drive: bool = False):  # the port's signature
-        return await super().listing()
-
-    async def identity(self) -> str:
-        return "drive-1"
-
-
-class Cache:
-    """Nobody has one."""
-
-    async def find(self, keys, url):
-        return None
-
-    async def in_use(self, installed) -> bool:
-        return False
-
-
-def rows(files) -> list[Item]:
-    roles = {SIGNATURES: Role.SIGNATURES, MANIFEST: Role.MANIFEST, VOLUME: Role.VOLUME}
-    made = []
-    for rank, (name, role) in enumerate(roles.items()):
-        there = role.is_metadata
-        phase = Phase.DONE if there else Phase.QUEUED
-        known = md5(FILES[name]) if there else ""
-        made.append(Item(files[name], role, 0, SetId(1, 1), rank, phase=phase, md5=known))
-    return made
-
-
-class Boat:
-    """An engine with one migration, handed over, of which one volume is still to be sent."""
-
-    def __init__(self, folder: Path, **facts: str) -> None:
-        self.clock = Clock()
-        self.sleeping, self.network = False, HOME
-        self.reports = []
-        self.source = Drive(**FILES)
-        self.store = ModelStore(lambda: self.clock.wall)
-        for name in (SIGNATURES, MANIFEST):
-            self.store.place(name, FILES[name])
-        self.ledger = Ledger(folder / "ledger.sqlite")
-        files = {name: self.source.file(name) for name in FILES}
-        known = {"fingerprint": adoption.fingerprint(list(files.values())), "handover": "done", "started_at": "1.0"}
-        self.ledger.adopt("m", rows(files), {}, known | {"copies_concatenate": "yes"} | facts)
-        self.engine = Engine(
-            "test", Rules(), self, self.ledger,
-            now=self.clock.now, steady=self.clock.steady,
-            publish=self.reports.append, set_rate=lambda _: None, wake_at=lambda _: None, reload=lambda: None,
-        )  # fmt: skip
-        tools = Tools(
-            self.source, self.store, Cache(), self.ledger, self,
-            self.clock.now, self.clock.steady, lambda: 0.5,
-        )  # fmt: skip
-        self.engine.add(Order("m", "/drive", "", Target("c", "c", "", ("swift://c",))), tools)
-
-    def conditions(self) -> Conditions:
-        return Conditions(network=self.network, power=MAINS, gaming=False, zone=UTC, sleeping=self.sleeping)
-
-    def tell(self, notice) -> None: ...
-
-    def withdraw(self, key) -> None: ...
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not holds():
-                await asyncio.sleep(0.01)
-
-    def begin(self) -> None:
-        """One segment of the volume is there, sent by an earlier run; before the engine runs."""
-        name = names.segment_name(VOLUME, 200, 64, 0)
-        self.store.segments.objects[name] = Stored(b"v" * 64, modified=self.clock.wall, expires=self.clock.wall + LIFE)
-        self.store.segments.journal.append((name, RemoteObject(name, 64, md5(b"v" * 64), modified=self.clock.wall)))
-        memory = self.engine._migrations["m"]._memory  # what a run before this one has left
-        memory.begun_segments(VOLUME, 64)
-
-    def looks_after_segments(self) -> int:
-        return sum(request.startswith(f"LIST {names.segment_prefix(VOLUME)}") for request in self.store.requests)
-
-    @property
-    def shown(self):
-        return self.engine.report().migrations["m"]
-
-    def puts(self) -> int:
-        return sum(request.startswith("PUT") for request in self.store.requests)
-
-    async def done(self) -> None:
-        await self.until(lambda: self.shown.activity is Activity.DONE)
-        assert self.store.data(VOLUME) == FILES[VOLUME]
-
-
-@asynccontextmanager
-async def sailing(folder: Path, **facts: str):
-    boat = Boat(folder, **facts)
-    task = asyncio.create_task(boat.engine.run())
-    try:
-        yield boat
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        boat.ledger.close()
 
 
 async def test_it_sails(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from slowboat.core.conditions import Mode
     from slowboat.core.verify import Report
     from slowboat.core.words import ManagerReport, MigrationReport
     from slowboat.edges.bus.client import Client
@@ -41,6 +42,13 @@ _EXIT_CODES = {"not-running": NOT_RUNNING, "no-bus": NOT_RUNNING, "config": CONF
 
 COMPLETION_PATIENCE = 1.0
 """Seconds that a Tab may take; after them no names are offered."""
+
+LIMIT_WORDS = {
+    "spare": "only what nobody else uses",
+    "go": "the whole line, below your caps",
+    "off": "as your settings have it",
+}
+"""What `limit` knows beside a rate."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -83,6 +91,13 @@ def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[Compl
     except (SlowboatError, TimeoutError):
         return []
     return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+
+
+def _limits(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The words that `limit` knows beside a rate, for the shell's Tab."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(word, help=told) for word, told in LIMIT_WORDS.items() if word.startswith(incomplete)]
 
 
 def _chosen(report: ManagerReport, name: str) -> MigrationReport:
@@ -185,14 +200,14 @@ def plan(name: str, *, every: bool, as_json: bool) -> None:
 @cli.command()
 @click.argument("words", nargs=-1, metavar="[2h | until 18:00] [NAME]", shell_complete=_names)
 def pause(words: tuple[str, ...]) -> None:
-    r"""Stops sending, for a while or until you resume.
+    """Stops sending, for a while or until you resume.
 
     \b
     slowboat pause               until: slowboat resume
     slowboat pause 2h            also 30min, 1h30m, 2d
     slowboat pause until 18:00   also 2026-11-24, "2026-11-24 18:00"
     slowboat pause 2h laptop     only that migration
-    """
+    """  # noqa: D301  # click's mark for lines that stay as they are
     now = time.time()
     try:
         until, name = asking.pause(words, now)
@@ -230,36 +245,49 @@ def resume(name: str) -> None:
 
 
 @cli.command()
-@click.argument("rate", required=False)
+@click.argument("rate", required=False, metavar="[RATE | spare | go | off]", shell_complete=_limits)
 @click.option("--for", "span", metavar="TIME", help="Only for so long (2h, 30min).")
 def limit(rate: str | None, span: str | None) -> None:
-    r"""Sets or shows the most that is sent per second.
+    """Sets or shows how much is sent per second.
 
-    RATE is 500k (kB per second), 1.5M (MB per second), 4Mbit, or off.
+    RATE is 500k (kB per second), 1.5M (MB per second) or 4Mbit. Each replaces the one before.
 
     \b
-    slowboat limit 500k            until: slowboat limit off
-    slowboat limit 500k --for 1h   also 30min, 1h30m, 2d
-    """
+    slowboat limit 500k          never more than that
+    slowboat limit spare         only what nobody else uses, whatever your settings say
+    slowboat limit go            the whole line, whoever else uses it, below your caps
+    slowboat limit off           as your settings have it
+    slowboat limit go --for 1h   also 30min, 1h30m, 2d; a rate and spare likewise
+    """  # noqa: D301  # as above
     now = time.time()
     try:
-        at_most = asking.limit(rate) if rate is not None else 0
+        at_most, mode = asking.limit("off" if rate is None else rate)
         until = now + asking.span(span) if span is not None else 0.0
     except asking.NotUnderstood as error:
         raise click.UsageError(str(error)) from None
-    if until and not at_most:
-        raise click.UsageError("--for needs a limit: slowboat limit 500k --for 1h")
+    if until and not at_most and not mode:
+        raise click.UsageError("--for needs a limit: slowboat limit 500k --for 1h (or spare, or go)")
     if rate is None:
         _show_limit(_ask(lambda daemon: daemon.report()))
         return
-    _ask(lambda daemon: daemon.set_limit(at_most, until))
-    told = f"At most {_told(at_most)}" if at_most else "No limit of yours"
+    _ask(lambda daemon: daemon.set_limit(at_most, until, mode))
     end = f"until {phrases.moment(until, now)} (for {phrases.duration(until - now)})" if until else "from now on"
-    screen.say(f"{told} {end}. What else holds it back: slowboat why")
+    screen.say(f"{_wanted(at_most, mode)} {end}. What else holds it back: slowboat why")
+
+
+def _wanted(at_most: int, mode: Mode) -> str:
+    """What the user has just said, in the beginning of a sentence."""
+    match mode:
+        case "spare":
+            return "Only what nobody else uses,"
+        case "go":
+            return "The whole line, below your caps,"
+        case "":
+            return f"At most {_told(at_most)}" if at_most else "As your settings have it"
 
 
 def _show_limit(report: ManagerReport) -> None:
-    """The user's limit or the configuration's, and all that hold."""
+    """The user's limit or the configuration's, and all that hold; and whether way is made for others."""
     from slowboat.cli import reasons
 
     limits = [reason for reason in reasons.distinct(report.reasons) if reason.code in reasons.LIMITS]
@@ -269,6 +297,9 @@ def _show_limit(report: ManagerReport) -> None:
         screen.say("There is no limit now.")
     if limits:
         screen.show(reasons.listed(limits, time.time()))
+    screen.say("It takes only what nobody else uses." if report.mode == "spare" else "It does not make way for others.")
+    if report.limit_until and not any(reason.until for reason in limits):
+        screen.say(f"What you set for now: {reasons.ending(report.limit_until, time.time())}")
 
 
 def _told(at_most: int) -> str:

@@ -15,6 +15,8 @@ from slowboat.cli import phrases
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from slowboat.core.conditions import Mode
+
 LONGEST_PAUSE = 366 * 86400.0
 """Seconds. A pause beyond a year is a typing error; without an end is `slowboat pause` alone."""
 
@@ -80,22 +82,30 @@ def pause(words: Sequence[str], now: float) -> tuple[float, str]:
     return 0.0, _only_name(words)
 
 
-def limit(text: str) -> int:
-    """The most bytes per second, written as in the configuration: `500k`, `1.5M`, `4Mbit`; `off` is 0: no cap.
+def limit(text: str) -> tuple[int, Mode]:
+    """What follows `slowboat limit`: a rate as in the configuration (`500k`, `1.5M`, `4Mbit`), `spare`, `go` or `off`.
+
+    Returns:
+        (rate, mode): the most bytes per second, 0 for no cap; and "spare", "go", or "" for neither. `off` is (0, "").
 
     Raises:
         NotUnderstood: it is none; or 0, which people mean in two ways.
     """
+    from slowboat.core.conditions import MODES
+
+    word = text.strip().lower()
+    return (0, MODES.get(word, "")) if word == "off" or word in MODES else (_rate(text), "")
+
+
+def _rate(text: str) -> int:
     from slowboat.edges.settings.amounts import parse_rate
 
-    if text.strip().lower() == "off":
-        return 0
     if text.strip() and not text.strip().strip("0."):
         raise NotUnderstood("0 is no limit; write `slowboat limit off` for none, `slowboat pause` to send nothing")
     try:
         rate = parse_rate(text)
     except ValueError as error:
-        raise NotUnderstood(f"{error}; to take the limit away: off") from None
+        raise NotUnderstood(f"{error}; or spare, go, or off to take the limit away") from None
     if rate > FASTEST:
         raise NotUnderstood(f"{text} is faster than any line; to take the limit away: slowboat limit off")
     return rate

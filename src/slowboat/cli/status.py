@@ -88,13 +88,18 @@ def why(report: ManagerReport, now: float) -> RenderableType:
 
 
 def headline(report: ManagerReport) -> Text:
-    """One line: `slowboat is sending at 512 kB/s over Home (limit 600 kB/s)`."""
+    """One line: `slowboat is sending at 512 kB/s over Home (limit 600 kB/s, only what nobody else uses)`."""
     head = Text("slowboat ")
     head.append(_doing(report.activity, report.rate), style=_STYLES.get(report.activity, "bold"))
     if report.network and report.activity is Activity.SENDING:
         head.append(f" over {phrases.plain(report.network)}")
+    below = []
     if report.limit > 0 and report.activity not in {Activity.DONE, Activity.STOPPING}:
-        head.append(f" (limit {phrases.rate(report.limit)})", style="dim")
+        below.append(f"limit {phrases.rate(report.limit)}")
+    if report.mode == "spare" and report.activity is Activity.SENDING:
+        below.append("only what nobody else uses")
+    if below:
+        head.append(f" ({', '.join(below)})", style="dim")
     return head
 
 

@@ -22,6 +22,12 @@ Choice = Literal["never", "slow", "go"]
 PowerChoice = Literal["pause", "slow", "go"]
 """What to do on battery, in power saver, or while a game runs."""
 
+Mode = Literal["", "spare", "go"]
+"""What the user said for now of taking only what nobody else uses: "spare", "go" for no, "" for nothing."""
+
+MODES: Mapping[str, Mode] = {"spare": "spare", "go": "go"}
+"""The words for it, as people and programs say them."""
+
 UNKNOWN_NETWORK = Network(Connectivity.UNKNOWN, known=False)
 
 
@@ -72,11 +78,13 @@ class Conditions:
         paused_until: None: not paused; 0.0: until told; else seconds since the epoch.
         holds: who else wants slowboat to keep still.
         limit: what the user set for now, bytes per second; 0: nothing set.
-        limit_until: when `limit` ends by itself, seconds since the epoch; None: when told.
+        mode: what the user said for now: "spare", "go", or "": as the settings have it.
+        limit_until: when `limit` and `mode` end by themselves, seconds since the epoch; None: when told.
         usage: by the network's name, for the budgets; "" where the network has no name. Missing is nothing
             sent yet.
         sleeping: the machine is about to sleep.
         gaming: a game asked for the machine (GameMode); None: not known.
+        crowded: the pacing sees that somebody else uses the line.
         zone: the local time zone, for schedule and budgets.
     """
 
@@ -85,10 +93,12 @@ class Conditions:
     paused_until: float | None = None
     holds: tuple[Hold, ...] = ()
     limit: int = 0
+    mode: Mode = ""
     limit_until: float | None = None
     usage: Mapping[str, Usage] = field(default_factory=dict)
     sleeping: bool = False
     gaming: bool | None = None
+    crowded: bool = False
     zone: tzinfo = UTC
 
 
@@ -97,13 +107,14 @@ class NetworkRule:
     """The rule for one network, or for one type of network.
 
     Attributes:
-        send: a cap in bytes per second, "go", "spare" or "never".
+        send: the way to send: "spare" (what nobody else uses), "go" (the whole line), a cap in bytes per second
+            (flat, whatever others do), or "never".
         metered: what to do here where it is metered; None: as everywhere.
         day_budget: the most bytes a local day; None: any.
         month_budget: the most bytes a local month; None: any.
     """
 
-    send: Send = "go"
+    send: Send = "spare"
     metered: Choice | None = None
     day_budget: int | None = None
     month_budget: int | None = None

@@ -7,6 +7,7 @@ same at length).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal
 
@@ -75,8 +76,15 @@ def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> 
       the game's state cannot be read, it is taken for the worse.
 
     Otherwise it sends, never faster than the lowest of all that apply: your cap, the limit you set for now,
-    the network's cap, the schedule's cap, and the slow rate where you said "slow". "spare" sets no cap of its
-    own: it moves below the others.
+    the network's cap, the schedule's cap, and the slow rate where you said "slow".
+
+    Below that it takes only what nobody else uses ("spare")
+
+    - on every network for which you said neither "go" nor a rate. Through a VPN, one such rule is enough;
+    - in the hours for which your schedule says "spare", whatever the network's rule;
+    - while you said "spare" for now, and not while you said "go" for now: what you say for now comes first.
+
+    Where it does, and somebody else uses the line, that is told as a reason: it slows down and never forbids.
 
     All reasons are told, not only the first; those that forbid come before those that only slow down.
 
@@ -90,8 +98,9 @@ def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> 
         needs: bytes of the next request; 0 where that is not known.
 
     Returns:
-        A rate, and every reason that applies. Never raises.
+        A rate, whether only the spare below it is to be taken, and every reason that applies. Never raises.
     """
+    spare = _only_spare(conditions, rules, now)
     verdicts = [
         *_asked(conditions, now),
         *_reached(conditions.network, rules),
@@ -101,16 +110,18 @@ def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> 
         *_scheduled(conditions, rules, now),
         *_powered(conditions, rules),
         *_capped(conditions, rules, now),
+        *_shared(conditions, spare=spare),
     ]
     rates = [rate for rate, _ in verdicts if rate is not None]
     first = [reason for rate, reason in verdicts if rate == 0]
     then = [reason for rate, reason in verdicts if rate != 0]
-    return Permit(min(rates, default=None), (*first, *then), asks=all(reason.code in _ASKS for reason in first))
+    asks = all(reason.code in _ASKS for reason in first)
+    return Permit(min(rates, default=None), (*first, *then), asks, spare)
 
 
 def with_reasons(granted: Permit, reasons: Sequence[Reason]) -> Permit:
     """The permit, closed where there are more reasons (server, drive, credentials, ...); those come first."""
-    return Permit(0, (*reasons, *granted.reasons), asks=False) if reasons else granted
+    return replace(granted, rate=0, reasons=(*reasons, *granted.reasons), asks=False) if reasons else granted
 
 
 def next_change(conditions: Conditions, rules: Rules, now: float) -> float | None:
@@ -121,7 +132,7 @@ def next_change(conditions: Conditions, rules: Rules, now: float) -> float | Non
     """
     zone = conditions.zone
     moments = [conditions.paused_until, next_edge(rules.schedule, now, zone)]
-    if conditions.limit > 0:
+    if conditions.limit > 0 or conditions.mode:
         moments.append(conditions.limit_until)
     in_force = [rule for _, rule in _rules_in_force(conditions.network, rules)]
     if any(rule.day_budget is not None for rule in in_force):
@@ -260,14 +271,33 @@ def _known(fact: str, truth: bool | None) -> str:  # noqa: FBT001  # a fact's tr
 
 def _capped(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Verdict]:
     """The limit set for now, and the standing cap."""
-    until = conditions.limit_until
-    if conditions.limit > 0 and (until is None or until > now):
+    if conditions.limit > 0 and _said_now(conditions, now):
         text = f"You limited it to {_in_words(conditions.limit)}"
-        yield conditions.limit, Reason("limit", text, "slowboat limit off", until)
+        yield conditions.limit, Reason("limit", text, "slowboat limit off", conditions.limit_until)
     if rules.cap is not None:
         rate = max(0, rules.cap)
         text = f"Your settings cap it at {_in_words(rate)}"
         yield rate, Reason("cap", text, "Raise the cap in the settings")
+
+
+def _said_now(conditions: Conditions, now: float) -> bool:
+    """Whether what the user said for now (a limit, a mode) has not come to its end."""
+    return conditions.limit_until is None or conditions.limit_until > now
+
+
+def _only_spare(conditions: Conditions, rules: Rules, now: float) -> bool:
+    """Whether only what nobody else uses is to be taken: the user's word for now, else the network's or the hour's."""
+    if conditions.mode and _said_now(conditions, now):
+        return conditions.mode == "spare"
+    sends = [rule.send for _, rule in _rules_in_force(conditions.network, rules)]
+    return "spare" in sends or allowed(rules.schedule, now, conditions.zone) == "spare"
+
+
+def _shared(conditions: Conditions, *, spare: bool) -> Iterator[_Verdict]:
+    """The others on the line, where way is made for them."""
+    if spare and conditions.crowded:
+        text = "Somebody else uses the line, and slowboat takes only what is left"
+        yield None, Reason("crowded", text, "slowboat limit go")
 
 
 def _chosen(choices: Sequence[Choice | PowerChoice], rules: Rules, reason: Reason) -> Iterator[_Verdict]:

@@ -79,7 +79,7 @@ class Reason:
 
     Attributes:
         code: a stable word: "paused", "offline", "portal", "metered", "vpn", "network", "battery",
-            "power-saver", "schedule", "budget", "source-absent", "held", "credentials", "quota",
+            "power-saver", "schedule", "budget", "crowded", "source-absent", "held", "credentials", "quota",
             "duplicity-version", "server-wait", ...
         text: a sentence without a full stop: what is the matter, naming the thing.
         cure: what would end it, a sentence without a full stop; "" where only waiting helps.
@@ -103,11 +103,13 @@ class Permit:
         rate: the most bytes per second over all connections; 0 sends nothing; None is without a cap.
         reasons: every reason that applies, those that only slow down included; () when nothing holds us.
         asks: whether a few small requests may be made all the same where nothing is to be sent.
+        spare: take only what nobody else uses, below `rate`.
     """
 
     rate: int | None
     reasons: tuple[Reason, ...] = ()
     asks: bool = True
+    spare: bool = False
 
     @property
     def open(self) -> bool:
@@ -296,7 +298,11 @@ class MigrationReport:
 
 @dataclass(frozen=True, slots=True)
 class ManagerReport:
-    """What the whole daemon shows on D-Bus; the fields are the properties of the Manager interface."""
+    """What the whole daemon shows on D-Bus; the fields are the properties of the Manager interface.
+
+    Attributes:
+        mode: "spare" where only what nobody else uses is taken, else "go".
+    """
 
     version: str
     activity: Activity = Activity.STARTING
@@ -307,7 +313,7 @@ class ManagerReport:
     rate: int = 0
     limit: int = 0
     limit_until: float = 0.0
-    mode: str = "cap"
+    mode: str = "go"
     network: str = ""
     paused_until: float = 0.0
     expected_end: float = 0.0

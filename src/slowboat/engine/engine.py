@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import policy
-from slowboat.core.conditions import Hold
+from slowboat.core.conditions import MODES, Hold
 from slowboat.core.errors import NeedsUser, Refused
 from slowboat.core.schedule import periods
 from slowboat.core.words import Connectivity
@@ -25,7 +25,7 @@ from slowboat.engine.spending import UNSETTLED, Spending
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from slowboat.core.conditions import Conditions, Rules
+    from slowboat.core.conditions import Conditions, Mode, Rules
     from slowboat.core.verify import Report as Verification
     from slowboat.core.words import ManagerReport, MigrationReport, Permit
     from slowboat.engine.ports import Ledger, World
@@ -48,7 +48,8 @@ class Engine:
         *,
         now: Callable[[], float],
         publish: Callable[[ManagerReport], None],
-        set_rate: Callable[[int | None], None],
+        set_rate: Callable[[int | None, bool], None],
+        crowded: Callable[[], bool],
         wake_at: Callable[[float | None], None],
         reload: Callable[[], None],
         since: Since | None = None,
@@ -59,7 +60,9 @@ class Engine:
         Args:
             now: seconds since the epoch.
             publish: shows a report.
-            set_rate: moves the cap of all uploads, bytes per second.
+            set_rate: moves the cap of all uploads, bytes per second, and says whether only the spare below it is
+                to be taken.
+            crowded: whether somebody else is seen on the line.
             wake_at: has `clock_struck` called at that time (seconds since the epoch); None: not at all.
             reload: makes the daemon read its configuration again; raises NeedsUser where that is wrong.
             since: when reasons began, where that is known from before.
@@ -74,6 +77,7 @@ class Engine:
         self._drift = now() - steady()
         self._publish = publish
         self._set_rate = set_rate
+        self._crowded = crowded
         self._wake_at = wake_at
         self._reload = reload
         self._migrations: dict[str, Migration] = {}
@@ -81,7 +85,8 @@ class Engine:
         self._holds: tuple[Hold, ...] = ()
         self._since = since or Since(now)
         self._spending = Spending(ledger)
-        self._rate: int | None = -1  # no rate at all: the first one is always set
+        self._pace: tuple[int | None, bool] = (-1, False)  # no rate at all: the first one is always set
+        self._was_crowded = False
         self._was_online = False
         self._changed = asyncio.Event()
         self._still = asyncio.Event()
@@ -133,7 +138,9 @@ class Engine:
             paused_until=_paused_until(facts, now),
             holds=self._holds,
             limit=int(facts.get("limit") or 0) if limited else 0,
+            mode=MODES.get(facts.get("mode", ""), "") if limited else "",
             limit_until=until if until and limited else None,
+            crowded=self._in_company(),
             usage=self._spending.at(policy.charged(world.network), periods(now, world.zone)[0]),
         )
 
@@ -142,18 +149,29 @@ class Engine:
         if conditions.paused_until is None:
             paused_until = _paused_until(self._ledger.facts(migration), self._now())
             conditions = replace(conditions, paused_until=paused_until)
-        if self._at_home[migration]:  # no network is needed to reach this machine; what it is still counts
+        at_home = self._at_home[migration]
+        if at_home:  # no network is needed to reach this machine; what it is still counts
             network = replace(conditions.network, connectivity=Connectivity.FULL, known=True)
-            conditions = replace(conditions, network=network)
-        return policy.permit(conditions, self._rules, self._now(), needs)
+            conditions = replace(conditions, network=network, crowded=False)
+        permit = policy.permit(conditions, self._rules, self._now(), needs)
+        return replace(permit, spare=False) if at_home else permit  # nobody else is on the way there
+
+    def _under_way(self) -> bool:
+        return any(migration.under_way() for migration in self._migrations.values())
+
+    def _in_company(self) -> bool:
+        """Whether somebody else uses the line; while nothing is under way there is nobody to make way."""
+        return self._under_way() and self._crowded()
 
     def world_changed(self) -> None:
         """A watch has news: network, power, sleep, holds, the clock."""
-        rates = [self._permit(name).rate for name in self._migrations]
+        permits = [self._permit(name) for name in self._migrations]
+        rates = [permit.rate for permit in permits]
         rate = None if None in rates else max((rate for rate in rates if rate is not None), default=0)
-        if rate != self._rate:
-            self._rate = rate
-            self._set_rate(rate)
+        spare = any(permit.open and permit.spare for permit in permits)
+        if (rate, spare) != self._pace:
+            self._pace = (rate, spare)
+            self._set_rate(rate, spare)
         self._spending.allow(policy.budget_left(self.conditions(), self._rules))
         online = self.conditions().network.connectivity >= Connectivity.LIMITED
         returned, self._was_online = online and not self._was_online, online
@@ -203,7 +221,7 @@ class Engine:
     async def stand_still(self) -> None:
         """Before sleep: returns as soon as nothing is on the line any more."""
         self.world_changed()
-        while any(migration.under_way() for migration in self._migrations.values()):
+        while self._under_way():
             self._still.clear()
             await self._still.wait()
 
@@ -211,8 +229,9 @@ class Engine:
 
     async def _report(self) -> None:
         while True:
+            self._look_for_others()
             self._publish(self.report())
-            busy = any(migration.under_way() or migration.verifying() for migration in self._migrations.values())
+            busy = self._under_way() or any(migration.verifying() for migration in self._migrations.values())
             self._spending.settle(UNSETTLED if busy else 1)
             self._still.set()
             self._changed.clear()
@@ -221,6 +240,14 @@ class Engine:
                     await self._changed.wait()
             except TimeoutError:
                 pass
+
+    def _look_for_others(self) -> None:
+        """Where somebody else came on the line, or left it, each migration's reasons change, and its plan does not."""
+        crowded = self._in_company()
+        if crowded != self._was_crowded:
+            self._was_crowded = crowded
+            for migration in self._migrations.values():
+                migration.wake()
 
     def report(self) -> ManagerReport:
         """Everything that is shown."""
@@ -234,6 +261,7 @@ class Engine:
             reasons,
             limit=conditions.limit or self._rules.cap or 0,
             limit_until=conditions.limit_until or 0.0,
+            mode="spare" if any(self._permit(name).spare for name in self._migrations) else "go",
             network=", ".join(conditions.network.names),
             paused_until=conditions.paused_until or 0.0,
         )
@@ -275,12 +303,17 @@ class Engine:
         """Has the configuration read again."""
         self._reload()
 
-    def set_limit(self, limit: int, until: float = 0.0) -> None:
-        """The cap in bytes per second, 0: none; until a time (seconds since the epoch), 0.0: until told."""
+    def set_limit(self, limit: int, until: float = 0.0, mode: Mode = "") -> None:
+        """What the user says for now: a cap in bytes per second (0: none) and "spare", "go", or "" for neither.
+
+        Until a time (seconds since the epoch), 0.0: until told. It replaces what was said before.
+        """
         if limit < 0:
             raise NeedsUser(f"{limit} is no limit", hint="Give bytes per second, 0 for none", code="limit")
+        self._ledger.set_fact("", "mode", "")  # first, for a kill between two facts must leave no "go" without its end
+        self._ledger.set_fact("", "limit_until", repr(until) if (limit or mode) and until else "")
         self._ledger.set_fact("", "limit", str(limit) if limit else "")
-        self._ledger.set_fact("", "limit_until", repr(until) if limit and until else "")
+        self._ledger.set_fact("", "mode", mode)
         self._asked()
 
     def hold(self, holds: Sequence[tuple[str, str]]) -> None:

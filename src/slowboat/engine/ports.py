@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from slowboat.core.conditions import Conditions, Usage
+    from slowboat.core.conditions import Conditions, Mode, Usage
     from slowboat.core.words import (
         Digests,
         Installed,
@@ -319,8 +319,11 @@ class Commands(Protocol):
     async def reload(self) -> None:
         """Reads the configuration again."""
 
-    def set_limit(self, limit: int, until: float = 0.0) -> None:
-        """The cap in bytes per second, 0: none; until a time (seconds since the epoch), 0.0: until told."""
+    def set_limit(self, limit: int, until: float = 0.0, mode: Mode = "") -> None:
+        """What the user says for now: a cap in bytes per second (0: none) and "spare", "go", or "" for neither.
+
+        Until a time (seconds since the epoch), 0.0: until told. It replaces what was said before.
+        """
 
     async def hand_over(self, migration: str) -> None:
         """Does the handover now, or raises NeedsUser or Transient with what stands in its way."""

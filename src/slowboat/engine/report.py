@@ -120,6 +120,7 @@ def of_all(
     *,
     limit: int,
     limit_until: float,
+    mode: str,
     network: str,
     paused_until: float,
 ) -> ManagerReport:
@@ -138,6 +139,7 @@ def of_all(
         rate=sum(report.rate for report in reports),
         limit=limit,
         limit_until=limit_until,
+        mode=mode,
         network=network,
         paused_until=paused_until,
         expected_end=max(ends, default=0.0),

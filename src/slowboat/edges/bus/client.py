@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from types import TracebackType
 
+    from slowboat.core.conditions import Mode
     from slowboat.core.verify import Report
     from slowboat.core.words import ManagerReport
 
@@ -148,9 +149,13 @@ class Client:
         """Reads the configuration again."""
         await self._call(ROOT, MANAGER, "Reload", "a{sv}", {}, timeout=PATIENCE)
 
-    async def set_limit(self, limit: int, until: float = 0.0) -> None:
-        """The cap in bytes per second, 0: none; until a time (seconds since the epoch), 0.0: until told."""
-        await self._call(ROOT, MANAGER, "SetLimit", "tta{sv}", count(limit), to_moment(until), {})
+    async def set_limit(self, limit: int, until: float = 0.0, mode: Mode = "") -> None:
+        """What the user says for now: a cap in bytes per second (0: none) and "spare", "go", or "" for neither.
+
+        Until a time (seconds since the epoch), 0.0: until told. It replaces what was said before.
+        """
+        options = {"mode": Variant("s", mode)} if mode else {}
+        await self._call(ROOT, MANAGER, "SetLimit", "tta{sv}", count(limit), to_moment(until), options)
 
     async def hold(self, who: str, why: str) -> int:
         """Holds slowboat back until the file descriptor that this gives is closed."""

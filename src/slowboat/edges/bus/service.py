@@ -12,6 +12,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
+from slowboat.core.conditions import MODES
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
 from slowboat.core.words import ManagerReport, MigrationReport
 from slowboat.edges.bus.holds import Held, Holds
@@ -35,6 +36,7 @@ from slowboat.edges.dbus import Answer, BusError, Call, CallRefused, Connection
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from slowboat.core.conditions import Mode
     from slowboat.core.verify import Report
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,8 @@ FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 60.0
 """Seconds between tries to find a bus that went away: soon at first, then without wearing down a laptop."""
 
-WITH_OPTIONS: Final = frozenset({"Verify"})
+INVALID_ARGS: Final = "org.freedesktop.DBus.Error.InvalidArgs"
+WITH_OPTIONS: Final = frozenset({"SetLimit", "Verify"})
 """The methods that know options."""
 
 _PLAN: Final = {"name": "s", "role": "s", "set": "s", "bytes": "t", "phase": "s", "canary": "b"}
@@ -72,8 +75,8 @@ class Commands(Protocol):
     async def reload(self) -> None:
         """Reads the configuration again."""
 
-    def set_limit(self, limit: int, until: float = 0.0) -> None:
-        """The cap in bytes per second, 0: none; until a time (seconds since the epoch), 0.0: until told."""
+    def set_limit(self, limit: int, until: float = 0.0, mode: Mode = "") -> None:
+        """What the user says for now: a cap (bytes per second, 0: none), a mode ("": none), until when (0.0: told)."""
 
     async def hand_over(self, migration: str) -> None:
         """Does the handover now."""
@@ -320,7 +323,7 @@ class Service:
         return {
             "Pause": lambda until: commands.pause("", from_moment(until)),
             "Resume": lambda: commands.resume(""),
-            "SetLimit": lambda limit, until: commands.set_limit(limit, from_moment(until)),
+            "SetLimit": self._set_limit,
             "RetryNow": commands.retry_now,
             "Rescan": commands.rescan,
             "Reload": commands.reload,
@@ -341,6 +344,15 @@ class Service:
             "Plan": lambda: self._plan(name),
         }
 
+    def _set_limit(self, limit: int, until: int, options: Mapping[str, Any]) -> None:
+        mode: Mode = ""
+        if "mode" in options:
+            wanted = options["mode"]
+            if not isinstance(wanted, str) or wanted not in MODES:
+                raise CallRefused(INVALID_ARGS, 'the option mode is of type \'s\', and "spare" or "go"')
+            mode = MODES[wanted]
+        self._commands.set_limit(limit, from_moment(until), mode)
+
     def _verifier(self) -> Verifies:
         if not isinstance(self._commands, Verifies):
             raise CallRefused(f"{NAME}.Error.NotSupported", "this version of slowboat cannot verify")
@@ -350,7 +362,7 @@ class Service:
         deep, restore = options.get("deep", False), options.get("restore", False)
         if not isinstance(deep, bool) or not isinstance(restore, bool):
             wrong = "restore" if isinstance(deep, bool) else "deep"
-            raise CallRefused("org.freedesktop.DBus.Error.InvalidArgs", f"the option {wrong} is of type 'b'")
+            raise CallRefused(INVALID_ARGS, f"the option {wrong} is of type 'b'")
         return to_answer(await self._verifier().verify(name, deep=deep, restore=restore))
 
     async def _plan(self, name: str) -> list[dict[str, Any]]:

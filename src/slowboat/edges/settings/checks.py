@@ -273,18 +273,15 @@ def rules(
         raise Wrong(("connections",), f"{top.connections} connections", f"Use 1 to {MOST_CONNECTIONS}")
     if not 0 <= power.battery_min <= 100:
         raise Wrong(("power", "battery_min"), f"{power.battery_min} is no percentage", "Use 0 to 100")
-    limit = _send(("limit",), top.limit)
-    if limit == "never":
-        raise Wrong(("limit",), "a limit that never sends anything", "Use `slowboat pause` instead")
+    cap = _cap(top.limit)
     for name in types:
         if name not in NETWORK_TYPES:
             right = f"Known are: {', '.join(NETWORK_TYPES)}"
             raise Wrong(("network_type", name), f"{name!r} is no type of network", right)
     by_type = {name: _network(("network_type", name), table) for name, table in types.items()}
-    otherwise = NetworkRule(send="spare") if limit == "spare" else NetworkRule()
-    default = by_type.pop("default", otherwise)
+    default = by_type.pop("default", NetworkRule())
     return Rules(
-        cap=limit if isinstance(limit, int) else None,
+        cap=cap,
         slow_rate=_taken(("slow",), parse_rate, top.slow),
         require=top.require,
         metered=_choice(top.send_when_metered),
@@ -304,6 +301,20 @@ def _choice(value: bool | Literal["slow"]) -> Choice:  # noqa: FBT001 (the file'
     if value == "slow":
         return "slow"
     return "go" if value else "never"
+
+
+def _cap(value: Amount) -> int | None:
+    """The top-level limit; "spare" is none, for that is what holds below every limit unless a network says else."""
+    match str(value).strip().lower():
+        case "off" | "spare":
+            return None
+        case "never":
+            raise Wrong(("limit",), "a limit that never sends anything", "Use `slowboat pause` instead")
+        case "go":
+            right = 'Write limit = "off", and for the whole line [network_type.default] with send = "go"'
+            raise Wrong(("limit",), '"go" is no limit', right)
+        case _:
+            return _taken(("limit",), parse_rate, value)
 
 
 def _send(where: Where, value: Amount) -> Send:

@@ -87,7 +87,7 @@ class MigrationTable(Table, frozen=True):
 class NetworkTable(Table, frozen=True):
     """[network."NAME"] and [network_type.TYPE]: what holds there."""
 
-    send: Amount = "go"
+    send: Amount = "spare"
     metered: bool | Literal["slow"] | None = None
     day_budget: Amount | None = None
     month_budget: Amount | None = None
