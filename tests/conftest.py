@@ -12,6 +12,7 @@ import pytest
 from realparts.daemon_process import Daemon, daemon_on
 from realparts.drive import Drive, make_chain
 from realparts.duplicity import DEBIANS, NEWEST, Duplicity, installed_duplicity
+from realparts.keystone_server import KeystoneSwift, running_keystone
 from realparts.presence import program
 from realparts.private_bus import PrivateBus, running_bus
 from realparts.swift_server import SwiftServer, running_swift
@@ -65,6 +66,13 @@ def start_swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
             return stack.enter_context(running_swift(tmp_path_factory.mktemp("own-swift"), **options))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def keystone_swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeystoneSwift]:
+    """A real Swift behind a real Keystone for the whole run; a test takes users and containers of its own."""
+    with running_keystone(tmp_path_factory.mktemp("keystone")) as server:
+        yield server
 
 
 @pytest.fixture

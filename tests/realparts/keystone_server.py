@@ -1,12 +1,13 @@
 """A real Keystone, and a real Swift that asks it who may do what.
 
 One Keystone for the run, as contrib/real/one_process_keystone.py starts it. Tests make users, projects and application
-credentials of their own; what the catalogue says is the same for all (`KeystoneServer.start`).
+credentials of their own; what the catalogue says is the same for all (`KeystoneServer.offer`).
 """
 
 from __future__ import annotations
 
 import itertools
+import socket
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,21 +61,30 @@ class KeystoneServer:
         self._roles: dict[str, str] = {}
         self._token = ""
 
-    def start(self) -> None:
+    def launch(self) -> None:
+        """Starts it on a free port; what needs no more than its address can be started meanwhile."""
         if not PYTHON.exists():
             absent("Keystone in .venv-keystone", "run contrib/setup")
-        with (self.storage.parent / f"{self.storage.name}-stderr").open("a+") as stderr:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/v3"
+        self.storage.mkdir(parents=True, exist_ok=True)
+        program = ROOT / "contrib/real/one_process_keystone.py"
+        with (self.storage / "stderr").open("a") as stderr:
             self._process = subprocess.Popen(
-                with_us(PYTHON, ROOT / "contrib/real/one_process_keystone.py", "--dir", self.storage),
+                with_us(PYTHON, program, "--dir", self.storage, f"--port={port}"),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
             )
-            assert self._process.stdout
-            line = self._process.stdout.readline()
-            stderr.seek(0)
-            assert line.startswith("READY "), (line, stderr.read())
-        self.url = line.split()[1]
+
+    def wait(self) -> None:
+        """Waits until it answers, and makes what Swift needs in it."""
+        assert self._process
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line.startswith(f"READY {self.url}"), (line, (self.storage / "stderr").read_text())
         self._token = self.token("admin", "admin", "admin")
         self._roles = {role["name"]: role["id"] for role in self.ask("GET", "/roles")["roles"]}
         service = self._made("project", name="service", domain_id="default")
@@ -187,10 +197,11 @@ def running_keystone(storage: Path) -> Iterator[KeystoneSwift]:
     """A Keystone and its Swift that run until the block ends."""
     keystone = KeystoneServer(storage / "keystone")
     try:
-        keystone.start()
+        keystone.launch()
         swift = KeystoneSwift(storage / "swift", keystone)
         try:
             swift.start()
+            keystone.wait()
             keystone.offer(swift)
             yield swift
         finally:

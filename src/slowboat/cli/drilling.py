@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -123,44 +124,63 @@ def _environment(cloud: Cloud) -> dict[str, str]:
     """What duplicity's swift:// reads (docs/duplicity.md, "The restore drill").
 
     Raises:
-        NeedsUser: there is no secret, or duplicity knows no such way in.
+        SlowboatError: there is no secret, or no token where duplicity could not get one by itself.
     """
-    if cloud.application_credential_id or cloud.application_credential_name:
-        raise NeedsUser(
-            "duplicity's swift:// knows no application credentials",
-            hint="Restore a file with the URL and the settings that you use with duplicity",
-            code="no-drill",
-        )
-    who = Credentials(
-        cloud.auth_url,
-        version=cloud.version,
-        user_domain=cloud.user_domain,
-        project=cloud.project,
-        project_id=cloud.project_id,
-    )
-    key = secret_of(cloud.name, cloud.key_file).reveal()
-    told = {"SWIFT_AUTHURL": cloud.auth_url, "SWIFT_USERNAME": cloud.user, "SWIFT_PASSWORD": key}
-    told["SWIFT_AUTHVERSION"] = str(who.protocol)
-    if who.protocol == 1:
-        told |= {"ST_AUTH": cloud.auth_url, "ST_USER": cloud.user, "ST_KEY": key}
-    else:
-        told |= _keystone(cloud)
-    told |= {"REQUESTS_CA_BUNDLE": cloud.cacert, "SWIFT_REGIONNAME": cloud.region}
+    given = {each.name: getattr(cloud, each.name) for each in fields(cloud) if each.name not in {"name", "key_file"}}
+    who = Credentials(**given, secret=lambda: secret_of(cloud.name, cloud.key_file).reveal())
+    told = {"REQUESTS_CA_BUNDLE": cloud.cacert}
+    match who.protocol:
+        case 1 if not cloud.storage_url:
+            told |= _signing_in(who) | {"ST_AUTH": who.auth_url, "ST_USER": who.user, "ST_KEY": who.revealed().key}
+        case 2 if who.user and who.project and who.interface == "public" and not cloud.storage_url:
+            told |= _signing_in(who) | {"SWIFT_TENANTNAME": who.project, "OS_TENANT_NAME": who.project}
+        case 3 if who.user and _project(who) and not (cloud.storage_url or who.by_application_credential):
+            told |= _signing_in(who) | _keystone(who)
+        case _:
+            told |= _token(who)
     return {name: text for name, text in told.items() if text}
 
 
-def _keystone(cloud: Cloud) -> dict[str, str]:
-    """A name without a domain is taken in "Default", as slowboat itself does."""
-    default = "" if cloud.user_domain_id else "Default"
-    project_default = "" if cloud.project_domain_id or cloud.project_id else "Default"
+def _project(who: Credentials) -> str:
+    return who.project or who.project_id
+
+
+def _signing_in(who: Credentials) -> dict[str, str]:
     return {
-        "SWIFT_USERID": cloud.user_id,
-        "SWIFT_USER_DOMAIN_NAME": cloud.user_domain or default,
-        "SWIFT_USER_DOMAIN_ID": cloud.user_domain_id,
-        "SWIFT_PROJECT_NAME": cloud.project,
-        "SWIFT_TENANTNAME": cloud.project,
-        "SWIFT_PROJECT_ID": cloud.project_id,
-        "SWIFT_PROJECT_DOMAIN_NAME": cloud.project_domain or project_default,
-        "SWIFT_PROJECT_DOMAIN_ID": cloud.project_domain_id,
-        "SWIFT_ENDPOINT_TYPE": f"{cloud.interface}URL",
+        "SWIFT_AUTHURL": who.auth_url,
+        "SWIFT_AUTHVERSION": str(who.protocol),
+        "SWIFT_USERNAME": who.user,
+        "SWIFT_PASSWORD": who.revealed().key,
+        "SWIFT_REGIONNAME": who.region,
+    }
+
+
+def _keystone(who: Credentials) -> dict[str, str]:
+    """A name without a domain is taken where slowboat itself takes it."""
+    user_domain_id, user_domain = who.domain_of("user")
+    domain_id, domain = ("", "") if who.project_id else who.domain_of("project")
+    return {
+        "SWIFT_USERID": who.user_id,
+        "SWIFT_USER_DOMAIN_NAME": user_domain,
+        "SWIFT_USER_DOMAIN_ID": user_domain_id,
+        "SWIFT_PROJECT_NAME": who.project,
+        "SWIFT_TENANTNAME": who.project,
+        "SWIFT_PROJECT_ID": who.project_id,
+        "SWIFT_TENANTID": who.project_id,
+        "SWIFT_PROJECT_DOMAIN_NAME": domain,
+        "SWIFT_PROJECT_DOMAIN_ID": domain_id,
+        "SWIFT_ENDPOINT_TYPE": f"{who.interface}URL",
+    }
+
+
+def _token(who: Credentials) -> dict[str, str]:
+    """A token of slowboat's own, for what duplicity cannot sign in with; it lives for hours, the drill for minutes."""
+    from slowboat.edges.swift.auth import token_of
+
+    access = token_of(who)
+    return {
+        "SWIFT_PREAUTHURL": access.storage_url,
+        "SWIFT_PREAUTHTOKEN": access.token,
+        "OS_STORAGE_URL": access.storage_url,
+        "OS_AUTH_TOKEN": access.token,
     }

@@ -134,6 +134,9 @@ https://gitlab.com/duplicity/duplicity/-/blob/main/duplicity/log.py"""
 RENAMED = 2
 """The major version since which `--file-to-restore` is called `--path-to-restore`."""
 
+_SECRETS = frozenset({"PASSPHRASE", "SWIFT_PASSWORD", "ST_KEY", "SWIFT_PREAUTHTOKEN", "OS_AUTH_TOKEN"})
+"""Variables whose values are never repeated."""
+
 _TOLD = 3
 """Lines of what duplicity says at its end that are handed on."""
 
@@ -200,6 +203,6 @@ class PathRestore:
     def _last_words(self, said: bytes) -> str:
         text = said.decode(errors="replace")
         for name, secret in self._secrets.items():
-            if name in {"PASSPHRASE", "SWIFT_PASSWORD", "ST_KEY"}:
+            if name in _SECRETS:
                 text = text.replace(secret, "***")
         return " ".join([line.strip() for line in text.splitlines() if line.strip()][-_TOLD:]) or "it says nothing"
