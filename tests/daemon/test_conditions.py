@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -244,6 +245,78 @@ def test_a_pause_and_a_limit_end_by_the_clock(daemon: Daemon, swift: SwiftServer
     assert daemon.manager()["LimitUntil"] == 0
     assert "limit" not in codes(daemon)
     daemon.wait_until(lambda now: now["State"] == "done")
+    expect_arrived(large, swift, container)
+
+
+def bound_elsewhere(daemon: Daemon, drive: Drive, swift: SwiftServer, head: str = "") -> None:
+    """The daemon will move that drive to where nobody is: how it would send can be seen all the same."""
+    daemon.configure_migration(drive, swift, "c", auth_url="https://swift.invalid/auth/v1.0", more=f"\n{head}")
+
+
+def whose_line(daemon: Daemon) -> tuple[str, int, bool]:
+    """Mode, Limit, and whether they end by themselves."""
+    now = daemon.manager()
+    return now["Mode"], now["Limit"], now["LimitUntil"] > 0
+
+
+def test_whose_line_it_is_is_asked_for_and_survives_a_restart(
+    daemon: Daemon, swift: SwiftServer, large: Drive, networks: NetworkManagerLookalike
+) -> None:
+    bound_elsewhere(daemon, large, swift)
+    daemon.start()
+    until(lambda: whose_line(daemon) == ("spare", 0, False))
+    said = " ".join(daemon.slowboat("limit", "go", "--for", "1h").stdout.split())
+    assert said.startswith("The whole line, below your caps, until t")
+    until(lambda: whose_line(daemon) == ("go", 0, True))
+    ends = daemon.manager()["LimitUntil"]
+
+    daemon.kill()
+    daemon.start()
+    until(lambda: whose_line(daemon) == ("go", 0, True))
+    assert daemon.manager()["LimitUntil"] == ends
+    shown = " ".join(daemon.slowboat("limit").stdout.split())
+    assert "It does not make way for others. What you set for now: Ends by itself" in shown
+    assert json.loads(daemon.slowboat("status", "--json").stdout)["mode"] == "go"
+
+    daemon.slowboat("limit", "300k")
+    until(lambda: whose_line(daemon) == ("spare", 300_000, False))
+    assert "limit" in daemon.manager()["Reasons"]
+    daemon.call(*MANAGER, "SetLimit", "tta{sv}", "200000", "0", "1", "mode", "s", "go")
+    until(lambda: whose_line(daemon) == ("go", 200_000, False))
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        daemon.call(*MANAGER, "SetLimit", "tta{sv}", "100000", "0", "1", "mode", "s", "cap")
+    assert "the option mode is of type" in refused.value.stderr
+    assert whose_line(daemon) == ("go", 200_000, False)
+    daemon.slowboat("limit", "off")
+    until(lambda: whose_line(daemon) == ("spare", 0, False))
+
+
+def test_settings_and_networks_say_whose_line_it_is_and_a_word_for_now_ends_by_the_clock(
+    daemon: Daemon, swift: SwiftServer, large: Drive, networks: NetworkManagerLookalike, stage: Stage
+) -> None:
+    bound_elsewhere(daemon, large, swift, '[network."Home"]\nsend = "go"\n')
+    daemon.start()
+    until(lambda: daemon.manager()["Network"] == "Home")
+    until(lambda: whose_line(daemon) == ("go", 0, False))
+    daemon.slowboat("limit", "spare", "--for", "8s")
+    until(lambda: whose_line(daemon) == ("spare", 0, True))
+    until(lambda: whose_line(daemon) == ("go", 0, False))
+    joined(stage, networks, 2, "Café")
+    until(lambda: whose_line(daemon) == ("spare", 0, False))
+    bound_elsewhere(daemon, large, swift, '[network_type.default]\nsend = "go"\n')
+    daemon.slowboat("reload")
+    until(lambda: whose_line(daemon) == ("go", 0, False))
+    assert daemon.manager()["Network"] == "Café"
+
+
+def test_on_the_way_to_this_very_machine_there_is_nobody_else(daemon: Daemon, swift: SwiftServer, large: Drive) -> None:
+    container = configured(daemon, large, swift)
+    daemon.start()
+    daemon.slowboat("limit", "spare")
+    seen = set()
+    daemon.wait_until(lambda now: seen.update((daemon.manager()["Mode"], *now["Reasons"])) or now["State"] == "done")
+    assert "go" in seen
+    assert not seen & {"spare", "crowded"}
     expect_arrived(large, swift, container)
 
 
