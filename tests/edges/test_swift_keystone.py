@@ -178,3 +178,14 @@ def test_no_secret_is_in_the_repr():
     assert "secret=" not in shown
     assert "key-secret" not in shown
     assert "app-secret" not in shown
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"token": {}}', b'{"token": {"catalog": 7}}', b'{"token": null}'])
+async def test_json_that_is_no_token(keystone, body):
+    headers = {"Content-Type": "application/json", "X-Subject-Token": "t"}
+    keystone.rule("POST", "/v3/auth/tokens$", Answer(201, headers, body), times=None)
+    store = SwiftStore(password(keystone), "c")
+    with pytest.raises((NeedsUser, Transient)) as told:
+        await store.head("one")
+    assert told.value.code in {"portal", "no-store"}
+    await store.close()

@@ -11,7 +11,7 @@ Rackspace: https://docs.rackspace.com/reference/annotated-authentication-request
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -45,12 +45,8 @@ class Grant:
     """What the identity service gave: the object store's address, the token, and its life in seconds where told."""
 
     storage_url: str
-    token: str
+    token: str = field(repr=False)
     life: float | None
-
-    def __repr__(self) -> str:
-        """Without the token."""
-        return f"<Grant for {self.storage_url}>"
 
 
 def fetch(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Grant | SlowboatError:
@@ -59,13 +55,12 @@ def fetch(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Grant 
         session=wire.session, verify=credentials.cacert or True, timeout=90, redirect=False, user_agent="slowboat"
     )
     try:
-        found, home = _v3(credentials, session) if credentials.protocol == 3 else _v2(credentials, session)
-        url = credentials.storage_url or _address(found, credentials, home, asked)
-        if isinstance(url, NeedsUser):
-            return url
-        return Grant(url.rstrip("/"), str(found.auth_token), _life(found, wire.last[1]))
+        return _granted(credentials, session, wire, asked)
     except exceptions.HttpError as problem:
-        return _refusal(credentials, asked, problem.http_status, wire.last[1])
+        body = b"" if problem.response is None else problem.response.content[:4096]
+        if problem.http_status == 401:
+            return _unauthorized(credentials, asked)
+        return statuses.verdict(asked, problem.http_status, wire.last[1], body, time.time())
     except (exceptions.ClientException, OSError) as problem:
         # An answer that is no refusal, but nothing that Keystone would say.
         strange = 0 < wire.last[0] < 400
@@ -74,10 +69,16 @@ def fetch(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Grant 
         return statuses.error(statuses.PORTAL, asked)
 
 
-def _refusal(credentials: Credentials, asked: statuses.Asked, status: int, headers: Mapping[str, str]) -> SlowboatError:
-    """What a refusal means. A 401 never says what of all that was sent is wrong, so the hint names all of it."""
-    if status != 401:
-        return statuses.verdict(asked, status, headers, b"", time.time())
+def _granted(credentials: Credentials, session: Session, wire: Wire, asked: statuses.Asked) -> Grant | NeedsUser:
+    found, home = _v3(credentials, session) if credentials.protocol == 3 else _v2(credentials, session)
+    if not found.auth_token:
+        raise ValueError("there is no token in it")
+    url = credentials.storage_url or _address(found, credentials, home, asked)
+    return Grant(url.rstrip("/"), found.auth_token, _life(found, wire.last[1])) if isinstance(url, str) else url
+
+
+def _unauthorized(credentials: Credentials, asked: statuses.Asked) -> NeedsUser:
+    """A 401 never says what of all that was sent is wrong, so the hint names all of it."""
     what, hint = (
         "the user, the password or the project",
         "Check user, user_domain, project, project_domain, and the password",
@@ -127,7 +128,7 @@ def _v2(credentials: Credentials, session: Session) -> tuple[access.AccessInfo, 
         log=False,
     )
     found = answer.json()
-    home = found["access"]["user"].get("RAX-AUTH:defaultRegion", "")
+    home = found["access"].get("user", {}).get("RAX-AUTH:defaultRegion", "")
     return access.create(body=found), str(home)
 
 

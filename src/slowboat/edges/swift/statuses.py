@@ -61,6 +61,9 @@ _NOT_SWIFT = "{host} answered with something that is not Swift's"
 
 STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     # Credentials. A 401 elsewhere than at AUTH first costs the token, see `Session.rejected`.
+    ("AUTH", 400): Row(
+        "tell", "credentials", "{host} does not understand who asks for a token", "Check the cloud's user and project"
+    ),
     ("AUTH", 401): Row(
         "tell", "credentials", "{host} does not accept the user or the password", "Check the cloud's user and key"
     ),
