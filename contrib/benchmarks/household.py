@@ -133,6 +133,12 @@ def _dies_with_us() -> None:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def _prefer(process: subprocess.Popen[Any]) -> None:
+    """Before all other programs, where we may: a busy machine shall not pass for a busy line."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, -20)
+
+
 @functools.cache
 def _delay_box() -> tuple[Path, tempfile.TemporaryDirectory[str]]:
     """The delay box's program, and the folder that goes when this process does."""
@@ -258,8 +264,7 @@ class Household:
         assert box.stderr is not None
         if box.stdout.readline() != "up\n":
             raise CannotRun(f"the delay box cannot start: {box.stderr.read().strip()}")
-        with contextlib.suppress(PermissionError):  # before all programs, so that a busy machine adds no delay
-            os.sched_setscheduler(box.pid, os.SCHED_RR, os.sched_param(1))
+        _prefer(box)
 
     def _shape(self, how: str) -> None:
         for host, rate, buffer in (
@@ -310,7 +315,9 @@ class Household:
         """
         times = (f"--at={at}", f"--seconds={seconds}")
         argv: list[str | Path] = [sys.executable, "-I", HERE / "traffic.py", role, *map(str, words), *times]
-        return self.popen(host, *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        process = self.popen(host, *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        _prefer(process)
+        return process
 
     def received(self, host: str) -> int:
         """Bytes that have come to the server's interface from the laptop or the phone so far, headers included."""
