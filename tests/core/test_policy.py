@@ -182,7 +182,9 @@ def test_spare_is_what_holds_unless_the_networks_rule_says_else() -> None:
     assert spare == {"Home": False, "Office": False, "No": False, "Café": True}
     tunnel = on(names=("Tunnel", "Home"), types=("vpn", "wifi"))
     assert permit(tunnel, rules, NOW).spare, "nobody said so of the tunnel"
-    assert not permit(tunnel, replace(rules, types={"vpn": NetworkRule(send="go")}), NOW).spare
+    tunnels = replace(rules, types={"vpn": NetworkRule(send="go")})
+    assert not permit(tunnel, tunnels, NOW).spare
+    assert permit(on(names=("Tunnel", "Café"), types=("vpn", "wifi")), tunnels, NOW).spare, "nor of what it lies on"
 
 
 @pytest.mark.parametrize("send", ["go", 5000])

@@ -181,4 +181,5 @@ async def test_at_home_no_company_is_told(tmp_path: Path) -> None:
         boat.store.set_rate(0)
         boat.crowded = True
         await boat.until(lambda: boat.puts() == 1)
-        assert boat.shown.reasons == ()
+        assert boat.engine.conditions().crowded
+        assert boat.engine._permit("m").reasons == ()
