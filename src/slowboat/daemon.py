@@ -79,14 +79,13 @@ def main(config: Path | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("swiftclient", "urllib3", "keystoneauth", "requests", "dbus_next"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)  # their debug lines hold tokens and keys
+    manager = ServiceManager()
     try:
-        return asyncio.run(_Daemon(config).run())
-    except NeedsUser as error:
-        print(f"slowboat: {error}", file=sys.stderr)  # noqa: T201  # the journal, or a person at a terminal
-        return EX_CONFIG if error.code in FINAL_CODES else EX_FAILED
+        return asyncio.run(_Daemon(config, manager).run())
     except SlowboatError as error:
         print(f"slowboat: {error}", file=sys.stderr)  # noqa: T201  # the journal, or a person at a terminal
-        return EX_FAILED
+        manager.ended(error.what if "\n" in error.hint else str(error))
+        return EX_CONFIG if isinstance(error, NeedsUser) and error.code in FINAL_CODES else EX_FAILED
 
 
 class _World:
@@ -198,11 +197,11 @@ class _Rest:
 class _Daemon:
     """One run, from the settings to the exit code; a reload is another round of it, which ends no hold."""
 
-    def __init__(self, config: Path | None) -> None:
+    def __init__(self, config: Path | None, manager: ServiceManager) -> None:
         self._config = config
         self._stop = asyncio.Event()
         self._next: Settings | None = None
-        self._manager = ServiceManager()
+        self._manager = manager
         self._holds = Holds()
         self._since = Since(time.time)
         self._rest = _Rest()

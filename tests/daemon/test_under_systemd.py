@@ -128,11 +128,29 @@ def test_a_wrong_configuration_ends_in_words_and_not_in_a_loop(
     until(lambda: manager.show("slowboat.service", "ActiveState")["ActiveState"] == "failed", manager)
     shown = manager.show("slowboat.service", "ExecMainStatus", "NRestarts")
     assert shown == {"ExecMainStatus": "78", "NRestarts": "0"}
-    said = slowboat(manager, "status", check=False)
-    assert "slowboat is not running" in said
+    for words in ((), ("status",), ("why",), ("pause",)):
+        said = " ".join(slowboat(manager, *words, check=False).split())
+        assert said == (
+            f"slowboat: slowboat is not running: {CONFIG}, line 1: limti is not known. Did you mean limit? "
+            "What helps: Mend that, then start it with: systemctl --user start slowboat."
+        )
+    manager.run("rm", CONFIG)
+    manager.run("systemctl", "--user", "start", "slowboat", check=False)
+    said = slowboat(manager, check=False)
+    assert f"not running: There is no configuration: {CONFIG} does not exist" in " ".join(said.split())
     manager.write(CONFIG, good)
     manager.run("systemctl", "--user", "start", "slowboat")
     until(lambda: get(manager, OBJECT, MANAGER, "State") == "done", manager)
+
+    manager.run("systemctl", "--user", "stop", "slowboat")
+    assert "not running: it was stopped" in slowboat(manager, check=False)
+    manager.run("systemctl", "--user", "start", "slowboat")
+    until(lambda: get(manager, OBJECT, MANAGER, "State") == "done", manager)
+    manager.run("kill", "-9", manager.show("slowboat.service", "MainPID")["MainPID"])
+    until(lambda: manager.show("slowboat.service", "SubState") == {"SubState": "auto-restart"}, manager)
+    said = " ".join(slowboat(manager, check=False).split())
+    assert "slowboat is not running: it was killed (SIGKILL) (systemd starts it again by itself)." in said
     slowboat(manager, "uninstall")
     assert manager.show("slowboat.service", "LoadState") == {"LoadState": "not-found"}
+    assert "it is not installed as a service" in slowboat(manager, check=False)
     assert manager.run("cat", CONFIG) == good

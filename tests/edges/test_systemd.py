@@ -44,6 +44,14 @@ def test_the_manager_hears_what_we_say(listening: tuple[socket.socket, str]) -> 
     assert received(end) == ["READY=1", "STATUS=sending READY=0", "STATUS=waiting: offline", "STOPPING=1"]
 
 
+def test_last_words_are_one_line_that_is_short_enough_to_be_heard(listening: tuple[socket.socket, str]) -> None:
+    end, address = listening
+    ServiceManager({"NOTIFY_SOCKET": address}).ended("config.toml, line 1:\n" + "ü" * 5000)
+    (told,) = received(end)
+    assert told.startswith("STATUS=Ended: config.toml, line 1: üü")
+    assert len(told.encode()) < 4096
+
+
 async def test_the_watchdog_hears_that_the_loop_turns(listening: tuple[socket.socket, str]) -> None:
     end, address = listening
     # WATCHDOG_PID of a wrapper: it must not silence us.

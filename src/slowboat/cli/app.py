@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from slowboat import __version__
-from slowboat.cli import asking, installing, phrases, screen
+from slowboat.cli import absence, asking, installing, phrases, screen
 from slowboat.core.errors import SlowboatError
 from slowboat.core.words import HandoverState
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except SlowboatError as error:
-        screen.complain(error)
+        screen.complain(absence.explained(error))
         return _EXIT_CODES.get(error.code, FAILED)
     return code if isinstance(code, int) else 0
 

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LAST_WORDS: Final = "Ended: "
+"""Begins the status line of a service that has ended because of something that it could name."""
+
+LONGEST: Final = 1000
+"""Characters of a status line; systemd takes messages of 4096 bytes (PIPE_BUF) and drops what is longer."""
+
 SHARE: Final = 2
 """The watchdog hears from us so many times in the time it waits, as sd_watchdog_enabled(3) advises."""
 
@@ -53,10 +59,14 @@ class ServiceManager:
 
     def status(self, line: str) -> None:
         """What `systemctl --user status` shows; the same line is told once."""
-        line = " ".join(line.split())  # a line break would begin another message
+        line = " ".join(line.split())[:LONGEST]  # a line break would begin another message
         if line != self._said:
             self._said = line
             self._tell(f"STATUS={line}")
+
+    def ended(self, why: str) -> None:
+        """What we end of; systemd shows it until the next start."""
+        self.status(f"{LAST_WORDS}{why}")
 
     def stopping(self) -> None:
         """We are on our way out."""

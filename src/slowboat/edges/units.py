@@ -1,4 +1,4 @@
-"""Installs slowboat as a service of the user's own systemd.
+"""Installs slowboat as a service of the user's own systemd, and asks systemd what has become of it.
 
 Knows where systemd, D-Bus and the desktop look for a user's files, and how systemd quotes; must not know what
 the service does. The files are those of the `systemd` folder, with the path of this very program in them.
@@ -124,6 +124,58 @@ class Outcome:
     """What an installation or its reverse did: the files that it wrote or removed."""
 
     files: tuple[Path, ...]
+
+
+_SYSTEMD: Final = "org.freedesktop.systemd1"
+_MANAGER_PATH: Final = "/org/freedesktop/systemd1"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What systemd knows of the service.
+
+    https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.systemd1.html
+
+    Attributes:
+        load: "loaded", "not-found", "masked", "error", ...
+        active, sub: "active", "failed", "inactive", "activating", ...; and more exactly, such as "auto-restart".
+        result: why it failed: "exit-code", "signal", "watchdog", "start-limit-hit", ...; "success" where it did not.
+        status: the exit code, or the signal's number.
+        said: the service's own status line, of its last run where it does not run.
+    """
+
+    load: str
+    active: str
+    sub: str = ""
+    result: str = ""
+    status: int = 0
+    said: str = ""
+
+
+async def state(address: str = "") -> State | None:
+    """What the user's systemd knows of the service; None where it cannot be asked. Starts nothing.
+
+    Args:
+        address: another bus than the session's.
+    """
+    try:
+        async with await Connection.open(address=address) as bus:
+            answer = await bus.call(_SYSTEMD, _MANAGER_PATH, f"{_SYSTEMD}.Manager", "LoadUnit", "s", UNIT, start=False)
+            unit = await bus.get_all(_SYSTEMD, answer[0], f"{_SYSTEMD}.Unit")
+            load, active, sub = (str(unit.get(key, "")) for key in ("LoadState", "ActiveState", "SubState"))
+            if load != "loaded":
+                return State(load, active, sub)
+            service = await bus.get_all(_SYSTEMD, answer[0], f"{_SYSTEMD}.Service")
+    except BusError:
+        return None
+    return State(
+        load,
+        active,
+        sub,
+        result=str(service.get("Result", "")),
+        status=int(service.get("ExecMainStatus", 0)),
+        said=str(service.get("StatusText", "")),
+    )
 
 
 async def install(
