@@ -351,22 +351,4 @@ def _canaries(archive_dirs: Sequence[Path]) -> tuple[tuple[bytes, ...], ...]:
 
 def _credentials(cloud: Cloud) -> Credentials:
     """A cloud's credentials; the secret is asked for when a token is."""
-    return Credentials(
-        auth_url=cloud.auth_url,
-        user=cloud.user,
-        version=cloud.version,
-        user_id=cloud.user_id,
-        user_domain=cloud.user_domain,
-        user_domain_id=cloud.user_domain_id,
-        project=cloud.project,
-        project_id=cloud.project_id,
-        project_domain=cloud.project_domain,
-        project_domain_id=cloud.project_domain_id,
-        application_credential_id=cloud.application_credential_id,
-        application_credential_name=cloud.application_credential_name,
-        region=cloud.region,
-        interface=cloud.interface,
-        storage_url=cloud.storage_url,
-        cacert=cloud.cacert,
-        secret=lambda: secret_of(cloud.name, cloud.key_file).reveal(),
-    )
+    return Credentials.of(cloud, lambda: secret_of(cloud.name, cloud.key_file).reveal())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from slowboat.core.conditions import NetworkRule
 from slowboat.core.errors import NeedsUser
+from slowboat.core.identity import Identity
 from slowboat.core.schedule import Window
 from slowboat.core.words import Target
 from slowboat.edges.settings import (
@@ -29,6 +32,7 @@ from slowboat.edges.settings import (
 )
 from slowboat.edges.settings.amounts import parse_days, parse_minute
 from slowboat.edges.settings.lines import line_of
+from slowboat.edges.swift import Credentials
 
 CLOUD = """\
 [cloud.c]
@@ -56,6 +60,18 @@ def refusal(text: str, **environment: str) -> NeedsUser:
 
 
 # -- what is taken ----------------------------------------------------------------------------------------
+
+
+def test_whatever_an_identity_has_can_be_said_of_a_cloud_and_reaches_the_credentials() -> None:
+    said = {each.name: f"/{each.name}" for each in fields(Identity) if each.name != "version"}
+    said |= {"auth_url": "https://x/v3", "storage_url": "https://x/v1", "interface": "internal"}
+    table = "".join(f"{name} = {json.dumps(text)}\n" for name, text in said.items())
+    cloud = read(f"[cloud.c]\nauth_version = 2\n{table}{MIGRATION}").clouds["c"]
+    used = Credentials.of(cloud, lambda: "the secret")
+    for found in (cloud, used):
+        assert {each.name: getattr(found, each.name) for each in fields(Identity)} == said | {"version": 2}
+    assert used.revealed().application_credential_secret == "the secret"
+    assert not re.search("secret|key|pass", " ".join(each.name for each in fields(Identity)))
 
 
 def test_the_shortest_one() -> None:

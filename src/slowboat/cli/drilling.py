@@ -12,7 +12,6 @@ import os
 import stat
 import sys
 import tempfile
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -126,8 +125,7 @@ def _environment(cloud: Cloud) -> dict[str, str]:
     Raises:
         SlowboatError: there is no secret, or no token where duplicity could not get one by itself.
     """
-    given = {each.name: getattr(cloud, each.name) for each in fields(cloud) if each.name not in {"name", "key_file"}}
-    who = Credentials(**given, secret=lambda: secret_of(cloud.name, cloud.key_file).reveal())
+    who = Credentials.of(cloud, lambda: secret_of(cloud.name, cloud.key_file).reveal())
     told = {"REQUESTS_CA_BUNDLE": cloud.cacert}
     match who.protocol:
         case 1 if not cloud.storage_url:

@@ -7,13 +7,14 @@ file and the line.
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from slowboat.core import urls
 from slowboat.core.conditions import NetworkRule, Rules
+from slowboat.core.identity import Identity, is_loopback
 from slowboat.core.schedule import Schedule, Window
 from slowboat.core.words import Target
 from slowboat.edges.settings.amounts import parse_days, parse_minute, parse_rate, parse_size
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from slowboat.core.conditions import Choice
+    from slowboat.core.identity import Version
     from slowboat.core.schedule import Send
     from slowboat.edges.settings.lines import Where
     from slowboat.edges.settings.shape import (
@@ -46,7 +48,7 @@ https://docs.openstack.org/swift/latest/api/object_api_v1_overview.html), and ou
 MOST_CONNECTIONS = 16
 """More only take turns on one home uplink."""
 
-VERSIONS: Mapping[str, Literal[0, 1, 2, 3, "rackspace"]] = {
+VERSIONS: Mapping[str, Literal[0] | Version] = {
     "": 0,
     "1": 1,
     "2": 2,
@@ -98,26 +100,11 @@ def cloud(name: str, table: CloudTable) -> Cloud:
     if not (table.user or table.user_id or table.application_credential_id):
         missing = "a user with application_credential_name" if own_id else "a user"
         raise Wrong(here, f"cloud {name} lacks {missing}", 'Add user = "..."')
-    return Cloud(
-        name=name,
-        auth_url=table.auth_url,
-        version=VERSIONS[str(table.auth_version or "")],
-        user=table.user,
-        user_id=table.user_id,
-        user_domain=table.user_domain,
-        user_domain_id=table.user_domain_id,
-        project=table.project,
-        project_id=table.project_id,
-        project_domain=table.project_domain,
-        project_domain_id=table.project_domain_id,
-        application_credential_id=table.application_credential_id,
-        application_credential_name=table.application_credential_name,
-        region=table.region,
-        interface=table.interface,
-        storage_url=table.storage_url,
-        cacert=str(folder((*here, "cacert"), table.cacert)) if table.cacert else "",
-        key_file=folder((*here, "key_file"), table.key_file) if table.key_file else None,
-    )
+    shared = {each.name: getattr(table, each.name) for each in fields(Identity) if hasattr(table, each.name)}
+    shared["version"] = VERSIONS[str(table.auth_version or "")]
+    shared["cacert"] = str(folder((*here, "cacert"), table.cacert)) if table.cacert else ""
+    key_file = folder((*here, "key_file"), table.key_file) if table.key_file else None
+    return Cloud(name=name, key_file=key_file, **shared)
 
 
 def private_url(where: Where, url: str) -> None:
@@ -132,15 +119,8 @@ def private_url(where: Where, url: str) -> None:
         raise Wrong(where, f"{where[-1]} is not an address", 'Write it like "https://example.com/auth/v1.0"')
     if parts.username or parts.password:
         raise Wrong(where, f"{where[-1]} holds a user or password", "Take it out; see docs/configuration.md")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise Wrong(where, f"{where[-1]} would send the password to {host} in clear text", "Use https://")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def folder(where: Where, text: str) -> Path:

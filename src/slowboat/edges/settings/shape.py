@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from slowboat.core.identity import Identity
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -47,7 +49,7 @@ class TopTable(Table, frozen=True):
 
 
 class CloudTable(Table, frozen=True):
-    """[cloud.NAME]: an account at a server."""
+    """[cloud.NAME]: an account at a server, in the words of `core.identity.Identity` but for the version."""
 
     auth_url: str
     auth_version: Literal["1", "2", "2.0", "3", "rackspace", 1, 2, 3] | None = None
@@ -119,33 +121,15 @@ class PowerTable(Table, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cloud:
-    """An account at a server.
+class Cloud(Identity):
+    """An account at a server, under a name.
 
     Attributes:
         name: the user's word for it, or ENV_CLOUD.
-        auth_url: https, or http on loopback.
-        version: 1, 2 (Keystone's v2.0), 3, "rackspace" (v2.0 with an API key), or 0: told by the rest.
         key_file: where the secret stands, or None: looked for by the cloud's name.
     """
 
     name: str
-    auth_url: str
-    version: Literal[0, 1, 2, 3, "rackspace"] = 0
-    user: str = ""
-    user_id: str = ""
-    user_domain: str = ""
-    user_domain_id: str = ""
-    project: str = ""
-    project_id: str = ""
-    project_domain: str = ""
-    project_domain_id: str = ""
-    application_credential_id: str = ""
-    application_credential_name: str = ""
-    region: str = ""
-    interface: Literal["public", "internal", "admin"] = "public"
-    storage_url: str = ""
-    cacert: str = ""
     key_file: Path | None = None
 
 
