@@ -174,6 +174,7 @@ class KeystoneSwift(SwiftServer):
         super().__init__(storage, {"keystone": keystone.url})
         self.keystone = keystone
         self.owner: User | None = None
+        self._tokens: dict[User, str] = {}
 
     def account(self, user: User) -> str:
         """The address of the user's account."""
@@ -184,7 +185,9 @@ class KeystoneSwift(SwiftServer):
         """A client of the tests' own, as `owner`."""
         assert self.owner, "whose account?"
         owner = self.owner
-        token = self.keystone.token(owner.name, owner.password, owner.project, owner.domain_id)
+        if owner not in self._tokens:
+            self._tokens[owner] = self.keystone.token(owner.name, owner.password, owner.project, owner.domain_id)
+        token = self._tokens[owner]
         connection = swiftclient.Connection(preauthurl=self.account(owner), preauthtoken=token, retries=0)
         try:
             yield connection
