@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 HERE = Path(__file__).parent
-NAMES = Path("/run/netns")  # where `ip netns` keeps them
+PRIVATE = Path("/run")  # after `enter`, a file system in memory that nobody else sees
+NAMES = PRIVATE / "netns"  # where `ip netns` keeps them
 HOSTS = ("laptop", "phone", "router", "exchange", "server")
 
 # <linux/sched.h>, <linux/mount.h>, <linux/ethtool.h>, <linux/sockios.h>, <linux/prctl.h>
@@ -91,7 +92,8 @@ def enter() -> None:
     """Moves this process, and what it starts from now on, into mount and network namespaces of its own.
 
     Call it first, before there are threads. As root it needs nothing else; anybody else gets a user namespace too,
-    where the kernel grants one. The process has no network afterwards, and sees an empty /run.
+    where the kernel grants one. The process has no network afterwards, and sees an empty /run
+    of its own, in memory.
 
     Raises:
         CannotRun: the kernel, or who runs this machine, forbids it; a program is missing.
@@ -106,7 +108,7 @@ def enter() -> None:
     else:
         _kernel(libc.unshare(CLONE_NEWNS | CLONE_NEWNET), "network namespaces")
     _kernel(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mounts of one's own")
-    _kernel(libc.mount(b"none", b"/run", b"tmpfs", 0, b"mode=755"), "mounts of one's own")
+    _kernel(libc.mount(b"none", bytes(PRIVATE), b"tmpfs", 0, b"mode=755"), "mounts of one's own")
     NAMES.mkdir()
     command("ip", "link", "set", "lo", "up")
 

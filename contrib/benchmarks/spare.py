@@ -2,7 +2,8 @@
 
 For each tool a household of its own (see household.py): a laptop that uploads to a real Swift, over TLS, and a phone;
 8 Mbit/s up with a queue of a second, unless --lines says more. One time line for all: the upload is alone; the phone
-uploads too (one plain connection); it has stopped; it makes a call (1.5 Mbit/s of UDP); it downloads. The delay is
+uploads too (one plain connection); it has stopped; it makes a call (1.5 Mbit/s of
+UDP, or 30 % of a slower line); it downloads. The delay is
 that of the phone's pings above a quiet line's, what it gets is held against what it gets with no backup at all, and the
 use of the idle line against `swift upload`, which fills it. Everybody's congestion control is cubic. Figures are
 [least, greatest] over the runs.
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from figures import Counter, added, percentile, span, worst
-from household import Household, Line, enter
+from household import PRIVATE, Household, Line, enter
 from outcome import CannotRun, Goal, Outcome, need, say
 from uploaders import BOAT, NONE, PLAIN, TOOLS, Bed, make_certificate, make_drive
 
@@ -53,6 +54,7 @@ PARTS = {"alone": (0, 10), "upload": (10, 20), "return": (20, 28), "call": (28, 
 """What happens when, in seconds: a queue of a second takes a few to build and to drain."""
 END = max(end for _, end in PARTS.values())
 
+CALL, CALL_SHARE = 1.5e6, 0.3  # bits per second: a video call, and on a slow line a smaller one
 BLOATED = 0.5  # of the queue's length: what a plain upload's median delay must reach, or the line is none to judge by
 CALM = 10.0  # milliseconds: what the p95 without any backup may be, or the machine is too busy to judge by
 ATTEMPTS = 5  # that a busy machine gets for each measurement
@@ -132,8 +134,11 @@ def clock(beds: list[Bed]) -> list[Heard]:
     to = Household.SERVER_TO_PHONE
     phones = []
     for bed in beds:
-        roles = {role: bed.home.traffic("phone", role, to, at=zero + PARTS[role][0], seconds=lasts(role)) for role in (
-            "upload", "call", "download")}  # fmt: skip
+        talk = min(CALL, CALL_SHARE * bed.home.line.up)
+        roles = {
+            role: bed.home.traffic("phone", role, to, *words, at=zero + PARTS[role][0], seconds=lasts(role))
+            for role, words in {"upload": (), "call": (talk,), "download": ()}.items()
+        }
         roles["ping"] = bed.home.traffic("phone", "ping", to, at=zero, seconds=END)
         phones.append(roles)
     moments: list[float] = []
@@ -326,9 +331,18 @@ def run(arguments: list[str]) -> Outcome:
     parser.add_argument("--keep", type=Path, help="a folder for all samples of each run")
     known = parser.parse_args(arguments)
     need(rclone="rclone", busctl="systemd", openssl="openssl", **{"dbus-daemon": "dbus"})
-    with tempfile.TemporaryDirectory(prefix="sb-spare-") as folder:
-        enter()
+    enter()
+    with tempfile.TemporaryDirectory(dir=in_memory(), prefix="sb-spare-") as folder:
         return everything(known, Path(folder))
+
+
+def in_memory() -> str | None:
+    """Where the servers keep what they get: a disk that is busy would hold them up; None where it must be the disk."""
+    try:
+        os.setxattr(PRIVATE, "user.swift.metadata", b"x" * 3000)  # as Swift does it; a tmpfs can since Linux 6.6
+    except OSError:
+        return None
+    return str(PRIVATE)
 
 
 def names_of(known: Iterable[str], between: str = ",") -> Callable[[str], list[str]]:

@@ -1,6 +1,7 @@
 """What others do with a household's line, and how it feels to them; one role in a process, on any of its hosts.
 
-    traffic.py ping|upload|call|download SERVER --at T --seconds S      on the phone
+    traffic.py ping|upload|download SERVER --at T --seconds S           on the phone
+    traffic.py call SERVER RATE --at T --seconds S                      on the phone
     traffic.py answer                                                   on the server, for all of them
     traffic.py front PORT CERTIFICATE KEY                               on the server: TLS on 8443 before a local port
 
@@ -27,7 +28,6 @@ from typing import Any
 PORT = 9000
 TLS_PORT = 8443
 PING_EVERY = 0.020  # seconds; a packet of 84 bytes: 34 kbit/s
-CALL = 1_500_000  # bits per second: a video call
 CALL_PACKET = 1172  # bytes of UDP payload
 CALL_PACKET_BITS = (CALL_PACKET + 28) * 8  # with its headers
 SO_TIMESTAMPNS = 35  # <asm-generic/socket.h>: the kernel says when a packet came, whenever this process wakes up
@@ -124,9 +124,9 @@ def download(server: str, begin: float, end: float) -> dict[str, object]:
     return {"bytes": count}
 
 
-def call(server: str, begin: float, end: float) -> dict[str, object]:
-    """One way of a call, a packet every 6.4 ms: {"sent": packets}; what came of them, `answer` tells."""
-    every, number = CALL_PACKET_BITS / CALL, 0
+def call(server: str, begin: float, end: float, rate: str) -> dict[str, object]:
+    """One way of a call of so many bits per second: {"sent": packets}; what came of them, `answer` tells."""
+    every, number = CALL_PACKET_BITS / float(rate), 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
         line.connect((server, PORT))
         wait_until(begin)
@@ -216,8 +216,8 @@ def main() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         told = answer()
     else:
-        roles = {"ping": ping, "upload": upload, "download": download, "call": call}
-        told = roles[known.role](known.words[0], begin, begin + known.seconds)
+        roles: dict[str, Any] = {"ping": ping, "upload": upload, "download": download, "call": call}
+        told = roles[known.role](known.words[0], begin, begin + known.seconds, *known.words[1:])
     json.dump(told, sys.stdout)
     sys.stdout.flush()
     os._exit(0)  # whatever threads still wait
