@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from slowboat.core.conditions import Conditions, Mode, Usage
+    from slowboat.core.conditions import Conditions, Usage
     from slowboat.core.words import (
         Digests,
         Installed,
@@ -299,43 +299,3 @@ class World(Protocol):
 
     def conditions(self) -> Conditions:
         """The newest settled reading of everything; never waits."""
-
-
-class Commands(Protocol):
-    """What the bus may ask of the engine. Each raises a SlowboatError where it must say no."""
-
-    def pause(self, migration: str, until: float) -> None:
-        """Stops sending until a time (seconds since the epoch), 0.0: until told. Migration "": all of them."""
-
-    def resume(self, migration: str) -> None:
-        """Takes a pause back."""
-
-    def retry_now(self) -> None:
-        """Forgets every waiting time and refused state that a new try may cure."""
-
-    def rescan(self) -> None:
-        """Looks at drive and target again."""
-
-    async def reload(self) -> None:
-        """Reads the configuration again."""
-
-    def set_limit(self, limit: int, until: float = 0.0, mode: Mode = "") -> None:
-        """What the user says for now: a cap in bytes per second (0: none) and "spare", "go", or "" for neither.
-
-        Until a time (seconds since the epoch), 0.0: until told. It replaces what was said before.
-        """
-
-    async def hand_over(self, migration: str) -> None:
-        """Does the handover now, or raises NeedsUser or Transient with what stands in its way."""
-
-    async def undo_handover(self, migration: str) -> None:
-        """Takes the handover back."""
-
-    async def switch_front_end(self, migration: str) -> str:
-        """Points Deja Dup at the target, handing over first where that was not done; answers the URL it uses."""
-
-    async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
-        """What would be sent, in order: name, role, set, bytes, phase, canary."""
-
-    def history(self, since: float, limit: int) -> Sequence[tuple[float, str, str, str]]:
-        """The newest lines of the history."""

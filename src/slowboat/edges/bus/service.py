@@ -58,7 +58,7 @@ _EVENT: Final = {"time": "t", "migration": "s", "kind": "s", "text": "s"}
 
 
 class Commands(Protocol):
-    """What the bus asks of the engine, in the engine's own words; see `engine.ports.Commands`."""
+    """What the bus asks of the engine, in the engine's own words. Each raises a SlowboatError where it must say no."""
 
     def pause(self, migration: str, until: float) -> None:
         """Stops sending until a time (seconds since the epoch); 0.0: until told. "": all migrations."""
@@ -67,7 +67,7 @@ class Commands(Protocol):
         """Takes a pause back."""
 
     def retry_now(self) -> None:
-        """Forgets waiting times."""
+        """Forgets every waiting time and refused state that a new try may cure."""
 
     def rescan(self) -> None:
         """Looks at drive and target again."""
@@ -76,19 +76,22 @@ class Commands(Protocol):
         """Reads the configuration again."""
 
     def set_limit(self, limit: int, until: float = 0.0, mode: Mode = "") -> None:
-        """What the user says for now: a cap (bytes per second, 0: none), a mode ("": none), until when (0.0: told)."""
+        """What the user says for now: a cap in bytes per second (0: none) and "spare", "go", or "" for neither.
+
+        Until a time (seconds since the epoch), 0.0: until told. It replaces what was said before.
+        """
 
     async def hand_over(self, migration: str) -> None:
-        """Does the handover now."""
+        """Does the handover now, or raises NeedsUser or Transient with what stands in its way."""
 
     async def undo_handover(self, migration: str) -> None:
         """Takes the handover back."""
 
     async def switch_front_end(self, migration: str) -> str:
-        """Points Deja Dup at the target; answers the URL that it uses then."""
+        """Points Deja Dup at the target, handing over first where that was not done; answers the URL it uses."""
 
     async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
-        """What would be sent, in order."""
+        """What would be sent, in order: name, role, set, bytes, phase, canary."""
 
     def history(self, since: float, limit: int) -> Sequence[tuple[float, str, str, str]]:
         """The newest lines of the history."""
