@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from evidence import expect_arrived
-from on_the_wire import wire_to
+from on_the_wire import Wire, wire_to
 
+from faults.identity import keystone_answer, rackspace_answer
 from realparts.keystone_server import NORTH
 from slowboat.cli import drilling
 from slowboat.edges.settings import Cloud
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from realparts.drive import Drive
     from realparts.duplicity import Duplicity
     from realparts.keystone_server import KeystoneSwift
+    from realparts.swift_server import SwiftServer
 
 pytestmark = pytest.mark.needs("busctl", "gpg")
 
@@ -81,3 +83,22 @@ def test_duplicity_gets_in_by_what_the_drill_tells_it(
     (data / "file").write_bytes(b"whole")
     replace(duplicity, encrypted=False, environment=told).full(data, f"swift://{container}/p")  # it asks for sizes too
     assert [name for name in keystone_swift.listing(container) if name.startswith("p/duplicity-full.")]
+
+
+@pytest.mark.parametrize("version", ["rackspace", 2])
+def test_duplicity_gets_in_where_version_2_is_spoken(
+    swift: SwiftServer, wire: Wire, version: Literal["rackspace", 2], duplicity: Duplicity, tmp_path: Path
+) -> None:
+    answer = rackspace_answer(swift) if version == "rackspace" else keystone_answer(swift)
+    wire.rule("POST", "/v2.0/tokens$", answer, times=None)
+    (file := tmp_path / "key").touch(mode=0o600)
+    file.write_text("api-secret")
+    who = {"user": "joe", "project": "customer-x", "key_file": file}
+    told = drilling._environment(Cloud(name="c", auth_url=f"{wire.origin}/v2.0", version=version, **who))
+    assert ("api-secret" in told.values()) is (version == 2), "duplicity knows passwords and no API keys"
+
+    container = swift.container()
+    (data := tmp_path / "data").mkdir()
+    (data / "file").write_bytes(b"whole")
+    replace(duplicity, encrypted=False, environment=told).full(data, f"swift://{container}/p")
+    assert [name for name in swift.listing(container) if name.startswith("p/duplicity-full.")]
