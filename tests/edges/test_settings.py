@@ -247,6 +247,36 @@ def test_target_urls_are_kept_as_typed(prefix: str, url: str, target: str) -> No
     assert read(text).migrations["home"].target.urls == (target,)
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("1", 1), ('"1"', 1), ("2", 2), ('"2.0"', 2), ("3", 3), ('"3"', 3), ('"rackspace"', "rackspace")],
+)
+def test_the_versions(given: str, meant: object) -> None:
+    assert read(f"{CLOUD}auth_version = {given}\n{MIGRATION}").clouds["c"].version == meant
+
+
+def test_a_version_that_there_is_not() -> None:
+    told = refusal(f"{CLOUD}auth_version = 4\n{MIGRATION}")
+    assert "auth_version" in told.what
+    assert '"rackspace"' in told.hint
+
+
+@pytest.mark.parametrize(
+    ("variables", "version", "interface"),
+    [
+        ({"ST_AUTH": "https://x", "ST_USER": "u", "ST_AUTH_VERSION": "2.0"}, 2, "public"),
+        ({"ST_AUTH": "https://x", "ST_USER": "u", "ST_AUTH_VERSION": "1.0"}, 1, "public"),
+        ({"OS_AUTH_URL": "https://x", "OS_AUTH_VERSION": "2"}, 2, "public"),
+        ({"OS_AUTH_URL": "https://x", "OS_IDENTITY_API_VERSION": "3", "OS_INTERFACE": "internal"}, 3, "internal"),
+        ({"OS_AUTH_URL": "https://x", "OS_ENDPOINT_TYPE": "internalURL"}, 3, "internal"),
+        ({"OS_AUTH_URL": "https://x", "OS_INTERFACE": "public"}, 3, "public"),
+    ],
+)
+def test_the_environments_version_and_interface(variables: dict[str, str], version: int, interface: str) -> None:
+    cloud = read(MIGRATION, **variables).clouds[ENV_CLOUD]
+    assert (cloud.version, cloud.interface) == (version, interface)
+
+
 def test_the_environments_cloud() -> None:
     found = read(MIGRATION, ST_AUTH="https://x/auth/v1.0", ST_USER="a:u", ST_KEY="hunter2")
     assert found.migrations["home"].target.cloud == ENV_CLOUD
