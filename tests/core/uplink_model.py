@@ -154,6 +154,7 @@ class Uplink:
             one.flying += 1
             if not self._enqueue(one, self.others):
                 one.lost(self.now, self.rtt + self.buffer)
+                return
 
     def _enqueue(self, whose: Connection | Greedy | None, count: dict[int, float]) -> bool:
         wait = max(0.0, self._free - self.now)
