@@ -47,6 +47,7 @@ class Pacing:
         self._wanted = False
         self._thread: threading.Thread | None = None
         self._blind = 0
+        self._told: float | None = None
 
     @property
     def rate(self) -> float:
@@ -119,10 +120,10 @@ class Pacing:
             samples = [sample for probe in self._probes.values() if (sample := probe())]
             if self._probes:
                 self._blind = 0 if samples else self._blind + 1
-            before = self._rate()
             self._pace.feed(samples, time.monotonic())
             rate = self._rate()
-        if rate != before:
+        if rate != self._told:
+            self._told = rate
             self._tell(rate)
 
     def _rate(self) -> float:

@@ -63,6 +63,12 @@ class Throttle:
             return self._meter.rate(time.monotonic() if now is None else now)
 
     @property
+    def limit(self) -> float | None:
+        """Bytes per second that hold now, what the line has to spare included; None: no limit."""
+        with self._changed:
+            return self._bucket.rate
+
+    @property
     def crowded(self) -> bool:
         """Whether somebody else was seen on the line lately; always False where not only the spare is taken."""
         return self._pacing.crowded
@@ -87,6 +93,7 @@ class Throttle:
     def forget(self) -> None:
         """The network may be another one: nothing that was learnt of the line holds."""
         self._pacing.forget()
+        self._paced(self._pacing.rate)
 
     def _paced(self, rate: float) -> None:
         """The line has more, or less, to spare than before."""

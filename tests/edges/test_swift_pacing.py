@@ -1,0 +1,225 @@
+"""Looking at connections while bodies are under way: real sockets, one thread, and a rate that follows."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from slowboat.core import pace
+from slowboat.core.pace import LEAST, START, Sample
+from slowboat.edges.swift import Credentials, SwiftStore, pacing, tcp
+from slowboat.edges.swift.throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from realparts.swift_server import SwiftServer
+
+MIB = 1 << 20
+
+
+@contextmanager
+def connected() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        ours = stack.enter_context(socket.create_connection(listening.getsockname()))
+        theirs = stack.enter_context(listening.accept()[0])
+        yield ours, theirs
+
+
+@pytest.fixture(autouse=True)
+def _short_lived(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test meets the thread of the one before."""
+    monkeypatch.setattr(pacing, "_LINGER", 0.01)
+    yield
+    until(lambda: not watchers())
+
+
+def watchers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "slowboat-pacing"]
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Waits for a thread; a minute is never."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class Line:
+    """A connection over a line on which everything that the throttle allows goes through, after `rtt` seconds."""
+
+    def __init__(self, throttle: Throttle) -> None:
+        self.throttle = throttle
+        self.looks = 0
+        self.rtt = 0.01
+        self.acked = 0.0
+        self.then = time.monotonic()
+
+    def probe(self) -> Sample | None:
+        now, limit = time.monotonic(), self.throttle.limit
+        self.looks += 1
+        self.acked += (now - self.then) * (1e6 if limit is None else limit)
+        self.then = now
+        acked = int(self.acked)
+        return Sample(1, "there", self.rtt, 0.0, 0.01, acked, acked // 1448, waiting=True, silent=0.0)
+
+
+def unlimited() -> tuple[Throttle, Line]:
+    throttle = Throttle(0)
+    throttle.set_rate(None, spare=True)
+    return throttle, Line(throttle)
+
+
+def faster_than(rate: float, throttle: Throttle) -> Callable[[], bool]:
+    return lambda: throttle.limit is not None and throttle.limit > rate
+
+
+def test_what_linux_tells_of_a_connection() -> None:
+    with connected() as (ours, theirs):
+        ours.sendall(b"x" * 100_000)
+        got = 0
+        while got < 100_000:
+            got += len(theirs.recv(65536))
+        until(lambda: (told := tcp.sample(ours, 7, "there")) and not told.waiting)
+        told = tcp.sample(ours, 7, "there")
+        assert told is not None
+        assert (told.connection, told.path) == (7, "there")
+        assert told.acked in (100_000, 100_001)  # some kernels count the SYN
+        assert 0 < told.shortest <= told.rtt < 1
+        assert told.deviation < 1
+        assert 0 < told.delivered < 100
+        assert told.silent < 60
+        filled = _fill(ours)
+        full = tcp.sample(ours, 7, "there")
+        assert full is not None
+        assert full.waiting
+        assert full.acked < 100_001 + filled
+
+
+def _fill(sock: socket.socket) -> int:
+    """Sends until the other side, which does not read, takes no more."""
+    sock.setblocking(False)
+    sent = 0
+    with suppress(BlockingIOError):
+        while True:
+            sent += sock.send(b"x" * 65536)
+    return sent
+
+
+def test_a_socket_that_tells_nothing() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        assert tcp.sample(left, 1, "") is None
+    assert tcp.sample(left, 1, "") is None  # closed
+
+
+def test_the_rate_follows_the_line_below_the_cap() -> None:
+    throttle, line = unlimited()
+    with throttle.watching(line.probe):
+        until(faster_than(4 * START, throttle))
+        throttle.set_rate(3000, spare=True)
+        assert throttle.limit == 3000
+        throttle.set_rate(0, spare=True)
+        assert throttle.limit == 0
+        throttle.set_rate(None, spare=True)
+        line.rtt = 2.0
+        until(lambda: throttle.limit is not None and throttle.limit < 2 * START)
+        throttle.set_rate(None)
+        assert throttle.limit is None
+
+
+def test_the_thread_looks_only_while_something_is_sent_and_spare_is_wanted() -> None:
+    throttle = Throttle(None)
+    line = Line(throttle)
+    with throttle.watching(line.probe):
+        assert not watchers()
+    throttle.set_rate(None, spare=True)
+    assert not watchers()
+    with throttle.watching(line.probe):
+        until(lambda: line.looks > 3)
+        assert len(watchers()) == 1
+        throttle.set_rate(None)
+        until(lambda: not watchers())
+        throttle.set_rate(None, spare=True)
+        looks = line.looks
+        until(lambda: line.looks > looks + 3)
+    until(lambda: not watchers())
+
+
+def test_where_nothing_is_told_it_sends_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "_BLIND_AFTER", 3)
+    throttle, line = unlimited()
+    looks = [0]
+
+    def blind() -> None:
+        looks[0] += 1
+
+    with throttle.watching(line.probe):
+        until(faster_than(4 * pacing.BLIND, throttle))
+    with throttle.watching(blind):
+        until(lambda: looks[0] > 5)
+        assert throttle.limit is not None
+        assert throttle.limit <= pacing.BLIND
+    with throttle.watching(line.probe):
+        until(faster_than(2 * pacing.BLIND, throttle))
+
+
+def test_a_pace_that_fails_leaves_a_slow_rate_and_begins_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    throttle, line = unlimited()
+    with throttle.watching(line.probe):
+        until(faster_than(4 * START, throttle))
+        with monkeypatch.context() as broken:
+            broken.setattr(pace.Pace, "feed", lambda *_: 1 / 0)
+            until(lambda: not watchers())
+        assert throttle.limit == START
+        assert "slowly" in caplog.text
+    with throttle.watching(line.probe):
+        until(faster_than(4 * START, throttle))
+
+
+def test_another_network_begins_slowly() -> None:
+    throttle, line = unlimited()
+    with throttle.watching(line.probe):
+        until(faster_than(20 * START, throttle))
+        throttle.forget()
+        assert throttle.limit is not None
+        assert throttle.limit < 20 * START
+
+
+def test_somebody_else_is_told_of_only_where_only_the_spare_is_taken() -> None:
+    throttle, line = unlimited()
+    with throttle.watching(line.probe):
+        until(faster_than(20 * START, throttle))
+        assert not throttle.crowded
+        line.rtt = 0.5
+        until(lambda: throttle.crowded)
+        throttle.set_rate(None)
+        assert not throttle.crowded
+
+
+async def test_a_real_upload_is_watched_and_arrives(swift: SwiftServer) -> None:
+    throttle = Throttle(0)
+    throttle.set_rate(None, spare=True)
+    store = SwiftStore(Credentials(swift.auth_url, swift.user, swift.key), swift.container(), throttle=throttle)
+    body = bytes(MIB)
+    put = asyncio.create_task(store.put("a", body, len(body)))
+    while not (put.done() or watchers()):
+        await asyncio.sleep(0.005)
+    assert watchers()
+    stored = await put
+    assert stored.size == len(body)
+    assert throttle.limit is not None
+    assert throttle.limit > LEAST
+    await store.forget_connections()
+    assert throttle.limit == START
+    await store.close()
