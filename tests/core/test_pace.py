@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uplink_model import Greedy, Steady, Uplink
 
-from slowboat.core.pace import LEAST, MOST, SAMPLE_SECONDS, START, Pace, Sample
+from slowboat.core.pace import LEAST, MOST, START, Pace
+from slowboat.core.uplink import SAMPLE_SECONDS, Sample
 
 MBIT = 125_000.0
 

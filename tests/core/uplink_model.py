@@ -10,7 +10,8 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
-from slowboat.core.pace import SAMPLE_SECONDS, Pace, Sample
+from slowboat.core.pace import Pace
+from slowboat.core.uplink import SAMPLE_SECONDS, Sample
 
 STEP = 0.001
 PACKET = 1448

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slowboat.core import pace
-from slowboat.core.pace import LEAST, START, Sample
+from slowboat.core.pace import LEAST, START
+from slowboat.core.uplink import Sample
 from slowboat.edges.swift import Credentials, SwiftStore, pacing, tcp
 from slowboat.edges.swift.throttle import Throttle
 

@@ -13,12 +13,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from slowboat.core.pace import SAMPLE_SECONDS, Pace
+from slowboat.core.pace import Pace
+from slowboat.core.uplink import SAMPLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from slowboat.core.pace import Sample
+    from slowboat.core.uplink import Sample
 
     Probe = Callable[[], Sample | None]
 

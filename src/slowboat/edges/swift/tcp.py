@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from slowboat.core.pace import Sample
+from slowboat.core.uplink import Sample
 
 # Offsets in bytes; the structure only ever grows at its end.
 # https://github.com/torvalds/linux/blob/v6.1/include/uapi/linux/tcp.h#L214

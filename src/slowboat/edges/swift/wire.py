@@ -34,7 +34,7 @@ from slowboat.edges.swift import tcp
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from slowboat.core.pace import Sample
+    from slowboat.core.uplink import Sample
 
 CONNECT_SECONDS = 20.0
 """To connect to one address of the server."""
