@@ -56,7 +56,7 @@ _FORGET_BEST = 0.998  # a decision; half of it in 35 s
 _IDLE_SECONDS = 2.0  # without anything on the line, the picture of it is old
 _FIRST_DIP, _DIP_EVERY, _DIP_TO = 8.0, 30.0, 0.25
 _CROWDED_SECONDS = 5.0
-_OTHERS_FOR = 5  # decisions on a full line, in a row, that see somebody else, before that is told
+_OTHERS_FOR = 5  # decisions in a row that see somebody else, before that is told
 _STUCK_SECONDS = 4.0
 _DELAYED_ACK = 0.045  # RFC 1122, 4.2.3.2, as Linux does it: 40 ms, and a little
 
@@ -157,6 +157,7 @@ class Pace:
             self._rate = min(self._rate * CLIMB, got * (1 + max(-DEEPEST_CUT, step)))
             self._ramping = False
             return
+        self._others = 0
         if self._rate < 0.6 * self._best:
             self._ramping = True
         elif self._best and self._rate > 0.85 * self._best and self._samples > _WARM:
