@@ -280,12 +280,15 @@ class _Daemon:
                 await service.close()
 
     async def _until_stopped(self, *works: Coroutine[None, None, None]) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(work) for work in works]
-            self._manager.ready()
-            await self._stop.wait()
-            for task in running:
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(work) for work in works]
+                self._manager.ready()
+                await self._stop.wait()
+                for task in running:
+                    task.cancel()
+        except BaseExceptionGroup as several:
+            raise _plainly(several) from several
 
     def _show(self, service: Service, report: ManagerReport, zone: tzinfo) -> None:
         """On the bus, and in a line for `systemctl --user status`."""
@@ -295,6 +298,17 @@ class _Daemon:
         if line != self._shown:
             self._shown = line
             self._manager.status(line)
+
+
+def _plainly(several: BaseExceptionGroup) -> BaseException:
+    """The known error that ended a task group, where nothing else did: people read a sentence, and not a tree."""
+    known, unknown = several.split(SlowboatError)
+    if known is None or unknown is not None:
+        return several
+    first: BaseException = known
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 def _take_in(

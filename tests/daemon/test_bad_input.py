@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
@@ -224,5 +225,22 @@ def test_two_daemons_at_once(daemon: Daemon, swift: SwiftServer, chain: Drive, t
     daemon.call(MANAGER, f"{SERVICE}.Manager", "Rescan", "a{sv}", "0")
     daemon.configure(daemon.config_file.read_text().replace("limit = 300000", ""))
     daemon.slowboat("reload")
+    daemon.wait_until(lambda now: now["State"] == "done")
+    expect_arrived(chain, swift, container)
+
+
+def test_a_ledger_that_cannot_be_written_any_more(daemon: Daemon, swift: SwiftServer, chain: Drive) -> None:
+    """The disk, or a quota, in mid-migration: a sentence in the journal, and the next start goes on."""
+    container = swift.container()
+    daemon.configure_migration(chain, swift, container, limit=300_000)
+    daemon.start()
+    daemon.wait_until(lambda now: now["State"] == "sending")
+    room = (20_000, 20_000)  # bytes in one file: enough for the log, and not for the ledger
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, room)
+    assert daemon.wait() == 1
+    assert f"slowboat: The ledger {daemon.state / 'ledger.sqlite'}" in daemon.log
+    assert "Traceback" not in daemon.log
+    daemon.configure(daemon.config_file.read_text().replace("limit = 300000", ""))
+    daemon.start()
     daemon.wait_until(lambda now: now["State"] == "done")
     expect_arrived(chain, swift, container)
