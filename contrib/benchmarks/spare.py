@@ -2,11 +2,10 @@
 
 For each tool a household of its own (see household.py): a laptop that uploads to a real Swift, over TLS, and a phone;
 8 Mbit/s up with a queue of a second, unless --lines says more. One time line for all: the upload is alone; the phone
-uploads too (one plain connection); it has stopped; it makes a call (1.5 Mbit/s of
-UDP, or 30 % of a slower line); it downloads. The delay is
-that of the phone's pings above a quiet line's, what it gets is held against what it gets with no backup at all, and the
-use of the idle line against `swift upload`, which fills it. Everybody's congestion control is cubic. Figures are
-[least, greatest] over the runs.
+uploads too (one plain connection); it has stopped; it makes a call (1.5 Mbit/s of UDP, or 30 % of a slower line); it
+downloads. The delay is that of the phone's pings above a quiet line's, what it gets is held against what it gets with
+no backup at all, and the use of the idle line against `swift upload`, which fills it. Everybody's congestion control is
+cubic, but where a program chooses its own. Figures are [least, greatest] over the runs.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flap import KEY, STEM, USER, gzip_of_noise
+from flap import KEY, STEM, USER, VOLUME_SIZE, gzip_of_noise
 from household import Household, command
 from outcome import CannotRun
 from traffic import TLS_PORT
@@ -26,7 +26,7 @@ MB = 1_000_000
 ORIGIN = f"https://{Household.SERVER}:{TLS_PORT}"
 AUTH_URL, STORAGE_URL = f"{ORIGIN}/auth/v1.0", f"{ORIGIN}/v1/AUTH_test"
 NAME, PATH = "io.github.slowboat.Slowboat1", "/io/github/slowboat/Slowboat1"
-VOLUME = 50 * MB
+LEAST_VOLUMES = 4  # rclone's transfers at a time
 SIGNATURES = 100_000
 BOAT, PLAIN, NONE = "slowboat", "swift upload", "no backup"
 
@@ -177,9 +177,9 @@ def make_drive(folder: Path, size: int) -> None:
     folder.mkdir()
     gzip_of_noise(folder / "duplicity-full-signatures.20110113T170937Z.sigtar.gz", SIGNATURES, SIGNATURES)
     lines = ["Hostname lenny", "Localdir /home/soren"]
-    for number in range(1, max(3, math.ceil(size / VOLUME)) + 1):
+    for number in range(1, max(LEAST_VOLUMES, math.ceil(size / VOLUME_SIZE)) + 1):
         volume = folder / f"{STEM}.vol{number}.difftar.gz"
-        gzip_of_noise(volume, VOLUME, MB)
+        gzip_of_noise(volume, VOLUME_SIZE, MB)
         with volume.open("rb") as file:
             digest = hashlib.file_digest(file, "sha1").hexdigest()
         first = "." if number == 1 else f"file{number}"
