@@ -130,7 +130,8 @@ def test_begun_while_somebody_uploads_it_takes_next_to_nothing() -> None:
     assert it.use(20, 60) < 0.25
 
 
-def test_after_a_silence_it_begins_well_below() -> None:
+@pytest.mark.parametrize("looks", [0, 2000], ids=["nothing to look at", "nothing told"])
+def test_after_a_silence_it_begins_well_below(looks: int) -> None:
     pace, now = Pace(0.0, lambda: 0.5), 0.0
     acked = 0
     while now < 10:  # a line without end
@@ -138,6 +139,8 @@ def test_after_a_silence_it_begins_well_below() -> None:
         now += SAMPLE_SECONDS
         pace.feed([_sample(acked=acked)], now)
     fast = pace.rate
+    for look in range(looks):  # connections that break, or are not made yet
+        pace.feed([], now + look * SAMPLE_SECONDS)
     pace.feed([_sample(acked=acked)], now + 60)
     assert pace.rate <= fast / 3
     assert pace.rate >= START

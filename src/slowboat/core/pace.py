@@ -101,7 +101,7 @@ class Pace:
         self._best = 0.0
         self._ramping = True
         self._uplink = Uplink()
-        self._last = self._stuck_since = now
+        self._last = self._heard = self._stuck_since = now
         self._samples = 0
         self._detour: _Detour | None = None
         self._next_dip = now + _FIRST_DIP
@@ -111,8 +111,10 @@ class Pace:
 
     def feed(self, samples: Sequence[Sample], now: float) -> None:
         """Takes in one sample of each connection that carries a body now; every `SAMPLE_SECONDS`, or nearly."""
-        if now - self._last > _IDLE_SECONDS:
-            self._after_silence(now)
+        if samples:
+            if now - self._heard > _IDLE_SECONDS:
+                self._after_silence(now)
+            self._heard = now
         self._uplink.hear(samples, now - self._last, now)
         self._last = now
         self._samples += 1
