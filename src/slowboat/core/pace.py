@@ -30,7 +30,7 @@ START = 32_000.0
 """Bytes per second to begin with on a line that nothing is known of."""
 LEAST = 6_000.0
 """Bytes per second that are never gone below: two segments in half a second, so that samples keep coming."""
-LEAST_SHARE = 0.03
+LEAST_SHARE = 0.02
 """Of the best rate seen, the part that is never gone below: what a foreground does not miss."""
 MOST = 125e6
 """Bytes per second: a gigabit, beyond which nobody needs to be spared."""
