@@ -145,7 +145,7 @@ def _prefer(process: subprocess.Popen[Any]) -> None:
 def _delay_box() -> tuple[Path, tempfile.TemporaryDirectory[str]]:
     """The delay box's program, and the folder that goes when this process does."""
     need(cc="gcc libc6-dev")
-    folder = tempfile.TemporaryDirectory(prefix="slowboat-delaybox-")
+    folder = tempfile.TemporaryDirectory(dir=PRIVATE, prefix="delaybox-")
     program = Path(folder.name) / "delaybox"
     command("cc", "-O2", "-o", str(program), str(HERE / "delaybox.c"), "-lm")
     return program, folder

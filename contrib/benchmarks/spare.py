@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from figures import Counter, added, percentile, span, worst
 from household import PRIVATE, Household, Line, enter
 from outcome import CannotRun, Goal, Outcome, need, say
-from uploaders import BOAT, NONE, PLAIN, TOOLS, Bed, make_certificate, make_drive
+from uploaders import BOAT, NONE, PLAIN, TOOLS, Bed, copy_slowboat, make_certificate, make_drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -302,6 +302,7 @@ def everything(arguments: argparse.Namespace, folder: Path) -> Outcome:
     outcome = Outcome()
     tools = [tool for tool in TOOLS if tool == PLAIN or (tool in arguments.tools and tool != NONE)]
     make_certificate(folder)
+    copy_slowboat(folder)
     for name in arguments.lines:
         line = LINES[name]
         make_drive(folder / "drive", round(line.up / 8 * (END + SETTLED + 30)))

@@ -37,7 +37,7 @@ class Bed:
 
     Attributes:
         folder: its own.
-        drive: what it uploads, shared and only read.
+        drive: what it uploads, shared and only read; beside it lies the slowboat that is measured (`copy_slowboat`).
         certificate: the server's.
     """
 
@@ -120,7 +120,7 @@ def run_slowboat(bed: Bed, more: str = "") -> None:
         XDG_RUNTIME_DIR=str(bed.folder / "run"),
         DBUS_SESSION_BUS_ADDRESS=address,
         DBUS_SYSTEM_BUS_ADDRESS="unix:path=/nonexistent/bus",
-        PYTHONPATH=str(ROOT / "src"),
+        PYTHONPATH=str(bed.drive.with_name("src")),
     )
 
     def handed_over() -> bool:
@@ -170,6 +170,11 @@ TOOLS: dict[str, Callable[[Bed], None]] = {
     "rclone copy, 80 %": run_rclone_limited,
     NONE: run_nothing,
 }
+
+
+def copy_slowboat(folder: Path) -> None:
+    """The program as it is now: a checkout that somebody works in would be another one in the next run."""
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def make_drive(folder: Path, size: int) -> None:
