@@ -30,7 +30,7 @@ START = 32_000.0
 """Bytes per second to begin with on a line that nothing is known of."""
 LEAST = 6_000.0
 """Bytes per second that are never gone below: two segments in half a second, so that samples keep coming."""
-LEAST_SHARE = 0.02
+LEAST_SHARE = 0.015
 """Of the best rate seen, the part that is never gone below: what a foreground does not miss."""
 MOST = 125e6
 """Bytes per second: a gigabit, beyond which nobody needs to be spared."""
@@ -39,7 +39,7 @@ GAIN = 2.5
 """Share of the rate by which to correct for each second of queue too many or too few, at each decision."""
 LONG_TRIP = 0.1
 """Seconds of round trip beyond which to correct more gently, as what comes of it shows that much later."""
-YIELDING = 7.5
+YIELDING = 10.0
 """The same as GAIN where somebody else is on the line, and on the longest trips, too."""
 DEEPEST_CUT = 0.9
 """The largest share of what is delivered that one decision takes away."""
