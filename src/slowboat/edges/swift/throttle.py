@@ -50,6 +50,7 @@ class Throttle:
         self._most = rate
         self._spare = False
         self._pacing = Pacing(self._paced)
+        self._pace = self._pacing.rate
 
     @property
     def bytes_sent(self) -> int:
@@ -81,10 +82,9 @@ class Throttle:
             spare: take only what nobody else uses, below that rate.
         """
         self._pacing.want(wanted=spare)
-        paced = self._pacing.rate
         with self._changed:
             self._most, self._spare = rate, spare
-            self._move(paced)
+            self._move()
 
     def watching(self, probe: Probe) -> AbstractContextManager[None]:
         """For the time of one body: `probe` tells of the connection that carries it."""
@@ -98,11 +98,12 @@ class Throttle:
     def _paced(self, rate: float) -> None:
         """The line has more, or less, to spare than before."""
         with self._changed:
-            self._move(rate)
+            self._pace = rate
+            self._move()
 
-    def _move(self, paced: float) -> None:
+    def _move(self) -> None:
         """Under the lock: the rate that follows from what is allowed, and what the line has to spare."""
-        rate = min(paced, math.inf if self._most is None else self._most) if self._spare else self._most
+        rate = min(self._pace, math.inf if self._most is None else self._most) if self._spare else self._most
         self._bucket.set_rate(rate, time.monotonic())
         self._changed.notify_all()
 
