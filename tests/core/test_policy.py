@@ -229,7 +229,8 @@ def test_others_on_the_line_slow_down_and_never_forbid() -> None:
     granted = permit(crowded, Rules(), NOW)
     assert (granted.rate, granted.spare, granted.asks) == (None, True, True)
     (reason,) = granted.reasons
-    assert (reason.code, reason.cure) == ("crowded", "slowboat limit go")
+    assert reason.code == "crowded"
+    assert "slowboat limit go" in reason.cure
     assert codes(replace(crowded, mode="go")) == []
     assert codes(crowded, Rules(default=NetworkRule(send="go"))) == []
     assert codes(replace(crowded, paused_until=0.0, limit=5)) == ["paused", "limit", "crowded"]

@@ -297,7 +297,7 @@ def _shared(conditions: Conditions, *, spare: bool) -> Iterator[_Verdict]:
     """The others on the line, where way is made for them."""
     if spare and conditions.crowded:
         text = "Somebody else uses the line, and slowboat takes only what is left"
-        yield None, Reason("crowded", text, "slowboat limit go")
+        yield None, Reason("crowded", text, "Nothing need be done; to take the line all the same: slowboat limit go")
 
 
 def _chosen(choices: Sequence[Choice | PowerChoice], rules: Rules, reason: Reason) -> Iterator[_Verdict]:
