@@ -35,7 +35,7 @@ T = TypeVar("T")
 MB = 1_000_000
 MIB = 1 << 20
 MANAGER = ("/io/github/slowboat/Slowboat1", "io.github.slowboat.Slowboat1.Manager")
-RATE = 2_500_000  # bytes per second: the large chain takes some ten seconds
+RATE = 4_000_000  # bytes per second: the large chain takes some six seconds
 
 pytestmark = pytest.mark.needs("busctl", "gpg")
 

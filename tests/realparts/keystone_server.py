@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import socket
 import subprocess
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -149,8 +150,13 @@ class KeystoneServer:
         return User(user, f"user{number}", password, name, domain_id, f"project{number}", project)
 
     def new_password(self, user: User, password: str) -> None:
-        """What an administrator does to an account that was lost to somebody: all its tokens end with it."""
+        """What an administrator does to an account that was lost to somebody: all its tokens end with it.
+
+        Keystone tells the time of that in whole seconds, and takes a token of the same second for an older one; so
+        this waits for the next.
+        """
         self.ask("PATCH", f"/users/{user.id}", json={"user": {"password": password}})
+        time.sleep(1.1)
 
     def application_credential(self, user: User, name: str) -> tuple[str, str]:
         """A new one of the user's, with all rights there: its id and its secret."""
