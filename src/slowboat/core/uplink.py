@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 SAMPLE_SECONDS = 0.025
 """Between two samples of the same connections."""
 
-TARGET = 0.030
-"""Seconds of queue to aim at on a line without noise: as long as a frame of video, and enough to keep it full."""
+TARGET = 0.020
+"""Seconds of queue to aim at on a line without noise: shorter than a frame of video, and enough to keep it full."""
 LARGEST_TARGET = 0.100
 """Seconds of queue to aim at on the noisiest line; a call does not suffer from as much."""
 QUIET = 0.002
