@@ -13,26 +13,23 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import shutil
 import socket
 import struct
 import sys
 import tempfile
 import time
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chain import MB, VOLUME_SIZE, copy_metadata, make_chain
 from outcome import CannotRun, Goal, Outcome, need, say
 
 ROOT = Path(__file__).parents[2]
 VENV = ROOT / ".venv" / "bin"
-MB = 1_000_000
 RATE = MB  # bytes per second: 8 Mbit/s
 ALIVE, DEAD = 20.0, 1.0  # seconds
 SIGNATURES_SIZE = 750 * MB  # the story's signatures were 751 MB
-VOLUME_SIZE, VOLUMES = 200 * MB, 2  # Deja Dup's volumes since 43.4
-STEM = "duplicity-full.20110113T170937Z"
+VOLUMES = 2
 USER, KEY = "test:tester", "testing"
 
 
@@ -104,35 +101,11 @@ def reset(writer: asyncio.StreamWriter) -> None:
 # -- the files -----------------------------------------------------------------------------------------------
 
 
-def gzip_of_noise(path: Path, size: int, feed: int) -> None:
-    """A whole gzip file of about `size` bytes that does not compress further."""
-    squeeze, left = zlib.compressobj(1, zlib.DEFLATED, 31), size
-    with path.open("wb") as file:
-        while left > 0:
-            block = os.urandom(min(feed, left))
-            left -= len(block)
-            file.write(squeeze.compress(block))
-        file.write(squeeze.flush())
-
-
 def make_drive(folder: Path, cache: Path, scale: float) -> list[Path]:
-    """A chain as duplicity lays it out unencrypted: signatures, volumes, and a manifest with their SHA-1s."""
-    folder.mkdir(parents=True)
+    """The chain, and what duplicity has of it in its cache."""
+    make_chain(folder, signatures=int(SIGNATURES_SIZE * scale), volumes=VOLUMES, volume=int(VOLUME_SIZE * scale))
     cache.mkdir(parents=True)
-    signatures = folder / "duplicity-full-signatures.20110113T170937Z.sigtar.gz"
-    gzip_of_noise(signatures, int(SIGNATURES_SIZE * scale), MB)
-    lines = ["Hostname lenny", "Localdir /home/soren"]
-    for number in range(1, VOLUMES + 1):
-        volume = folder / f"{STEM}.vol{number}.difftar.gz"
-        gzip_of_noise(volume, int(VOLUME_SIZE * scale), MB)
-        with volume.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha1").hexdigest()
-        first = "." if number == 1 else f"file{number}"
-        lines += [f"Volume {number}:", f"    StartingPath   {first}  ", f"    EndingPath     file{number}  "]
-        lines += [f"    Hash SHA1 {digest}"]
-    (folder / f"{STEM}.manifest").write_text("\n".join(lines) + "\n")
-    for name in (signatures.name, f"{STEM}.manifest"):
-        shutil.copy(folder / name, cache / name)
+    copy_metadata(folder, cache)
     return sorted(folder.iterdir())
 
 

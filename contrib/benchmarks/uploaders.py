@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flap import KEY, STEM, USER, VOLUME_SIZE, gzip_of_noise
+from chain import VOLUME_SIZE, copy_metadata, make_chain
+from flap import KEY, USER
 from household import Household, command
 from outcome import CannotRun
 from traffic import TLS_PORT
@@ -22,12 +23,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 VENV = ROOT / ".venv" / "bin"
-MB = 1_000_000
 ORIGIN = f"https://{Household.SERVER}:{TLS_PORT}"
 AUTH_URL, STORAGE_URL = f"{ORIGIN}/auth/v1.0", f"{ORIGIN}/v1/AUTH_test"
 NAME, PATH = "io.github.slowboat.Slowboat1", "/io/github/slowboat/Slowboat1"
 LEAST_VOLUMES = 4  # rclone's transfers at a time
-SIGNATURES = 100_000
+SIGNATURES_SIZE = 100_000
 BOAT, PLAIN, NONE = "slowboat", "swift upload", "no backup"
 
 
@@ -98,8 +98,7 @@ def run_slowboat(bed: Bed, more: str = "") -> None:
     cache = archive / hashlib.md5(f"file://{bed.drive}".encode(), usedforsecurity=False).hexdigest()
     for folder in (config, cache, bed.folder / "run"):
         folder.mkdir(parents=True, mode=0o700)
-    for metadata in (*bed.drive.glob("*.manifest"), *bed.drive.glob("*.sigtar.gz")):
-        shutil.copy(metadata, cache)
+    copy_metadata(bed.drive, cache)
     key = bed.folder / "key"
     key.touch(mode=0o600)
     key.write_text(KEY)
@@ -177,20 +176,9 @@ def copy_slowboat(folder: Path) -> None:
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def make_drive(folder: Path, size: int) -> None:
-    """A chain as duplicity lays it out unencrypted, with little metadata and at least `size` bytes of volumes."""
-    folder.mkdir()
-    gzip_of_noise(folder / "duplicity-full-signatures.20110113T170937Z.sigtar.gz", SIGNATURES, SIGNATURES)
-    lines = ["Hostname lenny", "Localdir /home/soren"]
-    for number in range(1, max(LEAST_VOLUMES, math.ceil(size / VOLUME_SIZE)) + 1):
-        volume = folder / f"{STEM}.vol{number}.difftar.gz"
-        gzip_of_noise(volume, VOLUME_SIZE, MB)
-        with volume.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha1").hexdigest()
-        first = "." if number == 1 else f"file{number}"
-        lines += [f"Volume {number}:", f"    StartingPath   {first}  ", f"    EndingPath     file{number}  "]
-        lines += [f"    Hash SHA1 {digest}"]
-    (folder / f"{STEM}.manifest").write_text("\n".join(lines) + "\n")
+def make_drive(folder: Path, size: int, volume: int = VOLUME_SIZE) -> None:
+    """A chain with little metadata and at least `size` bytes of volumes."""
+    make_chain(folder, signatures=SIGNATURES_SIZE, volumes=max(LEAST_VOLUMES, math.ceil(size / volume)), volume=volume)
 
 
 def make_certificate(folder: Path) -> Path:

@@ -15,8 +15,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "contrib/benchmarks"))
 
-import uploaders  # found by the line above
-from household import Household, Line, enter
+from household import Household, Line, enter  # found by the line above
 from outcome import CannotRun
 from uploaders import BOAT, NAME, PATH, Bed, make_certificate, make_drive, run_slowboat
 
@@ -50,8 +49,7 @@ def phone_uploads(bed: Bed) -> dict[str, object]:
 
 def main(folder: Path) -> dict[str, object]:
     certificate, drive = make_certificate(folder), folder / "drive"
-    uploaders.VOLUME_SIZE = round(FULL * 20)  # there are four at least, and more than a minute's worth is not needed
-    make_drive(drive, 0)
+    make_drive(drive, round(FULL * 60), volume=round(FULL * 20))
     with Household(Line(up=UP, round_trip=0.0)) as home:
         bed = Bed(BOAT, home, folder / "bed", drive, certificate)
         bed.serve()
