@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from realparts.presence import not_permitted, with_us
+from realparts.presence import in_namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,18 +19,9 @@ BESIDE_A_PHONE = Path(__file__).parents[1] / "realparts/beside_a_phone.py"
 
 @pytest.mark.needs("ip", "tc", "nsenter", "busctl", "dbus-daemon", "openssl")
 def test_it_makes_way_for_a_phones_upload_unless_told_otherwise(tmp_path: Path) -> None:
-    done = subprocess.run(
-        with_us(sys.executable, BESIDE_A_PHONE, tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        env=os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"},
+    told: Mapping[str, dict[str, float]] = json.loads(
+        in_namespaces(sys.executable, BESIDE_A_PHONE, tmp_path, timeout=240)
     )
-    if "forbidden:" in done.stderr:
-        not_permitted("network namespaces", done.stderr.strip())
-    assert done.returncode == 0, done.stderr
-    told: Mapping[str, dict[str, float]] = json.loads(done.stdout)
     alone, spare, go = told["alone"], told["spare"], told["go"]
     assert alone["laptop"] > 0.5, told
     assert "spare" in str(spare["mode"])

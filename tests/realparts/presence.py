@@ -45,6 +45,27 @@ def program(name: str, *, also: tuple[str, ...] = ("/usr/sbin", "/usr/lib/system
     return shutil.which(name, path=search) or absent(name)
 
 
+def in_namespaces(*argv: str | Path, timeout: float) -> str:
+    """What a program prints that makes network namespaces of its own (contrib/benchmarks/household.py).
+
+    Where it may not, and ends with "forbidden: ..." on standard error, the test is skipped loudly; any other failure
+    fails it.
+    """
+    searched = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    done = subprocess.run(
+        with_us(*argv),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=os.environ | {"PATH": searched},
+    )
+    if "forbidden:" in done.stderr:
+        not_permitted("network namespaces", done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def with_us(*argv: str | Path) -> list[str]:
     """A command whose process is killed when the test run is, however that ends.
 
