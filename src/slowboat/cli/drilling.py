@@ -125,11 +125,11 @@ def _environment(cloud: Cloud) -> dict[str, str]:
     Raises:
         SlowboatError: there is no secret, or no token where duplicity could not get one by itself.
     """
-    who = Credentials.of(cloud, lambda: secret_of(cloud.name, cloud.key_file).reveal())
+    who = Credentials.of(cloud, lambda: secret_of(cloud.name, cloud.key_file).reveal()).revealed()
     told = {"REQUESTS_CA_BUNDLE": cloud.cacert}
     match who.protocol:
         case 1 if not cloud.storage_url:
-            told |= _signing_in(who) | {"ST_AUTH": who.auth_url, "ST_USER": who.user, "ST_KEY": who.revealed().key}
+            told |= _signing_in(who) | {"ST_AUTH": who.auth_url, "ST_USER": who.user, "ST_KEY": who.key}
         case 2 if who.user and who.project and who.interface == "public" and not cloud.storage_url:
             told |= _signing_in(who) | {"SWIFT_TENANTNAME": who.project, "OS_TENANT_NAME": who.project}
         case 3 if who.user and _project(who) and not (cloud.storage_url or who.by_application_credential):
@@ -148,7 +148,7 @@ def _signing_in(who: Credentials) -> dict[str, str]:
         "SWIFT_AUTHURL": who.auth_url,
         "SWIFT_AUTHVERSION": str(who.protocol),
         "SWIFT_USERNAME": who.user,
-        "SWIFT_PASSWORD": who.revealed().key,
+        "SWIFT_PASSWORD": who.key,
         "SWIFT_REGIONNAME": who.region,
     }
 
