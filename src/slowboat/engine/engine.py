@@ -261,7 +261,7 @@ class Engine:
             reasons,
             limit=conditions.limit or self._rules.cap or 0,
             limit_until=conditions.limit_until or 0.0,
-            mode="spare" if any(self._permit(name).spare for name in self._migrations) else "go",
+            mode="spare" if permit.spare and not all(self._at_home.values()) else "go",
             network=", ".join(conditions.network.names),
             paused_until=conditions.paused_until or 0.0,
         )

@@ -51,12 +51,6 @@ class Pacing:
         self._told: float | None = None
 
     @property
-    def rate(self) -> float:
-        """Bytes per second that leave the line to everybody else, as last seen."""
-        with self._changed:
-            return self._rate()
-
-    @property
     def crowded(self) -> bool:
         """Whether somebody else was seen on the line in the last seconds."""
         with self._changed:
@@ -69,9 +63,11 @@ class Pacing:
             self._look_while_needed()
 
     def forget(self) -> None:
-        """Begins anew: the network may be another one."""
+        """Begins anew, slowly: the network may be another one."""
         with self._changed:
             self._pace.forget(time.monotonic())
+            rate = self._told = self._rate()
+        self._tell(rate)
 
     @contextmanager
     def watching(self, probe: Probe) -> Iterator[None]:
@@ -101,9 +97,7 @@ class Pacing:
             _log.exception("watching the line failed; slowboat sends slowly and begins to watch anew")
             with self._changed:
                 self._thread = None
-                self._pace.forget(time.monotonic())
-                rate = self._rate()
-            self._tell(rate)
+            self.forget()
 
     def _needed(self) -> bool:
         """Waits for the next look; False where the thread has nothing to look at any more, and ends."""

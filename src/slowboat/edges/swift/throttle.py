@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from slowboat.core.bucket import Bucket, Meter
 from slowboat.core.errors import Refused
+from slowboat.core.pace import START
 from slowboat.edges.swift.pacing import Pacing
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Throttle:
         self._most = rate
         self._spare = False
         self._pacing = Pacing(self._paced)
-        self._pace = self._pacing.rate
+        self._pace = START
 
     @property
     def bytes_sent(self) -> int:
@@ -93,7 +94,6 @@ class Throttle:
     def forget(self) -> None:
         """The network may be another one: nothing that was learnt of the line holds."""
         self._pacing.forget()
-        self._paced(self._pacing.rate)
 
     def _paced(self, rate: float) -> None:
         """The line has more, or less, to spare than before."""
