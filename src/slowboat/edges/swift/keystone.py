@@ -22,6 +22,7 @@ from keystoneauth1.session import Session
 
 from slowboat.core.errors import NeedsUser, SlowboatError
 from slowboat.edges.swift import statuses
+from slowboat.edges.swift.wire import READ_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,7 +53,11 @@ class Grant:
 def fetch(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Grant | SlowboatError:
     """Asks for a token over `wire`; an error is handed back and not raised, away from whatever holds the password."""
     session = Session(
-        session=wire.session, verify=credentials.cacert or True, timeout=90, redirect=False, user_agent="slowboat"
+        session=wire.session,
+        verify=credentials.cacert or True,
+        timeout=READ_SECONDS,
+        redirect=False,
+        user_agent="slowboat",
     )
     try:
         return _granted(credentials, session, wire, asked)
