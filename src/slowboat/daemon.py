@@ -17,14 +17,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slowboat import __version__
 from slowboat.core.conditions import Conditions
 from slowboat.core.dejadup import Account
 from slowboat.core.errors import NeedsUser, SlowboatError
 from slowboat.core.words import Activity
-from slowboat.edges.bus.holds import Holds
 from slowboat.edges.bus.service import Service
 from slowboat.edges.cache import Cache, usual_archive_dirs
 from slowboat.edges.clock import ClockWatch, Zone
@@ -51,8 +50,7 @@ from slowboat.engine.since import Since
 from slowboat.engine.work import Order, Tools
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
-    from datetime import tzinfo
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from slowboat.core.words import ManagerReport
     from slowboat.edges.settings import Cloud, Migration, Settings
@@ -89,17 +87,23 @@ def main(config: Path | None = None) -> int:
 
 
 class _World:
-    """The watches, read together. Fulfils the engine's World."""
+    """The watches, read together. Fulfils the engine's World.
+
+    They outlive a reload, for the configuration does not say what they look at: a network that was known stays known,
+    what called it metered or went away is not forgotten, and the delay lock before sleep is never let go of.
+    """
 
     def __init__(self) -> None:
-        self.network = NetworkWatch()
-        self.power = PowerWatch()
-        self.games = GameWatch()
-        self.sleep = SleepWatch()
-        self.mounts = MountWatch()
-        self.folders = FolderWatch()
-        self.clock = ClockWatch()
+        self.network = NetworkWatch(self._network_changed)
+        self.power = PowerWatch(self._changed)
+        self.games = GameWatch(self._changed)
+        self.sleep = SleepWatch(self._before_sleep, self._leapt)
+        self.mounts = MountWatch(self._mounts_changed)
+        self.clock = ClockWatch(self._changed, self._leapt)
         self.zone = Zone()
+        self._engine: Engine | None = None
+        self._stores: Sequence[SwiftStore] = ()
+        self._folders: FolderWatch | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def conditions(self) -> Conditions:
@@ -113,21 +117,9 @@ class _World:
         )
 
     @contextlib.asynccontextmanager
-    async def watched(
-        self, engine: Engine, stores: Sequence[SwiftStore], folders: Sequence[Path]
-    ) -> AsyncIterator[None]:
-        """Tells the engine of every change, from here to the end of the block."""
-        self.network.on_change = lambda: self._network_changed(engine, stores)
-        self.power.on_change = engine.world_changed
-        self.games.on_change = engine.world_changed
-        self.sleep.before = engine.stand_still
-        self.sleep.after = lambda: self._leapt(engine, stores)
-        self.mounts.on_change = lambda: self._mounts_changed(engine)
-        self.folders.on_change = engine.drives_changed
-        self.clock.on_time = engine.world_changed
-        self.clock.on_leap = lambda: self._leapt(engine, stores)
+    async def watched(self) -> AsyncIterator[None]:
+        """Keeps the readings fresh, from here to the end of the block."""
         self.mounts.start()
-        self.folders.start(folders)
         self.clock.start()
         async with asyncio.TaskGroup() as starting:
             for watch in (self.network, self.power, self.games, self.sleep):
@@ -136,27 +128,49 @@ class _World:
             yield
         finally:
             self.clock.stop()
-            self.folders.stop()
             self.mounts.stop()
             await asyncio.gather(*(watch.stop() for watch in (self.network, self.power, self.games, self.sleep)))
 
-    def _mounts_changed(self, engine: Engine) -> None:
+    @contextlib.contextmanager
+    def told(self, engine: Engine, stores: Sequence[SwiftStore], folders: Sequence[Path]) -> Iterator[None]:
+        """Tells this engine of every change, the folders' included, from here to the end of the block.
+
+        Between two engines nobody is told: each reads the conditions when it begins.
+        """
+        self._engine, self._stores, self._folders = engine, stores, FolderWatch(engine.drives_changed)
+        self._folders.start(folders)
+        try:
+            yield
+        finally:
+            self._folders.stop()
+            self._engine, self._stores, self._folders = None, (), None
+
+    def _changed(self) -> None:
+        if self._engine is not None:
+            self._engine.world_changed()
+
+    def _mounts_changed(self) -> None:
         """Most mounts are none of our drives: the watch on folders tells where one is, and needs no look at it."""
-        if not self.folders.look_again():
-            engine.drives_changed()
+        if self._engine is not None and not (self._folders and self._folders.look_again()):
+            self._engine.drives_changed()
 
-    def _leapt(self, engine: Engine, stores: Sequence[SwiftStore]) -> None:
+    async def _before_sleep(self) -> None:
+        if self._engine is not None:
+            await self._engine.stand_still()
+
+    def _leapt(self) -> None:
         """The clock was set, or the machine has slept: no time that was reckoned holds, nor does any connection."""
-        engine.leapt()
-        self._network_changed(engine, stores)
+        if self._engine is not None:
+            self._engine.leapt()
+        self._network_changed()
 
-    def _network_changed(self, engine: Engine, stores: Sequence[SwiftStore]) -> None:
+    def _network_changed(self) -> None:
         """Connections made over another network, or before a sleep, are dead: the next request makes new ones."""
-        for store in stores:
+        for store in self._stores:
             task = asyncio.create_task(store.forget_connections())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        engine.world_changed()
+        self._changed()
 
 
 class _Rest:
@@ -194,107 +208,139 @@ class _Rest:
             idle.shutdown(wait=False)
 
 
+class _Reading(NamedTuple):
+    """A configuration that was read again; `in_force` is set once the daemon goes by it."""
+
+    settings: Settings
+    in_force: asyncio.Event
+
+
 class _Daemon:
-    """One run, from the settings to the exit code; a reload is another round of it, which ends no hold."""
+    """One run, from the settings to the exit code.
+
+    A reload ends one engine, with its ledger and its stores, and makes the next; whatever does not come out of the
+    configuration goes on meanwhile: the watches, our name on the bus, the holds, what is on the screen.
+    """
 
     def __init__(self, config: Path | None, manager: ServiceManager) -> None:
         self._config = config
-        self._stop = asyncio.Event()
-        self._next: Settings | None = None
+        self._turn = asyncio.Event()  # the engine is to end: for the next one, or for good
+        self._next: _Reading | None = None
+        self._ending = False
         self._manager = manager
-        self._holds = Holds()
+        self._service = Service(version=__version__, reload=self._reload)
+        self._notifications = Notifications()
         self._since = Since(time.time)
         self._rest = _Rest()
+        self._world = _World()
         self._shown = ""
 
     async def run(self) -> int:
-        """Rounds, until stopped.
+        """Runs until stopped.
 
         Raises:
             NeedsUser: the configuration is wrong, or another slowboat is running.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         self._rest.begin()
-        following: Settings | None = load(self._config)
+        settings = load(self._config)
         try:
-            while following is not None:
-                self._next = None
-                self._stop.clear()
-                await self._round(following)
-                following = self._next
+            await self._service.start()
+            async with self._world.watched(), asyncio.TaskGroup() as tasks:
+                works = (self._service.run(), self._notifications.run(), self._manager.run())
+                running = [tasks.create_task(work) for work in works]
+                await self._engines(settings)
+                for task in running:
+                    task.cancel()
+        except BaseExceptionGroup as several:
+            raise _plainly(several) from several
         finally:
-            self._holds.close()
+            await self._service.close()
         return EX_OK
 
-    def _reload(self) -> None:
-        """The configuration is read at once, so that who asked hears what is wrong with it; then a new round begins."""
-        self._next = load(self._config)
-        self._stop.set()
+    def _end(self) -> None:
+        self._ending = True
+        self._turn.set()
+
+    def _read_again(self) -> asyncio.Event:
+        """The configuration is read at once, so that who asked hears what is wrong with it; then the next engine comes.
+
+        Returns:
+            What is set when the new configuration is in force.
+        """
+        settings = load(self._config)
+        in_force = self._next.in_force if self._next else asyncio.Event()
+        self._next = _Reading(settings, in_force)
+        self._turn.set()
+        return in_force
+
+    async def _reload(self) -> None:
+        await self._read_again().wait()
 
     def _hung_up(self) -> None:
         try:
-            self._reload()
+            self._read_again()
         except NeedsUser as error:
             _log.error("the configuration stays as it was: %s", error)
 
-    async def _round(self, settings: Settings) -> None:
+    async def _engines(self, settings: Settings) -> None:
+        """One engine after the other, until the last one is stopped."""
+        following: _Reading | None = _Reading(settings, asyncio.Event())
+        while following is not None and not self._ending:
+            self._next = None
+            self._turn.clear()
+            await self._engine(following)
+            following = self._next
+        self._manager.stopping()
+
+    async def _engine(self, reading: _Reading) -> None:
+        settings, world = reading.settings, self._world
         with Ledger(state_dir() / "ledger.sqlite") as ledger:
-            world, notifications, throttle = _World(), Notifications(), Throttle(0)
+            throttle = Throttle(0)
             engine = Engine(
                 __version__,
                 settings.rules,
                 world,
                 ledger,
                 now=time.time,
-                publish=lambda report: self._show(service, report, world.zone.current()),
+                publish=self._show,
                 set_rate=lambda rate, spare: throttle.set_rate(rate, spare=spare),
                 crowded=lambda: throttle.crowded,
                 wake_at=world.clock.wake_at,
-                reload=self._reload,
                 since=self._since,
             )
-            service = Service(
-                engine,
-                version=__version__,
-                holds=self._holds,
-                on_hold=lambda held: engine.hold([(one.who, one.why) for one in held]),
-            )
-            notifications.on_button = engine.pressed
-            notifications.on_shown = engine.shown
-            await service.start()
-            stores = [_take_in(engine, settings, name, ledger, notifications, throttle) for name in settings.migrations]
+            self._notifications.on_button = engine.pressed
+            self._notifications.on_shown = engine.shown
+            stores = [
+                _take_in(engine, settings, name, ledger, self._notifications, throttle) for name in settings.migrations
+            ]
+            folders = [migration.source for migration in settings.migrations.values()]
             self._rest.stores = stores
-            engine.hold([(one.who, one.why) for one in self._holds.now()])
+            self._show(engine.report())  # before anybody can ask for it
             try:
-                folders = [migration.source for migration in settings.migrations.values()]
-                async with world.watched(engine, stores, folders):
-                    await self._until_stopped(engine.run(), service.run(), notifications.run(), self._manager.run())
+                async with self._service.obeying(engine):
+                    with world.told(engine, stores, folders):
+                        reading.in_force.set()
+                        self._manager.ready()
+                        await self._until_turn(engine)
             finally:
                 self._rest.stop()
-                if self._next is None:  # a reload is no stop
-                    self._manager.stopping()
                 await asyncio.gather(*(store.close() for store in stores))
-                await service.close()
 
-    async def _until_stopped(self, *works: Coroutine[None, None, None]) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(work) for work in works]
-                self._manager.ready()
-                await self._stop.wait()
-                for task in running:
-                    task.cancel()
-        except BaseExceptionGroup as several:
-            raise _plainly(several) from several
+    async def _until_turn(self, engine: Engine) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(engine.run())
+            await self._turn.wait()
+            running.cancel()
 
-    def _show(self, service: Service, report: ManagerReport, zone: tzinfo) -> None:
+    def _show(self, report: ManagerReport) -> None:
         """On the bus, and in a line for `systemctl --user status`."""
-        service.publish(report)
+        self._service.publish(report)
         self._rest.shown(report.activity)
-        line = in_a_line(report, zone)
+        line = in_a_line(report, self._world.zone.current())
         if line != self._shown:
             self._shown = line
             self._manager.status(line)

@@ -116,6 +116,9 @@ class Engine:
         self._note("plan", migration)
         return PLAN
 
+    def hold(self, holds: list[tuple[str, str]]) -> None:
+        """Nobody does."""
+
     def history(self, since: float, limit: int) -> list[tuple[float, str, str, str]]:
         self._note("history", since, limit)
         lines = [(1795000000.0, "laptop", "adopted", "The chain on the drive is adopted"), (1795003600.0, "", "x", "Y")]
@@ -125,8 +128,13 @@ class Engine:
 async def sail(address: str = "") -> None:
     """Plays a migration: sends for a while, waits for a while."""
     engine = Engine()
-    engine.service = Service(engine, version="0.1.0", address=address)
+    engine.service = Service(version="0.1.0", reload=engine.reload, address=address)
     await engine.service.start()
+    async with engine.service.obeying(engine):
+        await _sailing(engine)
+
+
+async def _sailing(engine: Engine) -> None:
     metered = Reason("metered", 'The network "Phone" is metered', "Use a network that is not metered")
     done = LAPTOP.bytes_done
     while True:

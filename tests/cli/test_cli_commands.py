@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import stand_in
 
+from realparts.offered import offered
 from slowboat import __version__
 from slowboat.core.errors import NeedsUser
 from slowboat.core.words import Activity, HandoverState, Reason
-from slowboat.edges.bus.service import Service
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.needs("dbus-daemon")
@@ -57,13 +57,9 @@ async def slowboat(address, *words, **more):
 @asynccontextmanager
 async def daemon(address, *migrations):
     engine = stand_in.Engine(*migrations)
-    engine.service = Service(engine, version=__version__, address=address)
-    await engine.service.start()
-    engine.show()
-    try:
+    async with offered(engine, address, version=__version__, reload=engine.reload) as engine.service:
+        engine.show()
         yield engine
-    finally:
-        await engine.service.close()
 
 
 async def test_status_is_what_comes_without_a_command(session_bus):

@@ -14,10 +14,10 @@ import stand_in
 from rich.console import Console
 from test_cli_commands import slowboat, started
 
+from realparts.offered import offered
 from slowboat.cli import verified
 from slowboat.core.errors import Stopped, Transient
 from slowboat.core.verify import AtTarget, Finding, OnDrive, Origin, Report, Sentence, SetReport
-from slowboat.edges.bus.service import Service
 
 pytestmark = pytest.mark.needs("dbus-daemon")
 
@@ -72,13 +72,9 @@ class Engine(stand_in.Engine):
 @asynccontextmanager
 async def daemon(address):
     engine = Engine()
-    engine.service = Service(engine, version="1", address=address)
-    await engine.service.start()
-    engine.service.publish(engine.report)
-    try:
+    async with offered(engine, address) as engine.service:
+        engine.service.publish(engine.report)
         yield engine
-    finally:
-        await engine.service.close()
 
 
 async def test_everything_right_is_said_in_a_line_per_set_and_exits_with_0(session_bus):

@@ -206,13 +206,18 @@ def test_a_container_that_holds_another_chain(
     expect_arrived(chain, swift, container, "p/")
 
 
-def test_two_daemons_at_once(daemon: Daemon, swift: SwiftServer, chain: Drive, tmp_path: Path) -> None:
+def test_two_daemons_at_once(daemon: Daemon, swift: SwiftServer, chain: Drive, system_bus: str, tmp_path: Path) -> None:
     container = swift.container()
     daemon.configure_migration(chain, swift, container, limit=300_000)
     daemon.start()
     daemon.wait_until(lambda now: now["State"] == "sending")
-    for home, words in ((daemon.home, "Another slowboat is running"), (tmp_path / "other", "is already running")):
-        with daemon_on(daemon.session_bus, home) as second:
+    elsewhere = system_bus  # a second login's session, over the same home
+    for bus, home, words in (
+        (daemon.session_bus, daemon.home, "is already running"),
+        (daemon.session_bus, tmp_path / "other", "is already running"),
+        (elsewhere, daemon.home, "Another slowboat is running"),
+    ):
+        with daemon_on(bus, home) as second:
             if home != daemon.home:
                 second.configure(daemon.config_file.read_text())
             log = len(second.log)

@@ -305,8 +305,33 @@ def test_settings_and_networks_say_whose_line_it_is_and_a_word_for_now_ends_by_t
     until(lambda: whose_line(daemon) == ("spare", 0, False))
     bound_elsewhere(daemon, large, swift, '[network_type.default]\nsend = "go"\n')
     daemon.slowboat("reload")
-    until(lambda: whose_line(daemon) == ("go", 0, False))
+    assert whose_line(daemon) == ("go", 0, False), "in force as soon as that is answered"
     assert daemon.manager()["Network"] == "Café"
+
+
+def test_a_reload_forgets_nothing_and_lets_nothing_go(
+    daemon: Daemon, swift: SwiftServer, large: Drive, networks: NetworkManagerLookalike, stage: Stage
+) -> None:
+    login1 = Login1(networks.address)
+    stage.do(login1.start())
+    try:
+        bound_elsewhere(daemon, large, swift)
+        daemon.start()
+        until(lambda: login1.held() == 1)
+        until(lambda: daemon.manager()["Network"] == "Home")
+        stage.do(networks.stop())
+        until(lambda: codes(daemon) == ["network-unknown"])
+        owner, began = daemon.bus_owner(), daemon.manager()["Why"][0]["since"]["data"]
+
+        bound_elsewhere(daemon, large, swift)
+        daemon.configure("limit = 123456\n" + daemon.config_file.read_text())
+        daemon.slowboat("reload")
+        assert codes(daemon) == ["network-unknown", "cap"], "not a guess because somebody has gone before"
+        assert daemon.manager()["Why"][0]["since"]["data"] == began
+        assert daemon.bus_owner() == owner, "nobody saw it go"
+        assert (login1.held(), len(login1.asked)) == (1, 1)
+    finally:
+        stage.do(login1.stop())
 
 
 def test_on_the_way_to_this_very_machine_there_is_nobody_else(daemon: Daemon, swift: SwiftServer, large: Drive) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realparts.offered import offered
 from slowboat.core.errors import NeedsUser, Refused, SourceAbsent, Stopped, Transient
 from slowboat.core.verify import AtTarget, Backup, Finding, OnDrive, Origin, Report, Sample, Sentence, SetReport
 from slowboat.core.words import Activity, HandoverState, ManagerReport, MigrationReport, Reason
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from realparts.private_bus import PrivateBus
-    from slowboat.edges.bus.holds import Held
 
 pytestmark = pytest.mark.needs("dbus-daemon", "busctl")
 
@@ -114,6 +114,7 @@ class Engine:
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
         self.error: Exception | None = None
+        self.held: asyncio.Queue[list[tuple[str, str]]] = asyncio.Queue()
 
     def _tell(self, *what: object) -> None:
         if self.error:
@@ -131,9 +132,6 @@ class Engine:
 
     def rescan(self) -> None:
         self._tell("rescan")
-
-    async def reload(self) -> None:
-        self._tell("reload")
 
     def set_limit(self, limit: int, until: float = 0.0, mode: str = "") -> None:
         self._tell("set_limit", limit, until, mode)
@@ -156,6 +154,9 @@ class Engine:
         self._tell("history", since, limit)
         return [(1_700_000_000.5, "laptop", "handover", "handed over")]
 
+    def hold(self, holds) -> None:
+        self.held.put_nowait(holds)
+
 
 class VerifyingEngine(Engine):
     async def verify(self, migration: str, *, deep: bool = False, restore: bool = False) -> Report:
@@ -172,16 +173,10 @@ def engine() -> Engine:
 
 
 @pytest.fixture
-def held() -> asyncio.Queue[tuple[Held, ...]]:
-    return asyncio.Queue()
-
-
-@pytest.fixture
-async def service(session_bus: str, engine: Engine, held: asyncio.Queue) -> AsyncIterator[Service]:
-    service = Service(engine, version="1.2.3", on_hold=held.put_nowait, address=session_bus, interval=NEVER)
-    await service.start()
-    yield service
-    await service.close()
+async def service(session_bus: str, engine: Engine) -> AsyncIterator[Service]:
+    async with offered(engine, session_bus, version="1.2.3", interval=NEVER) as service:
+        assert engine.held.get_nowait() == [], "an engine is told at once whether somebody holds it"
+        yield service
 
 
 @pytest.fixture
@@ -380,9 +375,10 @@ async def test_state_is_told_at_once_and_counters_once_an_interval(
 
 
 async def test_counters_are_told_when_their_time_has_come(session_bus: str, engine: Engine) -> None:
-    service = Service(engine, version="1", address=session_bus, interval=0.02)
-    await service.start()
-    async with await Connection.open(address=session_bus) as raw:
+    async with (
+        offered(engine, session_bus, interval=0.02) as service,
+        await Connection.open(address=session_bus) as raw,
+    ):
         told: asyncio.Queue = asyncio.Queue()
         await raw.subscribe(Match(sender=NAME, member="PropertiesChanged"), told.put_nowait)
         for done in range(1, 20):
@@ -391,7 +387,6 @@ async def test_counters_are_told_when_their_time_has_come(session_bus: str, engi
         while not seen or seen[-1] != 19:
             seen.append((await eventually(told)).body[1]["BytesDone"])
         assert len(seen) < 19
-    await service.close()
 
 
 def test_what_counts_is_a_number_or_the_object_at_hand() -> None:
@@ -468,7 +463,6 @@ async def test_every_command_reaches_the_engine(service: Service, client: Client
     await client.resume("laptop")
     await client.retry_now()
     await client.rescan()
-    await client.reload()
     await client.set_limit(500_000)
     await client.set_limit(500_000, 1_700_000_000.5)
     await client.set_limit(0, 1_700_000_000.5, "spare")
@@ -485,7 +479,6 @@ async def test_every_command_reaches_the_engine(service: Service, client: Client
         ("resume", "laptop"),
         ("retry_now",),
         ("rescan",),
-        ("reload",),
         ("set_limit", 500_000, 0.0, ""),
         ("set_limit", 500_000, 1_700_000_000.5, ""),
         ("set_limit", 0, 1_700_000_000.5, "spare"),
@@ -519,36 +512,32 @@ async def test_verify_is_there_where_the_engine_can(client: Client, service: Ser
     with pytest.raises(Refused, match="cannot verify"):
         await client.verify("laptop")
     await service.close()
-    able = Service(engine := VerifyingEngine(), version="1", address=session_bus)
-    await able.start()
-    able.publish(REPORT)
-    assert await client.verify("laptop") == VERIFIED
-    assert await client.verify("laptop", deep=True) == VERIFIED
-    assert await client.verify("laptop", restore=True) == VERIFIED
-    await client.stop_verifying("laptop")
+    async with offered(engine := VerifyingEngine(), session_bus) as able:
+        able.publish(REPORT)
+        assert await client.verify("laptop") == VERIFIED
+        assert await client.verify("laptop", deep=True) == VERIFIED
+        assert await client.verify("laptop", restore=True) == VERIFIED
+        await client.stop_verifying("laptop")
     assert engine.told == [
         ("verify", "laptop", False),
         ("verify", "laptop", True),
         ("verify", "laptop", False, "restore"),
         ("stop_verifying", "laptop"),
     ]
-    await able.close()
 
 
 async def test_a_verification_is_read_by_busctl_too(session_bus: str) -> None:
-    service = Service(engine := VerifyingEngine(), version="1", address=session_bus)
-    await service.start()
-    service.publish(REPORT)
     path = path_of("laptop")
-    said = await busctl(
-        session_bus, "--json=short", "call", NAME, path, MIGRATION, "Verify", "a{sv}", "1", "deep", "b", "true"
-    )
+    async with offered(engine := VerifyingEngine(), session_bus) as service:
+        service.publish(REPORT)
+        said = await busctl(
+            session_bus, "--json=short", "call", NAME, path, MIGRATION, "Verify", "a{sv}", "1", "deep", "b", "true"
+        )
     (report,) = json.loads(said)["data"]
     assert report["at"] == {"type": "t", "data": 1_700_000_000_500_000}
     assert report["findings"]["data"][0]["target"] == {"type": "s", "data": "missing"}
     assert report["sets"]["data"][0]["target"]["data"]["right"] == {"type": "t", "data": 1}
     assert engine.told == [("verify", "laptop", True)]
-    await service.close()
 
 
 async def test_an_option_of_the_wrong_type_is_refused(service: Service, raw: Connection) -> None:
@@ -608,33 +597,123 @@ async def test_a_bug_tells_the_caller_nothing_about_the_inside(
     assert "hunter2" in caplog.text
 
 
+# One engine after the other
+
+
+async def test_before_the_first_engine_everybody_waits(session_bus: str, engine: Engine) -> None:
+    service = Service(version="1", address=session_bus)
+    await service.start()
+    async with await Connection.open(address=session_bus) as raw:
+        early = [
+            asyncio.create_task(raw.get_all(NAME, ROOT, MANAGER)),
+            asyncio.create_task(raw.call(NAME, ROOT, MANAGER, "Resume", "a{sv}", {})),
+        ]
+        await raw.flush()
+        service.publish(replace(REPORT, network="Home"))
+        async with service.obeying(engine):
+            shown, _ = await asyncio.gather(*early)
+    assert shown["Network"] == "Home", "nobody sees a daemon that knows nothing yet"
+    assert engine.told == [("resume", "")]
+    await service.close()
+
+
+async def test_between_two_engines_it_is_shown_what_was_and_done_what_is_asked(
+    service: Service, raw: Connection, engine: Engine
+) -> None:
+    service.publish(replace(REPORT, network="Home"))
+    async with service.obeying(Engine()):
+        pass
+    assert await raw.get(NAME, ROOT, MANAGER, "Network") == "Home"
+    assert await raw.call(NAME, ROOT, OBJECT_MANAGER, "GetManagedObjects")
+    fds: list[int] = []
+    asked = [
+        asyncio.create_task(raw.call(NAME, ROOT, MANAGER, "Pause", "ta{sv}", 0, {})),
+        asyncio.create_task(raw.call(NAME, ROOT, PROPERTIES, "Set", "ssv", MANAGER, "Limit", Variant("t", 7))),
+        asyncio.create_task(raw.call(NAME, path_of("laptop"), MIGRATION, "HandOver", "a{sv}", {})),
+        asyncio.create_task(raw.call(NAME, ROOT, MANAGER, "Hold", "ssa{sv}", "Game", "playing", {})),
+    ]
+    await raw.flush()
+    assert await raw.get(NAME, ROOT, MANAGER, "Holds") == []
+    following = Engine()
+    async with service.obeying(following):
+        fds += (await asyncio.gather(*asked))[-1]
+    assert sorted(each[0] for each in following.told) == ["hand_over", "pause", "set_limit"]
+    assert engine.told == []
+    third = Engine()
+    async with service.obeying(third):
+        assert third.held.get_nowait() == [("Game", "playing")], "a hold outlives the engine that was told of it"
+    for fd in fds:
+        os.close(fd)
+
+
+async def test_what_an_engine_leaves_undone_is_said(session_bus: str, raw: Connection, service: Service) -> None:
+    class Slow(Engine):
+        async def hand_over(self, migration: str) -> None:
+            try:
+                await super().hand_over(migration)
+                await asyncio.Event().wait()
+            finally:
+                self._tell("broken off")
+
+    service.publish(REPORT)
+    async with service.obeying(slow := Slow()):
+        asked = asyncio.create_task(raw.call(NAME, path_of("laptop"), MIGRATION, "HandOver", "a{sv}", {}))
+        async with asyncio.timeout(10):
+            while not slow.told:
+                await asyncio.sleep(0.01)
+    assert slow.told == [("hand_over", "laptop"), ("broken off",)], "before anything is taken from under it"
+    with pytest.raises(BusError) as refused:
+        await asked
+    assert refused.value.name == f"{NAME}.Error.Cancelled"
+    assert "Ask for it again" in refused.value.text
+
+
+async def test_a_reload_is_answered_when_it_is_in_force(session_bus: str, engine: Engine) -> None:
+    in_force = asyncio.Event()
+
+    async def reload() -> None:
+        await in_force.wait()
+
+    async with (
+        await Connection.open(address=session_bus) as raw,
+        offered(engine, session_bus, reload=reload) as service,
+    ):
+        asked = asyncio.create_task(raw.call(NAME, ROOT, MANAGER, "Reload", "a{sv}", {}))
+        await raw.flush()
+        async with service.obeying(Engine()):
+            await raw.get(NAME, ROOT, MANAGER, "State")
+            assert not asked.done(), "the end of the engine is not its end"
+            in_force.set()
+            await asked
+
+
 # Holding
 
 
 async def test_a_hold_lasts_as_long_as_its_descriptor(
-    service: Service, client: Client, held: asyncio.Queue, raw: Connection
+    service: Service, client: Client, engine: Engine, raw: Connection
 ) -> None:
     fd = await client.hold("Video call", "talking")
-    assert [(each.who, each.why) for each in await eventually(held)] == [("Video call", "talking")]
+    assert await eventually(engine.held) == [("Video call", "talking")]
     other = await client.hold("Game", "playing")
-    assert len(await eventually(held)) == 2
+    assert len(await eventually(engine.held)) == 2
     shown = await raw.get(NAME, ROOT, MANAGER, "Holds")
     assert [(each["who"], each["why"]) for each in shown] == [("Video call", "talking"), ("Game", "playing")]
     assert shown[0]["since"] > 1_700_000_000_000_000
     os.write(fd, b"noise")
     os.close(fd)
-    assert [each.who for each in await eventually(held)] == ["Game"]
+    assert await eventually(engine.held) == [("Game", "playing")]
     service.publish(REPORT)
     assert [each["who"] for each in await raw.get(NAME, ROOT, MANAGER, "Holds")] == ["Game"], "not a report's business"
     os.close(other)
-    assert await eventually(held) == ()
+    assert await eventually(engine.held) == []
 
 
-async def test_a_hold_ends_with_its_holder(service: Service, held: asyncio.Queue, session_bus: str) -> None:
+async def test_a_hold_ends_with_its_holder(service: Service, engine: Engine, session_bus: str) -> None:
     # busctl gets the descriptor and ends.
     await busctl(session_bus, "call", NAME, ROOT, MANAGER, "Hold", "ssa{sv}", "busctl", "trying", "0")
-    assert [each.who for each in await eventually(held)] == ["busctl"]
-    assert await eventually(held) == ()
+    assert await eventually(engine.held) == [("busctl", "trying")]
+    assert await eventually(engine.held) == []
 
 
 async def test_holds_do_not_eat_all_descriptors(service: Service, client: Client) -> None:
@@ -650,35 +729,32 @@ async def test_holds_do_not_eat_all_descriptors(service: Service, client: Client
 
 async def test_only_one_slowboat_per_bus(service: Service, session_bus: str) -> None:
     with pytest.raises(NeedsUser, match="already running") as refused:
-        await Service(Engine(), version="2", address=session_bus).start()
+        await Service(version="2", address=session_bus).start()
     assert refused.value.code == "already-running"
     await service.close()
-    second = Service(Engine(), version="2", address=session_bus)
+    second = Service(version="2", address=session_bus)
     await second.start()
     await second.close()
 
 
 async def test_it_outlives_the_bus(private_bus: PrivateBus, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_module, "FIRST_RETRY", 0.01)
-    held: asyncio.Queue = asyncio.Queue()
-    service = Service(engine, version="1.2.3", on_hold=held.put_nowait, address=private_bus.address)
-    await service.start()
-    async with asyncio.TaskGroup() as tasks:
+    async with offered(engine, private_bus.address, version="1.2.3") as service, asyncio.TaskGroup() as tasks:
         running = tasks.create_task(service.run())
         async with await Client.open(private_bus.address) as client:
             fd = await client.hold("Game", "playing")
-            await eventually(held)
+            assert await eventually(engine.held) == []
+            assert await eventually(engine.held) == [("Game", "playing")]
         for _ in range(2):
             private_bus.stop()
             service.publish(replace(REPORT, activity=Activity.CHECKING))
             private_bus.start()
             report = await asyncio.wait_for(_report_when_back(private_bus.address), 20)
             assert report == replace(REPORT, activity=Activity.CHECKING)
-        assert held.empty(), "a hold needs no bus"
+        assert engine.held.empty(), "a hold needs no bus"
         os.close(fd)
-        assert await eventually(held) == ()
+        assert await eventually(engine.held) == []
         running.cancel()
-    await service.close()
 
 
 async def _report_when_back(address: str) -> ManagerReport:

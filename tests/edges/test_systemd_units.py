@@ -171,11 +171,12 @@ async def main():
     found = [f"{{each}}: {{writable(each)}}" for each in places]
     found.append(" ".join(pathlib.Path("/proc/self/uid_map").read_text().split()))
     state.joinpath("found").write_text("\\n".join(found))
-    service = Service(Commands(), version="stand-in")
+    service = Service(version="stand-in")
     await service.start()
-    manager.ready()
-    manager.status("standing in")
-    await manager.run()
+    async with service.obeying(Commands()):
+        manager.ready()
+        manager.status("standing in")
+        await manager.run()
 asyncio.run(main())
 """
 INSTALL = """

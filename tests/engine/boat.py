@@ -115,7 +115,7 @@ class Boat:
         self.engine = Engine(
             "test", rules, self, self.ledger,
             now=self.clock.now, steady=self.clock.steady,
-            publish=self.reports.append, wake_at=lambda _: None, reload=lambda: None,
+            publish=self.reports.append, wake_at=lambda _: None,
             set_rate=lambda rate, spare: self.paces.append((rate, spare)), crowded=lambda: self.crowded,
         )  # fmt: skip
         self.tools = Tools(

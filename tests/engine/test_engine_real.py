@@ -58,7 +58,6 @@ class Running:
             set_rate=lambda rate, _: self.store.set_rate(rate),
             crowded=lambda: False,
             wake_at=lambda _: None,
-            reload=lambda: None,
         )
         tools = Tools(
             Source(drive.folder),

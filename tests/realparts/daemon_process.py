@@ -214,6 +214,11 @@ class Daemon:
         """A method call by busctl: arguments are its words, signature first; its JSON answer."""
         return self._busctl("call", SERVICE, path, interface, method, *arguments)
 
+    def bus_owner(self) -> str:
+        """The unique name of whoever owns our name on the session bus."""
+        driver = "org.freedesktop.DBus"
+        return self._busctl("call", driver, "/org/freedesktop/DBus", driver, "GetNameOwner", "s", SERVICE)
+
     def slowboat(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs the command line beside it, as the same user."""
         argv = [sys.executable, "-m", "slowboat", *arguments]

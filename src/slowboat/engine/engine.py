@@ -51,7 +51,6 @@ class Engine:
         set_rate: Callable[[int | None, bool], None],
         crowded: Callable[[], bool],
         wake_at: Callable[[float | None], None],
-        reload: Callable[[], None],
         since: Since | None = None,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -64,7 +63,6 @@ class Engine:
                 to be taken.
             crowded: whether somebody else is seen on the line.
             wake_at: has `clock_struck` called at that time (seconds since the epoch); None: not at all.
-            reload: makes the daemon read its configuration again; raises NeedsUser where that is wrong.
             since: when reasons began, where that is known from before.
             steady: seconds of a clock that is never set, and stands still while the machine sleeps.
         """
@@ -79,7 +77,6 @@ class Engine:
         self._set_rate = set_rate
         self._crowded = crowded
         self._wake_at = wake_at
-        self._reload = reload
         self._migrations: dict[str, Migration] = {}
         self._at_home: dict[str, bool] = {}
         self._holds: tuple[Hold, ...] = ()
@@ -298,10 +295,6 @@ class Engine:
         """Reads drives and targets again."""
         for migration in self._migrations.values():
             migration.rescan()
-
-    async def reload(self) -> None:
-        """Has the configuration read again."""
-        self._reload()
 
     def set_limit(self, limit: int, until: float = 0.0, mode: Mode = "") -> None:
         """What the user says for now: a cap in bytes per second (0: none) and "spare", "go", or "" for neither.

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 INTROSPECTABLE: Final = "org.freedesktop.DBus.Introspectable"
 OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 PEER: Final = "org.freedesktop.DBus.Peer"
+STANDARD: Final = frozenset({INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES})
+"""The interfaces that every object of ours has, or the first of them."""
 ERROR: Final = "org.freedesktop.DBus.Error."
 
 # As the specification has them; those of the object manager are added where it stands.

@@ -2,7 +2,8 @@
 
 Knows the names, the objects and how an error of ours is called on D-Bus; must not know why the engine does
 anything. It keeps what was published last, tells of changes of state at once and of counters at most once a
-second, and outlives the bus: where that goes away, everything is offered again on the next one.
+second, and outlives the bus: where that goes away, everything is offered again on the next one. It outlives
+engines, too: nobody who asks while there is none is turned away.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
 
 from slowboat.core.conditions import MODES
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
 from slowboat.core.words import ManagerReport, MigrationReport
 from slowboat.edges.bus.holds import Held, Holds
-from slowboat.edges.bus.objects import Interface, Tree, shipped
+from slowboat.edges.bus.objects import STANDARD, Interface, Tree, shipped
 from slowboat.edges.bus.shown import (
     COUNTERS,
     MANAGER,
@@ -34,10 +35,12 @@ from slowboat.edges.bus.verified import to_answer
 from slowboat.edges.dbus import Answer, BusError, Call, CallRefused, Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from slowboat.core.conditions import Mode
     from slowboat.core.verify import Report
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 60.0
 """Seconds between tries to find a bus that went away: soon at first, then without wearing down a laptop."""
 
+ASK_AGAIN: Final = "Ask for it again in a moment"
 INVALID_ARGS: Final = "org.freedesktop.DBus.Error.InvalidArgs"
 WITH_OPTIONS: Final = frozenset({"SetLimit", "Verify"})
 """The methods that know options."""
@@ -72,9 +76,6 @@ class Commands(Protocol):
     def rescan(self) -> None:
         """Looks at drive and target again."""
 
-    async def reload(self) -> None:
-        """Reads the configuration again."""
-
     def set_limit(self, limit: int, until: float = 0.0, mode: Mode = "") -> None:
         """What the user says for now: a cap in bytes per second (0: none) and "spare", "go", or "" for neither.
 
@@ -95,6 +96,9 @@ class Commands(Protocol):
 
     def history(self, since: float, limit: int) -> Sequence[tuple[float, str, str, str]]:
         """The newest lines of the history."""
+
+    def hold(self, holds: Sequence[tuple[str, str]]) -> None:
+        """Who wants it to keep still now: (who, why); told at first, and whenever a hold begins or ends."""
 
 
 @runtime_checkable
@@ -130,6 +134,10 @@ def error_name(error: SlowboatError) -> str:
     return f"{NAME}.Error.{word}"
 
 
+async def _nothing_to_reload() -> None:
+    """There is no configuration."""
+
+
 class _Offered:
     """One of our objects: the properties as published, the methods as the engine's commands."""
 
@@ -139,8 +147,8 @@ class _Offered:
         self.told = dict(properties)
         self.last = -INTERVAL
         self.timer: asyncio.TimerHandle | None = None
-        self.methods: Mapping[str, Callable[..., Any]] = {}
-        self.setters: Mapping[str, Callable[[Any], None]] = {}
+        self.methods: Callable[[], Mapping[str, Callable[..., Any]]] = dict  # those of the engine that there is now
+        self.setters: Callable[[], Mapping[str, Callable[[Any], None]]] = dict
 
     def values(self) -> Mapping[str, Any]:
         """As `Exported`."""
@@ -149,13 +157,13 @@ class _Offered:
     def set(self, name: str, value: Any) -> None:  # noqa: ANN401  # of the property's type
         """As `Exported`."""
         with _named_errors():
-            self.setters[name](value)
+            self.setters()[name](value)
 
     def invoke(self, call: Call) -> Any:  # noqa: ANN401  # of the method's type
         """As `Exported`; a method gets its arguments without the options that come last, but where it has some."""
         with _named_errors():
             arguments = call.body if call.member in WITH_OPTIONS else call.body[:-1]
-            outcome = self.methods[call.member](*arguments)
+            outcome = self.methods()[call.member](*arguments)
         return _with_named_errors(outcome) if asyncio.iscoroutine(outcome) else outcome
 
 
@@ -177,39 +185,33 @@ class Service:
 
     def __init__(
         self,
-        commands: Commands,
         *,
         version: str,
-        holds: Holds | None = None,
-        on_hold: Callable[[Sequence[Held]], None] = lambda _: None,
+        reload: Callable[[], Awaitable[None]] = _nothing_to_reload,
         address: str = "",
         interval: float = INTERVAL,
     ) -> None:
-        """Offers nothing yet; see `start`.
+        """Offers nothing yet; see `start`, and `obeying`.
 
         Args:
-            commands: what callers may ask for.
             version: of slowboat, for the Version property.
-            holds: those of an earlier service, to be kept over this one's end too; None: its own.
-            on_hold: told of all holds whenever one begins or ends.
+            reload: reads the configuration again, and returns when it is in force; raises NeedsUser where it is wrong.
             address: another bus than the session's.
             interval: seconds between two signals that only count.
         """
-        self._commands = commands
-        self._on_hold = on_hold
         self._address = address
         self._interval = interval
         self._connection: Connection | None = None
         self._tree = Tree(ROOT)
         self._of_migration = shipped(MIGRATION)
-        self._holds = holds or Holds()
-        self._holds_end_with_us = holds is None
-        self._holds.changed = self._held
-        report = ManagerReport(version)
-        shown = _as_shown(self._holds.now())
-        self._manager = _Offered(shipped(MANAGER), to_properties(report) | {"Holds": shown})
-        self._manager.methods = self._manager_methods()
-        self._manager.setters = {"Limit": commands.set_limit}
+        self._commands: Commands | None = None
+        self._obeys = asyncio.Event()
+        self._has_obeyed = False
+        self._doings: set[asyncio.Task[Any]] = set()
+        self._holds = Holds(self._held)
+        self._manager = _Offered(shipped(MANAGER), to_properties(ManagerReport(version)) | {"Holds": []})
+        self._manager.methods = lambda: self._manager_methods(self._engine, reload)
+        self._manager.setters = lambda: {"Limit": self._engine.set_limit}
         self._tree.add(ROOT, self._manager.interface, self._manager)
         self._migrations: dict[str, _Offered] = {}
 
@@ -221,7 +223,7 @@ class Service:
             BusGone, NoReply: there is no bus, or it does not answer.
         """
         connection = await Connection.open(address=self._address)
-        connection.serve(self._tree.answer)  # before the name, or the first caller finds nobody
+        connection.serve(self._answer)  # before the name, or the first caller finds nobody
         ours = False
         try:
             ours = await connection.own(NAME)
@@ -263,17 +265,67 @@ class Service:
         """Leaves the bus: tells what was not told yet, and gives the name back."""
         for path, offered in ((ROOT, self._manager), *self._migrations.items()):
             self._tell(path, offered)
-        if self._holds_end_with_us:
-            self._holds.close()
+        self._holds.close()
         if self._connection is not None:
             await self._connection.close()
             self._tree.connection = self._connection = None
+
+    # Whose it is
+
+    @contextlib.asynccontextmanager
+    async def obeying(self, commands: Commands) -> AsyncIterator[None]:
+        """From here to the end of the block, that engine does what is asked for.
+
+        Between two blocks what was published last can be read, and who asks for something to be done waits for the
+        next. What an engine has not finished at the end of its block is broken off, and who asked for it hears that.
+        """
+        self._commands, self._has_obeyed = commands, True
+        commands.hold([(each.who, each.why) for each in self._holds.now()])
+        self._obeys.set()
+        try:
+            yield
+        finally:
+            self._obeys.clear()
+            self._commands = None
+            for task in self._doings:
+                task.cancel()
+            await asyncio.gather(*self._doings, return_exceptions=True)
+
+    @property
+    def _engine(self) -> Commands:
+        assert self._commands is not None, "who asks waits until there is one"
+        return self._commands
+
+    def _answer(self, call: Call) -> Answer | Awaitable[Answer]:
+        """As `Tree.answer`, once there is somebody to ask."""
+        reads = call.interface in STANDARD and call.member != "Set"
+        if self._commands is not None or (reads and self._has_obeyed):
+            return self._tree.answer(call)
+        return self._answer_later(call)
+
+    async def _answer_later(self, call: Call) -> Answer:
+        await self._obeys.wait()
+        outcome = self._answer(call)
+        return outcome if isinstance(outcome, Answer) else await outcome
+
+    async def _doing(self, work: Coroutine[None, None, T]) -> T:
+        """Does what takes the engine a while: until the end of that engine at most."""
+        task = asyncio.create_task(work)
+        self._doings.add(task)
+        task.add_done_callback(self._doings.discard)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            waiting = asyncio.current_task()
+            if waiting is not None and waiting.cancelling():  # nobody is there any more to hear of it
+                raise
+            raise Stopped("slowboat broke this off to read its settings again, or to end", hint=ASK_AGAIN) from None
 
     # Publishing
 
     def publish(self, report: ManagerReport) -> None:
         """Shows a report: state at once, counters at most once a second, each migration as an object."""
-        # The holds are ours, not the engine's: it was told of them by `on_hold`.
+        # The holds are ours, not the engine's: it was told of them.
         self._show(ROOT, self._manager, to_properties(report) | {"Holds": self._manager.properties["Holds"]})
         wanted = {path_of(name): each for name, each in report.migrations.items()}
         for path in [path for path in self._migrations if path not in wanted]:
@@ -286,7 +338,7 @@ class Service:
 
     def _offer(self, path: str, report: MigrationReport) -> None:
         offered = _Offered(self._of_migration, to_properties(report))
-        offered.methods = self._migration_methods(report.name)
+        offered.methods = lambda: self._migration_methods(self._engine, report.name)
         self._migrations[path] = offered
         self._tree.add(path, offered.interface, offered)
 
@@ -321,29 +373,29 @@ class Service:
 
     # Obeying
 
-    def _manager_methods(self) -> Mapping[str, Callable[..., Any]]:
-        commands = self._commands
+    def _manager_methods(
+        self, engine: Commands, reload: Callable[[], Awaitable[None]]
+    ) -> Mapping[str, Callable[..., Any]]:
         return {
-            "Pause": lambda until: commands.pause("", from_moment(until)),
-            "Resume": lambda: commands.resume(""),
+            "Pause": lambda until: engine.pause("", from_moment(until)),
+            "Resume": lambda: engine.resume(""),
             "SetLimit": self._set_limit,
-            "RetryNow": commands.retry_now,
-            "Rescan": commands.rescan,
-            "Reload": commands.reload,
+            "RetryNow": engine.retry_now,
+            "Rescan": engine.rescan,
+            "Reload": reload,
             "Hold": self._hold,
             "GetHistory": self._history,
         }
 
-    def _migration_methods(self, name: str) -> Mapping[str, Callable[..., Any]]:
-        commands = self._commands
+    def _migration_methods(self, engine: Commands, name: str) -> Mapping[str, Callable[..., Any]]:
         return {
-            "Pause": lambda until: commands.pause(name, from_moment(until)),
-            "Resume": lambda: commands.resume(name),
+            "Pause": lambda until: engine.pause(name, from_moment(until)),
+            "Resume": lambda: engine.resume(name),
             "Verify": lambda options: self._verify(name, options),
             "StopVerifying": lambda: self._verifier().stop_verifying(name),
-            "HandOver": lambda: commands.hand_over(name),
-            "UndoHandover": lambda: commands.undo_handover(name),
-            "SwitchFrontEnd": lambda: commands.switch_front_end(name),
+            "HandOver": lambda: self._doing(engine.hand_over(name)),
+            "UndoHandover": lambda: self._doing(engine.undo_handover(name)),
+            "SwitchFrontEnd": lambda: self._doing(engine.switch_front_end(name)),
             "Plan": lambda: self._plan(name),
         }
 
@@ -354,26 +406,26 @@ class Service:
             if not isinstance(wanted, str) or wanted not in MODES:
                 raise CallRefused(INVALID_ARGS, 'the option mode is of type \'s\', and "spare" or "go"')
             mode = MODES[wanted]
-        self._commands.set_limit(limit, from_moment(until), mode)
+        self._engine.set_limit(limit, from_moment(until), mode)
 
     def _verifier(self) -> Verifies:
-        if not isinstance(self._commands, Verifies):
+        if not isinstance(self._engine, Verifies):
             raise CallRefused(f"{NAME}.Error.NotSupported", "this version of slowboat cannot verify")
-        return self._commands
+        return self._engine
 
     async def _verify(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         deep, restore = options.get("deep", False), options.get("restore", False)
         if not isinstance(deep, bool) or not isinstance(restore, bool):
             wrong = "restore" if isinstance(deep, bool) else "deep"
             raise CallRefused(INVALID_ARGS, f"the option {wrong} is of type 'b'")
-        return to_answer(await self._verifier().verify(name, deep=deep, restore=restore))
+        return to_answer(await self._doing(self._verifier().verify(name, deep=deep, restore=restore)))
 
     async def _plan(self, name: str) -> list[dict[str, Any]]:
-        items = await self._commands.plan(name)
+        items = await self._engine.plan(name)
         return [to_dict({**item, "bytes": count(int(item["bytes"]))}, _PLAN) for item in items]
 
     def _history(self, since: int, most: int) -> list[dict[str, Any]]:
-        lines = self._commands.history(from_moment(since), most)
+        lines = self._engine.history(from_moment(since), most)
         return [
             to_dict({"time": to_moment(when), "migration": name, "kind": kind, "text": text}, _EVENT)
             for when, name, kind, text in lines
@@ -384,7 +436,8 @@ class Service:
 
     def _held(self, held: Sequence[Held]) -> None:
         self._show(ROOT, self._manager, self._manager.properties | {"Holds": _as_shown(held)})
-        self._on_hold(held)
+        if self._commands is not None:
+            self._commands.hold([(each.who, each.why) for each in held])
 
 
 def _as_shown(held: Sequence[Held]) -> list[dict[str, Any]]:
