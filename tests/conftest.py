@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from realparts.daemon_process import Daemon, daemon_on
 from realparts.drive import Drive, make_chain
@@ -16,12 +18,24 @@ from realparts.keystone_server import KeystoneSwift, running_keystone
 from realparts.presence import program
 from realparts.private_bus import PrivateBus, running_bus
 from realparts.swift_server import SwiftServer, running_swift
+from realparts.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from realparts.notification_service import Notifications
+
+
+# No example is wrong for being slow; CI looks at the same ones each time, everybody else at new ones.
+settings.register_profile(
+    "slowboat",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+    database=None if "CI" in os.environ else settings.default.database,
+)
+settings.load_profile("slowboat")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +45,16 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "needs(program, ...): programs it runs; a missing one skips it loudly, or fails it where CI=true",
     )
+    config.addinivalue_line(
+        "markers",
+        "alone: it looks at what the machine does, its speed or its mounts; nothing else runs meanwhile",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
+    with turn(item.config.cache.mkdir("turns"), alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

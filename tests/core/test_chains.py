@@ -6,7 +6,7 @@ import hashlib
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slowboat.core import chains, names
@@ -14,8 +14,6 @@ from slowboat.core.errors import NeedsUser
 from slowboat.core.manifest import Manifest, VolumeInfo
 from slowboat.core.names import NameKind
 from slowboat.core.words import Role, SetId, SetType, SourceFile
-
-calm = settings(deadline=None)
 
 DAY = 86400
 T0 = 1294938577  # 2011-01-13 17:09:37 UTC
@@ -116,7 +114,6 @@ def by_hand(sets: set[SetId]) -> list[list[SetId]]:
     return found
 
 
-@calm
 @given(st.sets(st.tuples(st.integers(1, 8), st.integers(1, 8)).map(lambda days: inc(*days)), max_size=14))
 def test_linking_follows_duplicitys_rule(sets):
     folder = [file(NameKind.MANIFEST, set_id) for set_id in sets]
@@ -136,7 +133,6 @@ any_file = st.one_of(
 )
 
 
-@calm
 @given(st.lists(any_file, unique_by=lambda each: each.name, max_size=30), st.none() | st.sampled_from(["", "a-", "c-"]))
 def test_every_file_has_exactly_one_place_and_the_listings_order_does_not_matter(folder, file_prefix):
     inventory = chains.take_inventory(folder, file_prefix)
@@ -426,7 +422,6 @@ def test_volumes_are_ordered_by_number_not_by_name():
     assert [names.parse(item.name).volume for item in items[2:]] == list(range(1, 12))
 
 
-@calm
 @given(
     st.integers(1, 5),
     st.integers(0, 3),

@@ -14,15 +14,13 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slowboat.core import names
 from slowboat.core.framing import Framing
 from slowboat.core.names import NameKind
 from slowboat.core.words import SetId
-
-calm = settings(deadline=None)
 
 FULL = SetId(1294938577, 1294938577)
 GPG = names.make(NameKind.SIGNATURES, FULL, suffix=".gpg").name
@@ -55,7 +53,6 @@ def manifest_text(volumes: int) -> bytes:
 # --- what is whole ------------------------------------------------------------------------------------
 
 
-@calm
 @given(st.binary(max_size=300), st.integers(1, 300))
 @example(b"", 1)
 def test_gzip_is_whole_however_it_is_fed(content, block):
@@ -229,7 +226,6 @@ def test_other_content_is_no_openpgp(content):
     assert wrong(GPG, content) != ""
 
 
-@calm
 @given(st.binary(min_size=1), st.integers(1, 20), st.sampled_from([GPG, P7M, GZ, TAR, PLAIN, MANIFEST]))
 def test_any_bytes_are_taken_and_blocks_do_not_matter(content, block, name):
     assert wrong(name, content, block) == wrong(name, content, 1)
@@ -321,7 +317,6 @@ def test_what_gpgsm_writes_is_whole_and_cuts_are_seen(gpgsm, options):
 # --- damage -------------------------------------------------------------------------------------------
 
 
-@calm
 @given(st.integers(1, 2999))
 def test_every_cut_of_a_gzip_file_is_seen(place):
     packed = gzip.compress(noise(2970))
@@ -329,7 +324,6 @@ def test_every_cut_of_a_gzip_file_is_seen(place):
     assert wrong(GZ, packed[: min(place, len(packed) - 1)]) == "ends too early"
 
 
-@calm
 @given(st.integers(10, 2980), st.integers(1, 255))
 @example(10, 8)  # padding between two fields: the one place where a flipped bit changes nothing
 def test_every_flipped_byte_that_matters_in_a_gzip_file_is_seen(place, flip):
@@ -373,7 +367,6 @@ def test_a_cut_tar_archive():
 ZEROS = "holds zeros where there should be a tar archive"
 
 
-@calm
 @given(st.integers(0, 40))
 def test_a_tar_archive_that_is_zeros_from_some_place_on(at):
     packed = archive(*[3000] * 10)

@@ -7,14 +7,12 @@ import re
 import tracemalloc
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slowboat.core import manifest
 from slowboat.core.errors import Refused
 from slowboat.core.manifest import Manifest, VolumeInfo
-
-calm = settings(deadline=None)
 
 # A file's name may be any bytes but "/" and NUL; "." alone is the root of a backup, and no name.
 parts = st.binary(min_size=1, max_size=12).map(lambda raw: re.sub(rb"[/\0]", b"_", raw)).filter(lambda raw: raw != b".")
@@ -44,7 +42,6 @@ def write(
     return b"\n".join(lines) + b"\n"
 
 
-@calm
 @given(st.binary())
 @example(b'"')
 @example(b"\\x41")
@@ -77,7 +74,6 @@ def test_wrong_quotes_are_told(wrong):
         manifest.unquote(wrong)
 
 
-@calm
 @given(
     st.text(st.characters(exclude_categories=["Z", "C"], exclude_characters='"'), min_size=1),
     st.lists(parts).map(lambda some: b"/" + b"/".join(some)),
@@ -179,7 +175,6 @@ def test_a_hostile_name_does_not_spoil_the_message():
         manifest.parse_bytes(b"", "two\nlines\udcff")
 
 
-@calm
 @given(st.binary() | st.lists(st.sampled_from(REAL.splitlines(keepends=True))).map(b"".join))
 def test_any_bytes_are_read_or_refused(content):
     try:
@@ -191,7 +186,6 @@ def test_any_bytes_are_read_or_refused(content):
         assert read.volumes
 
 
-@calm
 @given(st.integers(0, len(REAL) - 1))
 def test_a_cut_manifest_never_invents_a_volume(cut):
     whole = manifest.parse_bytes(REAL)
@@ -204,13 +198,11 @@ def test_a_cut_manifest_never_invents_a_volume(cut):
         assert volume.sha1 in {"", true.sha1}
 
 
-@calm
 @given(volumes(), indices)
 def test_a_volume_may_hold_what_lies_in_its_range(volume, path):
     assert volume.contains(path) == (volume.start[: len(path)] <= path <= volume.end)
 
 
-@calm
 @given(indices, indices, indices)
 def test_a_path_is_found_in_the_volume_that_holds_it(a, b, c):
     start, path, end = sorted((a, b, c))
@@ -285,7 +277,6 @@ def _outcome(text: bytes) -> object:
         return error.what.rpartition(": ")[2]  # the number of the line is another one
 
 
-@calm
 @given(_lines, st.sampled_from([b"\n", b"\r\n"]), st.integers(1, 50))
 def test_a_manifest_without_its_list_of_files_says_the_same(lines: list[bytes], end: bytes, size: int) -> None:
     text = end.join(lines)

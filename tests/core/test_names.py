@@ -6,14 +6,12 @@ import hashlib
 import string
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slowboat.core import names
 from slowboat.core.names import NameKind, ParsedName
 from slowboat.core.words import Role, SetId, SetType
-
-calm = settings(deadline=None)
 
 FULL = SetId(1294938577, 1294938577)
 INC = SetId(1294938577, 1295024977)
@@ -49,7 +47,6 @@ def written(draw: st.DrawFn) -> ParsedName:
     )
 
 
-@calm
 @given(written())
 def test_every_name_that_is_written_can_be_read_and_written_again(parsed):
     again = names.parse(parsed.name)
@@ -60,7 +57,6 @@ def test_every_name_that_is_written_can_be_read_and_written_again(parsed):
         assert again == parsed
 
 
-@calm
 @given(st.one_of(file_names, st.text(), st.text(string.printable)))
 @example("duplicity-full.20110113T170937Z.vol" + "9" * 5000 + ".difftar")
 @example("duplicity-full.20110113T170937Z.vol١.difftar")
@@ -223,7 +219,6 @@ def test_hidden_files_are_no_danger(name):
     assert not names.parses_for_duplicity(name)
 
 
-@calm
 @given(written(), st.text(max_size=10))
 def test_whatever_is_read_strictly_duplicity_reads_too(parsed, tail):
     if not parsed.prefix.startswith("."):
@@ -233,7 +228,6 @@ def test_whatever_is_read_strictly_duplicity_reads_too(parsed, tail):
     assert names.parses_for_duplicity(f"{parsed.name}.{tail}", parsed.prefix)
 
 
-@calm
 @given(written().filter(lambda parsed: parsed.suffix != ""))
 def test_a_known_suffix_ends_the_name(parsed):
     for tail in (".tmp", ".1", "x", "~", "\n", ".par2", "/x"):
@@ -274,7 +268,6 @@ def test_only_one_suffix_comes_off():
     assert names.metadata_key("a.manifest.bak") == "a.manifest.bak"
 
 
-@calm
 @given(st.text(min_size=1), st.integers(0, 10**15), st.integers(1, 10**12), st.none() | st.integers(0, 99_999_999))
 @example("P/slowboat1/x/1/2/slo", 3, 4, None)
 @example("a/1/2/00000003", 1, 2, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from uplink_model import Greedy, Steady, Uplink
 
@@ -78,7 +78,7 @@ class _Fixed(Pace):
         pass
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(
     st.floats(math.log(0.7), math.log(12)),
     st.floats(0.004, 0.15),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BESIDE_A_PHONE = Path(__file__).parents[1] / "realparts/beside_a_phone.py"
 
 
+@pytest.mark.alone
 @pytest.mark.needs("ip", "tc", "nsenter", "busctl", "dbus-daemon", "openssl")
 def test_it_makes_way_for_a_phones_upload_unless_told_otherwise(tmp_path: Path) -> None:
     told: Mapping[str, dict[str, float]] = json.loads(

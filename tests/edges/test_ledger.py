@@ -58,7 +58,7 @@ ITEMS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ITEMS, st.dictionaries(NAMES, st.binary(max_size=200), max_size=3))
 def test_what_is_adopted_is_what_comes_back(items: list[Item], manifests: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import pytest
 
 from realparts.presence import own_mounts
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAM = """
 import asyncio, subprocess, sys
@@ -45,6 +47,7 @@ def test_a_mount_and_an_unmount_are_told_once_each(tmp_path: Path) -> None:
     assert run.stdout.split() == ["mount", "umount"], run.stderr
 
 
+@pytest.mark.alone
 async def test_without_a_change_nothing_is_told() -> None:
     from slowboat.edges.mounts import MountWatch
 

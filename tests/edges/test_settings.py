@@ -400,7 +400,7 @@ def test_text_that_is_no_utf8() -> None:
         parse(b"# ok\nlimit = '\xff'\n", FILE, {})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.binary(max_size=200), st.text(alphabet='[]{}=".,#\n abc123_-', max_size=80).map(str.encode)))
 def test_whatever_stands_in_it_the_answer_is_settings_or_words(raw: bytes) -> None:
     said = f"{FILE}"
@@ -420,7 +420,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(["limit", "connections", "cloud", "migration", "network", "schedule", "power"]), VALUES)
 def test_any_type_anywhere_is_answered_in_words(key: str, value: object) -> None:
     from slowboat.edges.settings.checks import Wrong

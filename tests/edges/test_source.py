@@ -99,7 +99,7 @@ async def test_a_folder_that_may_not_be_read_needs_the_user(tmp_path: Path) -> N
         os.seteuid(me)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=5000), st.integers(0, 5000), st.integers(0, 5000), st.integers(1, 700))
 def test_reading_and_hashing_any_part(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, offset: int, length: int, block: int

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 
+pytestmark = pytest.mark.alone
+
 
 @contextmanager
 def connected() -> Iterator[tuple[socket.socket, socket.socket]]:

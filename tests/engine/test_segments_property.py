@@ -243,7 +243,6 @@ TestLife.settings = settings(
     max_examples=EXAMPLES,
     derandomize="SLOWBOAT_TEST_EXAMPLES" not in os.environ,
     stateful_step_count=25,
-    deadline=None,
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
