@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slowboat.core.schedule import (
+    Allowed,
     Schedule,
     Window,
     allowed,
@@ -19,11 +20,12 @@ from slowboat.core.schedule import (
     next_edge,
     next_opening,
     periods,
-    strictest,
+    together,
 )
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CAIRO = ZoneInfo("Africa/Cairo")  # puts its clocks forward at midnight
+ANYTHING, NOTHING = Allowed(), Allowed(0)
 ZONES = [BERLIN, CAIRO, *map(ZoneInfo, ("UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"))]
 
 
@@ -33,17 +35,17 @@ def at(zone: ZoneInfo, *when: int, fold: int = 0) -> float:
 
 def test_a_window_over_midnight_belongs_to_the_day_it_begins() -> None:
     saturday_night = Schedule((Window(frozenset({5}), 22 * 60, 6 * 60, send=7),))
-    assert allowed(saturday_night, at(BERLIN, 2023, 11, 18, 21, 59), BERLIN) == "never"
-    assert allowed(saturday_night, at(BERLIN, 2023, 11, 18, 22, 0), BERLIN) == 7
-    assert allowed(saturday_night, at(BERLIN, 2023, 11, 19, 5, 59), BERLIN) == 7
-    assert allowed(saturday_night, at(BERLIN, 2023, 11, 19, 6, 0), BERLIN) == "never"
-    assert allowed(saturday_night, at(BERLIN, 2023, 11, 18, 5, 0), BERLIN) == "never"
+    assert allowed(saturday_night, at(BERLIN, 2023, 11, 18, 21, 59), BERLIN) == NOTHING
+    assert allowed(saturday_night, at(BERLIN, 2023, 11, 18, 22, 0), BERLIN) == Allowed(7)
+    assert allowed(saturday_night, at(BERLIN, 2023, 11, 19, 5, 59), BERLIN) == Allowed(7)
+    assert allowed(saturday_night, at(BERLIN, 2023, 11, 19, 6, 0), BERLIN) == NOTHING
+    assert allowed(saturday_night, at(BERLIN, 2023, 11, 18, 5, 0), BERLIN) == NOTHING
 
 
 def test_until_midnight_and_the_whole_day() -> None:
     evening = Schedule((Window(start=20 * 60, end=1440),))
-    assert allowed(evening, at(BERLIN, 2023, 11, 18, 23, 59), BERLIN) == "go"
-    assert allowed(evening, at(BERLIN, 2023, 11, 19, 0, 0), BERLIN) == "never"
+    assert allowed(evening, at(BERLIN, 2023, 11, 18, 23, 59), BERLIN) == ANYTHING
+    assert allowed(evening, at(BERLIN, 2023, 11, 19, 0, 0), BERLIN) == NOTHING
     assert next_edge(Schedule((Window(),)), at(BERLIN, 2023, 11, 18), BERLIN) is None
     assert next_edge(Schedule(), at(BERLIN, 2023, 11, 18), BERLIN) is None
 
@@ -51,8 +53,8 @@ def test_until_midnight_and_the_whole_day() -> None:
 def test_the_hour_that_is_left_out() -> None:
     night = Schedule((Window(start=2 * 60, end=3 * 60),))
     leap = at(BERLIN, 2024, 3, 31, 3, 0)
-    assert allowed(night, leap - 1, BERLIN) == "never"
-    assert allowed(night, leap, BERLIN) == "never"
+    assert allowed(night, leap - 1, BERLIN) == NOTHING
+    assert allowed(night, leap, BERLIN) == NOTHING
     assert next_edge(night, leap - 3600, BERLIN) == at(BERLIN, 2024, 4, 1, 2, 0)
 
 
@@ -60,7 +62,7 @@ def test_a_window_that_ends_in_the_hour_left_out_ends_with_the_leap() -> None:
     night = Schedule((Window(start=60, end=150),))
     leap = at(BERLIN, 2024, 3, 31, 3, 0)
     assert next_edge(night, leap - 1800, BERLIN) == leap
-    assert allowed(night, leap, BERLIN) == "never"
+    assert allowed(night, leap, BERLIN) == NOTHING
 
 
 def test_the_hour_that_comes_twice() -> None:
@@ -68,7 +70,7 @@ def test_the_hour_that_comes_twice() -> None:
     first = at(BERLIN, 2023, 10, 29, 2, 0)
     assert next_edge(night, first - 60, BERLIN) == first
     assert next_edge(night, first, BERLIN) == first + 7200
-    assert allowed(night, first + 7199, BERLIN) == "go"
+    assert allowed(night, first + 7199, BERLIN) == ANYTHING
 
 
 def test_a_window_that_ends_in_the_hour_that_comes_twice_ends_twice() -> None:
@@ -82,21 +84,22 @@ def test_a_window_that_ends_in_the_hour_that_comes_twice_ends_twice() -> None:
     assert edges[1:] == [first_end, first_end + 1800, first_end + 3600]
 
 
-def test_strictest_and_caps() -> None:
-    assert strictest(()) == "go"
-    assert strictest(("go", "spare")) == "spare"
-    assert strictest(("go", 5, "spare", 9)) == 5
-    assert strictest((5, "never")) == "never"
-    assert strictest((5, 0)) == "never"
-    assert strictest((-3,)) == "never"
+def test_all_hold_together() -> None:
+    assert together(()) == ANYTHING
+    assert together(("go", "spare")) == Allowed(None, spare=True)
+    assert together(("go", 5, "spare", 9)) == Allowed(5, spare=True)
+    assert together((5, "never")) == together((5, 0)) == together((-3,)) == NOTHING
     assert [cap_of(send) for send in ("go", "spare", "never", 5, -5)] == [None, None, 0, 5, 0]
 
 
 def test_overlapping_windows_and_what_is_outside() -> None:
     schedule = Schedule((Window(send=9), Window(start=600, end=660, send=3)), otherwise=1)
-    assert allowed(schedule, at(BERLIN, 2023, 11, 18, 10, 30), BERLIN) == 3
-    assert allowed(schedule, at(BERLIN, 2023, 11, 18, 11, 0), BERLIN) == 9
-    assert allowed(Schedule((Window(frozenset({0})),), otherwise=1), at(BERLIN, 2023, 11, 18), BERLIN) == 1
+    assert allowed(schedule, at(BERLIN, 2023, 11, 18, 10, 30), BERLIN) == Allowed(3)
+    assert allowed(schedule, at(BERLIN, 2023, 11, 18, 11, 0), BERLIN) == Allowed(9)
+    below = Schedule((Window(send=9), Window(start=600, end=660, send="spare")))
+    assert allowed(below, at(BERLIN, 2023, 11, 18, 10, 30), BERLIN) == Allowed(9, spare=True)
+    assert next_edge(below, at(BERLIN, 2023, 11, 18, 10, 30), BERLIN) == at(BERLIN, 2023, 11, 18, 11, 0)
+    assert allowed(Schedule((Window(frozenset({0})),), otherwise=1), at(BERLIN, 2023, 11, 18), BERLIN) == Allowed(1)
 
 
 def test_opening_looks_past_edges_that_stay_shut() -> None:
@@ -130,7 +133,7 @@ windows = st.builds(
     st.frozensets(st.integers(0, 6), min_size=1),
     st.integers(0, 1439),
     st.integers(1, 1440),
-    st.sampled_from(["go", "never", 1, 2]),
+    st.sampled_from(["go", "spare", "never", 1, 2]),
 )
 schedules = st.builds(Schedule, st.lists(windows, min_size=1, max_size=3).map(tuple), st.sampled_from(["never", 5]))
 leaps = st.sampled_from([1711846800, 1698541200, 1714082400, 1699164000, 1712415600])  # of the zones above

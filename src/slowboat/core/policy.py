@@ -237,7 +237,7 @@ def _budgeted(conditions: Conditions, rules: Rules, now: float, needs: int) -> I
 
 def _scheduled(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Verdict]:
     """The hours."""
-    rate = cap_of(allowed(rules.schedule, now, conditions.zone))
+    rate = allowed(rules.schedule, now, conditions.zone).cap
     if rate == 0:
         until = next_opening(rules.schedule, now, conditions.zone)
         yield 0, Reason("schedule", "Your schedule does not allow sending at this hour", until=until)
@@ -290,7 +290,7 @@ def _only_spare(conditions: Conditions, rules: Rules, now: float) -> bool:
     if conditions.mode and _said_now(conditions, now):
         return conditions.mode == "spare"
     sends = [rule.send for _, rule in _rules_in_force(conditions.network, rules)]
-    return "spare" in sends or allowed(rules.schedule, now, conditions.zone) == "spare"
+    return "spare" in sends or allowed(rules.schedule, now, conditions.zone).spare
 
 
 def _shared(conditions: Conditions, *, spare: bool) -> Iterator[_Verdict]:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import tzinfo
 
 Send = int | Literal["go", "spare", "never"]
@@ -56,7 +56,7 @@ class Window:
 class Schedule:
     """Windows, and what holds outside them; without a window there is no schedule and `otherwise` has no say.
 
-    Where windows overlap, the strictest of them holds.
+    Where windows overlap, each of them holds: the lowest rate, and below it only the spare where one says so.
     """
 
     windows: tuple[Window, ...] = ()
@@ -67,6 +67,13 @@ ALWAYS = Schedule()
 """No schedule."""
 
 
+class Allowed(NamedTuple):
+    """What a schedule allows: the most bytes per second (None: no cap), and whether only the spare below it."""
+
+    cap: int | None = None
+    spare: bool = False
+
+
 def cap_of(send: Send) -> int | None:
     """The most bytes per second that `send` allows; None: no cap ("spare" sets none, it moves below one)."""
     if isinstance(send, int):
@@ -74,12 +81,10 @@ def cap_of(send: Send) -> int | None:
     return 0 if send == "never" else None
 
 
-def strictest(sends: tuple[Send, ...]) -> Send:
-    """The one that allows the least: any cap is stricter than "spare", that than "go"; "go" for no sends."""
-    capped = [cap for cap in map(cap_of, sends) if cap is not None]
-    if capped:
-        return min(capped) or "never"
-    return "spare" if "spare" in sends else "go"
+def together(sends: Sequence[Send]) -> Allowed:
+    """What is left where all of them hold at once."""
+    caps = [cap for cap in map(cap_of, sends) if cap is not None]
+    return Allowed(min(caps, default=None), "spare" in sends)
 
 
 def at_wall(now: float, zone: tzinfo) -> datetime:
@@ -88,14 +93,14 @@ def at_wall(now: float, zone: tzinfo) -> datetime:
     return datetime.fromtimestamp(tame, zone)
 
 
-def allowed(schedule: Schedule, now: float, zone: tzinfo) -> Send:
+def allowed(schedule: Schedule, now: float, zone: tzinfo) -> Allowed:
     """What the schedule allows at `now` (seconds since the epoch) in `zone`."""
     if not schedule.windows:
-        return "go"
+        return Allowed()
     wall = at_wall(now, zone)
     minute = wall.hour * 60 + wall.minute
-    within = tuple(window.send for window in schedule.windows if window.holds(wall.weekday(), minute))
-    return strictest(within) if within else strictest((schedule.otherwise,))
+    within = [window.send for window in schedule.windows if window.holds(wall.weekday(), minute)]
+    return together(within or [schedule.otherwise])
 
 
 def next_edge(schedule: Schedule, now: float, zone: tzinfo) -> float | None:
@@ -106,7 +111,7 @@ def next_edge(schedule: Schedule, now: float, zone: tzinfo) -> float | None:
 
 def next_opening(schedule: Schedule, now: float, zone: tzinfo) -> float | None:
     """When the schedule will next allow anything at all, seconds since the epoch; None where never."""
-    return next((edge for edge in _edges(schedule, now, zone) if allowed(schedule, edge, zone) != "never"), None)
+    return next((edge for edge in _edges(schedule, now, zone) if allowed(schedule, edge, zone).cap != 0), None)
 
 
 def _edges(schedule: Schedule, now: float, zone: tzinfo) -> list[float]:
