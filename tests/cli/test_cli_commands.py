@@ -145,6 +145,19 @@ async def test_why_tells_reasons_and_cures(session_bus):
     assert "It is not the hour. Ends by itself 2 October 2096 at 09:06" in ran.text
 
 
+async def test_in_a_pipe_a_path_is_in_one_piece(session_bus):
+    path = "/media/anna/" + "a folder whose name says everything/" * 8
+    absent = Reason("source-absent", f"{path} is not there", "connect the drive")
+    async with daemon(session_bus) as engine:
+        engine.show(activity=Activity.WAITING, reasons=(absent,))
+        shown = [await slowboat(session_bus, word) for word in ("why", "status")]
+        narrow = await slowboat(session_bus, "why", COLUMNS="40")
+    for each in shown:
+        assert path in each.out
+        assert not [line for line in each.out.splitlines() if line != line.rstrip()]
+    assert max(map(len, narrow.out.splitlines())) <= 40
+
+
 async def test_plan_lists_the_order_in_words_and_for_programs(session_bus):
     async with daemon(session_bus) as engine:
         words = await slowboat(session_bus, "plan")

@@ -27,6 +27,8 @@ _ASCII_FOR = str.maketrans(
     {"•": "*", "“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "…": "...", "→": ">", "·": "-"}
 )
 ASCII_HANDLER = "slowboat-ascii"
+IN_A_PIPE = 4096
+"""Columns where nothing is a terminal: a path that is searched for, or copied, must be in one piece."""
 
 
 def prepare() -> None:
@@ -56,8 +58,19 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def show(what: RenderableType) -> None:
-    """Prints something to standard output."""
-    console().print(what)
+    """Prints something to standard output: wrapped on a terminal; elsewhere in whole lines without blanks at their end.
+
+    COLUMNS wraps it anywhere.
+    """
+    out = console()
+    if out.is_terminal:
+        out.print(what)
+        return
+    if "COLUMNS" not in os.environ:
+        out.width = IN_A_PIPE
+    with out.capture() as shown:
+        out.print(what)
+    write("\n".join(line.rstrip() for line in shown.get().splitlines()))
 
 
 def say(text: str) -> None:
