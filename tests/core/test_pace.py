@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from uplink_model import Greedy, Steady, Uplink
+from uplink_model import PACKET, Greedy, Steady, Uplink
 
 from slowboat.core.pace import LEAST, MOST, START, Pace
 from slowboat.core.uplink import SAMPLE_SECONDS, Sample
@@ -59,6 +59,31 @@ def test_a_call_does_not_wait_and_the_rest_of_the_line_is_used(line: dict[str, f
     it.run(40)
     assert it.waits(18, 40)[1] < 0.150
     assert it.use(18, 40) > 0.7 * (1 - call / line["rate"])
+
+
+@pytest.mark.parametrize("rate", [8 * MBIT, 20 * MBIT])
+@pytest.mark.parametrize(("rtt", "jitter"), [(0.030, 0.0), (0.010, 0.0005)])
+def test_a_short_buffer_is_learnt_by_its_losses_and_left_to_others(rate: float, rtt: float, jitter: float) -> None:
+    line = {"rate": rate, "rtt": rtt, "buffer": 0.020, "jitter": jitter}
+    it = uplink(line, Greedy(20, 35))
+    it.run(12)
+    lost = sum(one.resent for one in it.ours)
+    it.run(20)
+    assert sum(one.resent for one in it.ours) < lost + 0.001 * it.use(12, 20) * rate * 8 / PACKET
+    assert it.use(8, 20) > 0.9
+    it.run(55)
+    assert it.use(23, 35, ours=False) > 0.9
+    assert it.pace.crowded(34.0)
+    assert it.use(45, 55) > 0.85
+
+
+def test_a_loss_by_chance_costs_little() -> None:
+    """Wi-Fi loses segments on lines with any buffer: a shorter queue than need be, and hardly a gap."""
+    it = uplink(HOME, Greedy(20, 35), chance_of_loss=0.001)
+    it.run(60)
+    assert it.use(8, 20) > 0.9
+    assert it.use(25, 35, ours=False) > 0.9
+    assert it.use(43, 60) > 0.85
 
 
 def test_a_plain_upload_would_not_do_this() -> None:
@@ -181,7 +206,7 @@ def test_a_connection_that_hears_nothing_any_more_slows_it_down() -> None:
 
 def _late(one: Sample, silent: float) -> Sample:
     return Sample(
-        one.connection, one.path, one.rtt, one.deviation, one.shortest, one.acked, one.delivered,
+        one.connection, one.path, one.rtt, one.deviation, one.shortest, one.acked, one.delivered, one.resent,
         waiting=True, silent=silent,
     )  # fmt: skip
 
@@ -195,7 +220,7 @@ def _sample(
     *,
     waiting: bool = True,
 ) -> Sample:
-    return Sample(connection, path, rtt, 0.001, shortest, acked, acked // 1448, waiting=waiting, silent=0.0)
+    return Sample(connection, path, rtt, 0.001, shortest, acked, acked // 1448, 0, waiting=waiting, silent=0.0)
 
 
 numbers = st.floats(0, 1e4)
@@ -209,12 +234,12 @@ samples = st.builds(
     numbers,
     counts,
     counts,
+    counts,
     st.booleans(),
     numbers,
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.lists(samples, max_size=4), st.floats(0, 50)), max_size=60), st.floats(0, 1))
 def test_nothing_that_tcp_may_tell_breaks_it(told: list[tuple[list[Sample], float]], chance: float) -> None:
     pace, now = Pace(5.0, lambda: chance), 5.0

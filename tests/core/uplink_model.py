@@ -1,7 +1,8 @@
 """A home uplink in numbers: a bottleneck with a buffer before it, our paced connections, and somebody else's traffic.
 
-A model, not the real thing: it has no losses of ours to repair and no congestion window. The real kernel behind a real
-bottleneck is measured by `contrib/bench spare`; what this is good for is a thousand lines in a second, all repeatable.
+A model, not the real thing: it tells of our losses, but repairs none, and has no congestion window. The real kernel
+behind a real bottleneck is measured by `contrib/bench spare`; what this is good for is a thousand lines in a second,
+all repeatable.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Connection:
     shortest: float = 9.0
     acked: int = 0
     delivered: int = 0
+    resent: int = 0
     waiting: int = 0
     last_ack: float = 0.0
 
@@ -44,7 +46,7 @@ class Connection:
     def sample(self, now: float) -> Sample:
         return Sample(
             self.number, self.path, self.rtt, self.deviation, self.shortest,
-            self.acked, self.delivered, self.waiting > 0, now - self.last_ack,
+            self.acked, self.delivered, self.resent, self.waiting > 0, now - self.last_ack,
         )  # fmt: skip
 
 
@@ -89,6 +91,7 @@ class Uplink:
         rtt: seconds of an empty line.
         buffer: seconds of sending that fit before the bottleneck.
         jitter: seconds, the mean of what each packet is late by chance; the order stays.
+        chance_of_loss: of each segment of ours, whatever the queue.
         limit: bytes per second that our own source gives, for a slow drive.
         sent, others, queue: by tenths of a second: our bytes and others' that went through, and the seconds of queue.
     """
@@ -99,6 +102,7 @@ class Uplink:
     jitter: float = 0.0
     connections: int = 2
     seed: int = 1
+    chance_of_loss: float = 0.0
     limit: float = 1e12
     others_on_it: list[Greedy | Steady] = field(default_factory=list)
     now: float = 0.0
@@ -114,6 +118,7 @@ class Uplink:
         self._free = 0.0
         self._last_arrival = 0.0
         self._acks: deque[tuple[float, float, Connection | Greedy | None]] = deque()
+        self._missing: deque[tuple[float, Connection]] = deque()
         self._tokens = 0.0
         self._turn = 0
         self._next_sample = 0.0
@@ -139,7 +144,8 @@ class Uplink:
             self._turn += 1
             one = self.ours[self._turn % len(self.ours)]
             for _ in range(2):
-                if not self._enqueue(one, self.sent):
+                if self.chance.random() < self.chance_of_loss or not self._enqueue(one, self.sent):
+                    self._missing.append((self.now + self.rtt + self.buffer, one))
                     continue
                 one.waiting += 1
             self._tokens -= 2 * PACKET
@@ -176,6 +182,8 @@ class Uplink:
                 whose.acknowledged(arrival - sent, arrival)
             elif whose is not None:
                 whose.acknowledged()
+        while self._missing and self._missing[0][0] <= self.now:
+            self._missing.popleft()[1].resent += 1
 
     def use(self, start: float, end: float, *, ours: bool = True) -> float:
         """The share of the line, from second `start` to `end`."""

@@ -72,7 +72,7 @@ class Line:
         self.acked += (now - self.then) * (1e6 if limit is None else limit)
         self.then = now
         acked = int(self.acked)
-        return Sample(1, "there", self.rtt, 0.0, 0.01, acked, acked // 1448, waiting=True, silent=0.0)
+        return Sample(1, "there", self.rtt, 0.0, 0.01, acked, acked // 1448, 0, waiting=True, silent=0.0)
 
 
 def unlimited() -> tuple[Throttle, Line]:

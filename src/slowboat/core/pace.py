@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slowboat.core.bucket import SEGMENT
-from slowboat.core.uplink import NOW, SAMPLE_SECONDS, SUSTAINED, Uplink
+from slowboat.core.uplink import NOW, SAMPLE_SECONDS, SUSTAINED, TARGET, Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ GAIN = 2.5
 LONG_TRIP = 0.1
 """Seconds of round trip beyond which to correct more gently, as what comes of it shows that much later."""
 YIELDING = 10.0
-"""The same as GAIN where somebody else is on the line, and on the longest trips, too."""
+"""The same as GAIN where somebody else is on the line, on the longest trips, too; more where the buffer is short."""
 DEEPEST_CUT = 0.9
 """The largest share of what is delivered that one decision takes away."""
 CLIMB = 1.1
@@ -56,7 +56,8 @@ _FORGET_BEST = 0.998  # a decision; half of it in 35 s
 _IDLE_SECONDS = 2.0  # without anything on the line, the picture of it is old
 _FIRST_DIP, _DIP_EVERY, _DIP_TO = 8.0, 30.0, 0.25
 _CROWDED_SECONDS = 5.0
-_OTHERS_FOR = 5  # decisions in a row that see somebody else, before that is told
+_GAP_SECONDS = 1.0  # room in a short buffer that is not taken while others are about
+_OTHERS_FOR = 5  # decisions that see somebody else, less those that do not, before that is told
 _STUCK_SECONDS = 4.0
 _DELAYED_ACK = 0.045  # RFC 1122, 4.2.3.2, as Linux does it: 40 ms, and a little
 
@@ -106,7 +107,8 @@ class Pace:
         self._detour: _Detour | None = None
         self._next_dip = now + _FIRST_DIP
         self._others = 0
-        self._seen_others = -math.inf
+        self._seen_others = self._met_others = -math.inf
+        self._room_since = math.inf
         self._patience = _STUCK_SECONDS
 
     def feed(self, samples: Sequence[Sample], now: float) -> None:
@@ -155,9 +157,13 @@ class Pace:
         missing = view.target - view.queue
         gain = GAIN * min(1.0, LONG_TRIP / view.trip)
         if view.queue > view.room:
-            step = (YIELDING if self._sees_others(view, got, now) else gain) * missing
+            step = (YIELDING * TARGET / view.aim if self._sees_others(view, got, now) else gain) * missing
             self._rate = min(self._rate * CLIMB, got * (1 + max(-DEEPEST_CUT, step)))
             self._ramping = False
+            self._room_since = math.inf
+            return
+        self._room_since = min(self._room_since, now)
+        if self._is_a_gap(view, now):
             return
         self._others = 0
         if self._rate < 0.6 * self._best:
@@ -170,10 +176,17 @@ class Pace:
     def _sees_others(self, view: View, got: float, now: float) -> bool:
         """Whether somebody else is on the full line: it is fuller than we make it, and gives us less than it did."""
         others = view.queue > 1.5 * view.target and got < 0.9 * self._best
-        self._others = self._others + 1 if others else 0
+        self._others = self._others + 1 if others else max(0, self._others - 1)
+        if others:
+            self._met_others = now
         if self._others >= _OTHERS_FOR:
             self._seen_others = now
         return others
+
+    def _is_a_gap(self, view: View, now: float) -> bool:
+        """Whether this room is others', drawing breath: where the buffer is short, their uploads back off often."""
+        short = view.aim < TARGET
+        return short and now - self._met_others < _CROWDED_SECONDS and now - self._room_since < _GAP_SECONDS
 
     def _look_away(self, view: View, got: float, now: float) -> None:
         """Sends a moment less, or more, now and then, to see what our own sending hides.

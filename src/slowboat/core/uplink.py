@@ -19,6 +19,12 @@ SAMPLE_SECONDS = 0.025
 
 TARGET = 0.020
 """Seconds of queue to aim at on a line without noise: shorter than a frame of video, and enough to keep it full."""
+LEAST_TARGET = 0.005
+"""Seconds of queue to aim at where even short queues overflow; shorter ones leave gaps on slow lines."""
+OF_THE_BUFFER = 1 / 3
+"""The share of a short buffer to aim at: others, who fill it, make a queue much longer than that."""
+RELENTING = 60.0
+"""Seconds without a loss after which the target is twice as long again: routes and routers change."""
 LARGEST_TARGET = 0.100
 """Seconds of queue to aim at on the noisiest line; a call does not suffer from as much."""
 QUIET = 0.002
@@ -57,6 +63,7 @@ class Sample:
         shortest: the shortest round trip on this connection, seconds; 0.0: not known.
         acked: bytes acknowledged since it was opened.
         delivered: segments acknowledged since it was opened.
+        resent: segments that were sent again since it was opened, as the first ones were lost.
         waiting: whether it has bytes on the way, or for the way.
         silent: seconds since the last acknowledgement.
     """
@@ -68,6 +75,7 @@ class Sample:
     shortest: float
     acked: int
     delivered: int
+    resent: int
     waiting: bool
     silent: float
 
@@ -81,12 +89,14 @@ class View:
         target: how long it should.
         room: up to how long the line has room.
         trip: the round trip.
+        aim: how long it should where there is no noise; less than TARGET where the buffer is short.
     """
 
     queue: float
     target: float
     room: float
     trip: float
+    aim: float
 
 
 class Uplink:
@@ -96,6 +106,7 @@ class Uplink:
         self._paths: dict[str, _Path] = {}
         self._ears: dict[int, _Ear] = {}
         self._delivered: deque[tuple[float, int]] = deque(maxlen=SUSTAINED)
+        self._aim = TARGET
 
     @property
     def connections(self) -> int:
@@ -104,10 +115,12 @@ class Uplink:
 
     def hear(self, samples: Sequence[Sample], seconds: float, now: float) -> None:
         """Takes in one sample of each connection that carries a body now, `seconds` after the ones before."""
-        acked, nearest = 0, dict[str, tuple[float, float]]()
+        acked, nearest, losing = 0, dict[str, tuple[float, float]](), set[str]()
         ears, self._ears = self._ears, {}
         for sample in samples:
             ear = self._ears[sample.connection] = ears.get(sample.connection) or _Ear(sample, sample.rtt)
+            if sample.resent > ear.last.resent:
+                losing.add(sample.path)
             acked += ear.hear(sample)
             if ear.tells:
                 told = (ear.rtt, sample.deviation)
@@ -115,6 +128,14 @@ class Uplink:
         for path, (rtt, deviation) in nearest.items():
             self._paths.setdefault(path, _Path()).note(rtt, deviation, now)
         self._delivered.append((max(0.0, seconds), acked))
+        self._aim = min(TARGET, self._aim * 2 ** (max(0.0, seconds) / RELENTING))
+        for path in losing & self._paths.keys():
+            self._overflowed(self._paths[path].longest(now))
+
+    def _overflowed(self, queue: float) -> None:
+        """A segment was lost at that queue: no longer one fits before the bottleneck, unless chance took it."""
+        if queue > ROOM * TARGET:
+            self._aim = max(LEAST_TARGET, min(self._aim, OF_THE_BUFFER * queue))
 
     def delivered(self, samples: int) -> float:
         """Bytes acknowledged per second, over so many samples, `SUSTAINED` at most."""
@@ -137,7 +158,8 @@ class Uplink:
             None where no shortest round trip is known yet.
         """
         used = {ear.last.path for ear in self._ears.values()} & self._paths.keys()
-        return min((view for name in used if (view := self._paths[name].view(now, segment))), default=None)
+        views = (self._paths[name].view(now, segment, self._aim) for name in used)
+        return min((view for view in views if view), default=None)
 
 
 class _Path:
@@ -159,7 +181,11 @@ class _Path:
         if len(self._deviations) == _STEADY:
             self._noise.note(math.fsum(self._deviations) / _STEADY, now)
 
-    def view(self, now: float, segment: float) -> View | None:
+    def longest(self, now: float) -> float:
+        """Seconds of the longest queue of a moment ago, when what is missed now was lost."""
+        return max(self._mean, default=0.0) - (self._base.at(now) or math.inf)
+
+    def view(self, now: float, segment: float, aim: float) -> View | None:
         """What it looks like now; None where the shortest round trip is not known yet.
 
         What the line's own noise hides must not look like somebody else, nor must a segment behind another one.
@@ -167,15 +193,16 @@ class _Path:
         Args:
             now: this moment.
             segment: seconds that one takes to go through the bottleneck.
+            aim: seconds of queue to aim at, were there no noise.
         """
         base = self._base.at(now)
         if base is None:
             return None
         queue = max(0.0, min(self._near) - base)
         noise = NOISE * max(0.0, (self._noise.at(now) or 0.0) - QUIET - segment)
-        target = min(LARGEST_TARGET, TARGET + noise)
-        room = min(MOST_ROOM * target, ROOM * TARGET + segment + NOISY_ROOM * (target - TARGET))
-        return View(queue, target, room, base + queue)
+        target = min(LARGEST_TARGET, aim + noise)
+        room = min(MOST_ROOM * target, ROOM * aim + segment + NOISY_ROOM * (target - aim))
+        return View(queue, target, room, base + queue, aim)
 
 
 @dataclass(slots=True)

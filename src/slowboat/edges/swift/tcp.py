@@ -12,7 +12,7 @@ from slowboat.core.uplink import Sample
 
 # Offsets in bytes; the structure only ever grows at its end.
 # https://github.com/torvalds/linux/blob/v6.1/include/uapi/linux/tcp.h#L214
-_UNACKED, _LAST_ACK_RECEIVED, _RTT, _RTT_DEVIATION = 24, 56, 68, 72
+_UNACKED, _LAST_ACK_RECEIVED, _RTT, _RTT_DEVIATION, _RESENT = 24, 56, 68, 72, 100
 _BYTES_ACKED, _UNSENT_BYTES, _SHORTEST_RTT, _DELIVERED = 120, 144, 148, 192
 _SIZE = 196
 _NONE = 0xFFFFFFFF
@@ -48,6 +48,7 @@ def sample(sock: socket.socket, connection: int, path: str) -> Sample | None:
         shortest=0.0 if shortest == _NONE else shortest * _MICROSECOND,
         acked=struct.unpack_from("=Q", told, _BYTES_ACKED)[0],
         delivered=number(_DELIVERED),
+        resent=number(_RESENT),
         waiting=bool(number(_UNACKED) or number(_UNSENT_BYTES)),
         silent=number(_LAST_ACK_RECEIVED) * _MILLISECOND,
     )
