@@ -312,8 +312,6 @@ class _Daemon:
                 wake_at=world.clock.wake_at,
                 since=self._since,
             )
-            self._notifications.on_button = engine.pressed
-            self._notifications.on_shown = engine.shown
             stores = [
                 _take_in(engine, settings, name, ledger, self._notifications, throttle) for name in settings.migrations
             ]
@@ -322,7 +320,8 @@ class _Daemon:
             self._show(engine.report())  # before anybody can ask for it
             try:
                 async with self._service.obeying(engine):
-                    with world.told(engine, stores, folders):
+                    hears = self._notifications.heard(engine.pressed, engine.shown)
+                    with world.told(engine, stores, folders), hears:
                         reading.in_force.set()
                         self._manager.ready()
                         await self._until_turn(engine)

@@ -144,6 +144,7 @@ def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
 
     notice = told(daemon, notifications)
     assert notice["actions"][1] == "Switch Deja Dup to the cloud"
+    daemon.slowboat("reload")
     notifications.press(notice)
     daemon.wait_until(lambda _: "Deja Dup goes on in the cloud" in notifications.titles)
     assert desktop.settings.get("", "backend") == "'rclone'"

@@ -113,20 +113,25 @@ async def test_a_button_is_shown_where_it_can_be_and_who_presses_it_is_heard(
     notify: Notifications, session_bus: str
 ) -> None:
     pressed: asyncio.Queue[str] = asyncio.Queue()
-    notify.on_button = pressed.put_nowait
     async with screen(session_bus) as desktop:
+        with notify.heard(pressed.put_nowait):
+            notify.tell(DONE)
+            other = await desktop.seen()
+            notify.tell(Notice("handover-home", "Go on in the cloud", "Now", button="Switch"))
+            shown = await desktop.seen()
+            assert shown["actions"] == ["button", "Switch"]
+            async with await Connection.open(address=session_bus) as stranger:  # only the service itself is believed
+                stranger.emit(PATH, NAME, "ActionInvoked", "us", other["id"], "button")
+                await stranger.flush()
+            for number, action in ((99, "button"), (shown["id"], "default"), (shown["id"], "button")):
+                desktop.connection.emit(PATH, NAME, "ActionInvoked", "us", number, action)
+            assert await asyncio.wait_for(pressed.get(), 10) == "handover-home"
+            assert pressed.empty()
+        desktop.connection.emit(PATH, NAME, "ActionInvoked", "us", shown["id"], "button")
+        await desktop.connection.flush()
         notify.tell(DONE)
-        other = await desktop.seen()
-        notify.tell(Notice("handover-home", "Go on in the cloud", "Now", button="Switch"))
-        shown = await desktop.seen()
-        assert shown["actions"] == ["button", "Switch"]
-        async with await Connection.open(address=session_bus) as stranger:  # only the service itself is believed
-            stranger.emit(PATH, NAME, "ActionInvoked", "us", other["id"], "button")
-            await stranger.flush()
-        for number, action in ((99, "button"), (shown["id"], "default"), (shown["id"], "button")):
-            desktop.connection.emit(PATH, NAME, "ActionInvoked", "us", number, action)
-        assert await asyncio.wait_for(pressed.get(), 10) == "handover-home"
-        assert pressed.empty()
+        await desktop.seen()
+        assert pressed.empty(), "nobody is there to hear it"
     async with screen(session_bus, "body") as desktop:
         notify.tell(Notice("handover-home", "Go on in the cloud", "Now", button="Switch"))
         assert (await desktop.seen())["actions"] == []

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape  # as html's, without that module's thousand
 from slowboat.edges.dbus import BusError, Connection, Match, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from slowboat.core.words import Notice
     from slowboat.edges.dbus import Signal
@@ -43,6 +43,10 @@ BUTTON: Final = "button"
 SERVERS_CHOICE: Final = -1  # of how long it is shown
 
 
+def _nobody(_: str) -> None:
+    """Nobody wants to know."""
+
+
 class Notifications:
     """Shows notices on the desktop. Fulfils `engine.ports.Notifier`; `run` must be running for anything to be seen."""
 
@@ -64,10 +68,17 @@ class Notifications:
         self._owner = ""
         self._capabilities: frozenset[str] = frozenset()
         self._ids: dict[str, int] = {}
-        self.on_button: Callable[[str], None] = lambda _: None
-        """Told the key of a notice whose button was pressed."""
-        self.on_shown: Callable[[str], None] = lambda _: None
-        """Told the key of a notice that somebody shows now."""
+        self._on_button: Callable[[str], None] = _nobody
+        self._on_shown: Callable[[str], None] = _nobody
+
+    @contextlib.contextmanager
+    def heard(self, on_button: Callable[[str], None], on_shown: Callable[[str], None] = _nobody) -> Iterator[None]:
+        """Tells the keys of notices whose button is pressed, and of those that are shown, to the end of the block."""
+        self._on_button, self._on_shown = on_button, on_shown
+        try:
+            yield
+        finally:
+            self._on_button = self._on_shown = _nobody
 
     def tell(self, notice: Notice) -> None:
         """Shows a notice now, or once somebody can show it; never raises."""
@@ -113,7 +124,7 @@ class Notifications:
             notice = self._waiting.pop(key)
             try:
                 self._ids[key] = await self._show(connection, notice)
-                self.on_shown(key)
+                self._on_shown(key)
             except BusError:
                 if key not in self._withdrawn:
                     self._waiting.setdefault(key, notice)  # unless a newer one was told meanwhile
@@ -143,7 +154,7 @@ class Notifications:
         """
         if len(signal.body) == 2 and signal.body[1] == BUTTON:
             for key in [key for key, number in self._ids.items() if number == signal.body[0]]:
-                self.on_button(key)
+                self._on_button(key)
 
     async def _meet(self, connection: Connection) -> None:
         """Starts the service where there is none, and asks a new one what it can do; its ids are its own."""

@@ -120,6 +120,9 @@ class Engine:
                     tasks.create_task(migration.run(), name=name)
                 tasks.create_task(self._report(), name="report")
         finally:
+            for task in self._pressed:
+                task.cancel()
+            await asyncio.gather(*self._pressed, return_exceptions=True)
             self._spending.settle()
 
     # -- the permit ------------------------------------------------------------------------------------------
