@@ -58,7 +58,7 @@ BROKEN = [
     ("floors", "core/words.py", "import slowboat.engine.ports"),
     ("floors", "engine/ports.py", "import slowboat.edges.systemd"),
     ("floors", "edges/systemd.py", "import slowboat.engine.ports"),
-    ("floors", "daemon.py", "import slowboat.__main__"),
+    ("floors", "daemon/running.py", "import slowboat.__main__"),
     ("rooms of the core", "core/names.py", "import slowboat.core.chains"),
     ("rooms of the core", "core/words.py", "import slowboat.core.policy"),
     ("edges", "edges/clock.py", "import slowboat.edges.mounts"),
@@ -70,8 +70,8 @@ BROKEN = [
     ("dbus", "edges/dbus/connection.py", "import dbus_next"),
     ("dbus", "edges/notify.py", "from dbus_next.aio import MessageBus"),
     ("swift", "edges/secrets.py", "import requests"),
-    ("swift", "daemon.py", "import swiftclient"),
-    ("screen", "daemon.py", "import rich.console"),
+    ("swift", "daemon/running.py", "import swiftclient"),
+    ("screen", "daemon/running.py", "import rich.console"),
 ]
 
 

@@ -1,0 +1,91 @@
+"""One migration's edges and its order, out of the settings.
+
+Knows which edge fulfils which of the engine's ports; must not know what the engine does with them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slowboat.core.dejadup import Account
+from slowboat.edges.cache import Cache, usual_archive_dirs
+from slowboat.edges.dejadup import DejaDup
+from slowboat.edges.duplicity import InstalledDuplicity
+from slowboat.edges.secrets import secret_of
+from slowboat.edges.source import Source
+from slowboat.edges.swift import Credentials, SwiftStore
+from slowboat.engine.drive import DRIVE
+from slowboat.engine.work import Order, Tools
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slowboat.edges.ledger import Ledger
+    from slowboat.edges.notify import Notifications
+    from slowboat.edges.settings import Cloud, Migration, Settings
+    from slowboat.edges.swift import Throttle
+    from slowboat.engine.engine import Engine
+
+CANARY = "metadata"
+"""In Deja Dup's archive dir: what it restores after each backup to see that it can (docs/dejadup.md)."""
+
+
+def take_in(
+    engine: Engine,
+    settings: Settings,
+    name: str,
+    ledger: Ledger,
+    notifications: Notifications,
+    throttle: Throttle,
+) -> SwiftStore:
+    """Builds one migration's edges and gives it to the engine."""
+    migration = settings.migrations[name]
+    target = migration.target
+    credentials = _credentials(settings.clouds[target.cloud])
+    store = SwiftStore(credentials, target.container, connections=settings.connections, throttle=throttle)
+    archive_dirs = (migration.archive_dir,) if migration.archive_dir else usual_archive_dirs(os.environ)
+    tools = Tools(
+        source=Source(migration.source, expected=ledger.facts(name).get(DRIVE)),
+        store=store,
+        cache=Cache(archive_dirs, target.urls),
+        ledger=ledger,
+        notifier=notifications,
+        now=time.time,
+        steady=time.monotonic,
+        chance=random.random,
+        front_end=DejaDup(os.environ),
+        duplicity=InstalledDuplicity(migration.duplicity, os.environ),
+    )
+    account = Account(credentials.user, credentials.project, credentials.auth_url)
+    order = _order(migration, settings.connections, archive_dirs, account)
+    engine.add(order, tools, at_home=credentials.on_loopback)
+    return store
+
+
+def _order(migration: Migration, connections: int, archive_dirs: Sequence[Path], account: Account) -> Order:
+    return Order(
+        name=migration.name,
+        source_dir=str(migration.source),
+        source_url=migration.source_url,
+        target=migration.target,
+        file_prefix=migration.file_prefix,
+        ask_first=migration.ask_first,
+        lanes=connections,
+        canary=_canaries((*archive_dirs, Path.home() / ".cache/deja-dup")),
+        account=account,
+    )
+
+
+def _canaries(archive_dirs: Sequence[Path]) -> tuple[tuple[bytes, ...], ...]:
+    """What Deja Dup reads back, by the path that it backs it up from: links are followed; () where it never ran."""
+    found = {os.path.realpath(folder) for folder in archive_dirs if folder.name == "deja-dup" and folder.is_dir()}
+    return tuple((*os.fsencode(folder).strip(b"/").split(b"/"), os.fsencode(CANARY)) for folder in sorted(found))
+
+
+def _credentials(cloud: Cloud) -> Credentials:
+    """A cloud's credentials; the secret is asked for when a token is."""
+    return Credentials.of(cloud, lambda: secret_of(cloud.name, cloud.key_file).reveal())

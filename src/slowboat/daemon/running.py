@@ -1,0 +1,207 @@
+"""One run of the daemon: from the settings to the exit code.
+
+Knows signals, exit codes, and in which order things begin and end; must not know how any of them is done. SIGTERM and
+SIGINT stop in under two seconds (what is on the line is broken off; the next run asks for it and goes on); SIGHUP and
+Reload read the configuration again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from slowboat import __version__
+from slowboat.core.errors import NeedsUser, SlowboatError
+from slowboat.daemon.migrations import take_in
+from slowboat.daemon.rest import Rest
+from slowboat.daemon.world import World
+from slowboat.edges.bus.service import Service
+from slowboat.edges.ledger import Ledger
+from slowboat.edges.memory import be_sparing
+from slowboat.edges.notify import Notifications
+from slowboat.edges.settings import load, state_dir
+from slowboat.edges.swift import Throttle
+from slowboat.edges.systemd import ServiceManager
+from slowboat.engine.engine import Engine
+from slowboat.engine.report import in_a_line
+from slowboat.engine.since import Since
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slowboat.core.words import ManagerReport
+    from slowboat.edges.settings import Settings
+
+_log = logging.getLogger("slowboat")
+
+EX_OK, EX_FAILED, EX_CONFIG = 0, 1, 78
+"""Exit codes; 78 is sysexits.h's EX_CONFIG, after which systemd does not start us again."""
+FINAL_CODES = frozenset({"config", "no-config", "already-running", "clear-text"})
+"""What no restart mends."""
+
+
+def main(config: Path | None = None) -> int:
+    """Runs the daemon until it is stopped; answers the exit code."""
+    be_sparing()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("swiftclient", "urllib3", "keystoneauth", "requests", "dbus_next"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # their debug lines hold tokens and keys
+    manager = ServiceManager()
+    try:
+        return asyncio.run(_Daemon(config, manager).run())
+    except SlowboatError as error:
+        print(f"slowboat: {error}", file=sys.stderr)  # noqa: T201  # the journal, or a person at a terminal
+        manager.ended(error.what if "\n" in error.hint else str(error))
+        return EX_CONFIG if isinstance(error, NeedsUser) and error.code in FINAL_CODES else EX_FAILED
+
+
+class _Reading(NamedTuple):
+    """A configuration that was read again; `in_force` is set once the daemon goes by it."""
+
+    settings: Settings
+    in_force: asyncio.Event
+
+
+class _Daemon:
+    """One run, from the settings to the exit code.
+
+    A reload ends one engine, with its ledger and its stores, and makes the next; whatever does not come out of the
+    configuration goes on meanwhile: the watches, our name on the bus, the holds, what is on the screen.
+    """
+
+    def __init__(self, config: Path | None, manager: ServiceManager) -> None:
+        self._config = config
+        self._turn = asyncio.Event()  # the engine is to end: for the next one, or for good
+        self._next: _Reading | None = None
+        self._ending = False
+        self._manager = manager
+        self._service = Service(version=__version__, reload=self._reload)
+        self._notifications = Notifications()
+        self._since = Since(time.time)
+        self._rest = Rest()
+        self._world = World()
+        self._shown = ""
+
+    async def run(self) -> int:
+        """Runs until stopped.
+
+        Raises:
+            NeedsUser: the configuration is wrong, or another slowboat is running.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        self._rest.begin()
+        settings = load(self._config)
+        try:
+            await self._service.start()
+            async with self._world.watched(), asyncio.TaskGroup() as tasks:
+                works = (self._service.run(), self._notifications.run(), self._manager.run())
+                running = [tasks.create_task(work) for work in works]
+                await self._engines(settings)
+                for task in running:
+                    task.cancel()
+        except BaseExceptionGroup as several:
+            raise _plainly(several) from several
+        finally:
+            await self._service.close()
+        return EX_OK
+
+    def _end(self) -> None:
+        self._ending = True
+        self._turn.set()
+
+    def _read_again(self) -> asyncio.Event:
+        """The configuration is read at once, so that who asked hears what is wrong with it; then the next engine comes.
+
+        Returns:
+            What is set when the new configuration is in force.
+        """
+        settings = load(self._config)
+        in_force = self._next.in_force if self._next else asyncio.Event()
+        self._next = _Reading(settings, in_force)
+        self._turn.set()
+        return in_force
+
+    async def _reload(self) -> None:
+        await self._read_again().wait()
+
+    def _hung_up(self) -> None:
+        try:
+            self._read_again()
+        except NeedsUser as error:
+            _log.error("the configuration stays as it was: %s", error)
+
+    async def _engines(self, settings: Settings) -> None:
+        """One engine after the other, until the last one is stopped."""
+        following: _Reading | None = _Reading(settings, asyncio.Event())
+        while following is not None and not self._ending:
+            self._next = None
+            self._turn.clear()
+            await self._engine(following)
+            following = self._next
+        self._manager.stopping()
+
+    async def _engine(self, reading: _Reading) -> None:
+        settings, world = reading.settings, self._world
+        with Ledger(state_dir() / "ledger.sqlite") as ledger:
+            throttle = Throttle(0)
+            engine = Engine(
+                __version__,
+                settings.rules,
+                world,
+                ledger,
+                now=time.time,
+                publish=self._show,
+                set_rate=lambda rate, spare: throttle.set_rate(rate, spare=spare),
+                crowded=lambda: throttle.crowded,
+                wake_at=world.clock.wake_at,
+                since=self._since,
+            )
+            stores = [
+                take_in(engine, settings, name, ledger, self._notifications, throttle) for name in settings.migrations
+            ]
+            folders = [migration.source for migration in settings.migrations.values()]
+            self._rest.stores = stores
+            self._show(engine.report())  # before anybody can ask for it
+            try:
+                async with self._service.obeying(engine):
+                    hears = self._notifications.heard(engine.pressed, engine.shown)
+                    with world.told(engine, stores, folders), hears:
+                        reading.in_force.set()
+                        self._manager.ready()
+                        await self._until_turn(engine)
+            finally:
+                self._rest.stop()
+                await asyncio.gather(*(store.close() for store in stores))
+
+    async def _until_turn(self, engine: Engine) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(engine.run())
+            await self._turn.wait()
+            running.cancel()
+
+    def _show(self, report: ManagerReport) -> None:
+        """On the bus, and in a line for `systemctl --user status`."""
+        self._service.publish(report)
+        self._rest.shown(report.activity)
+        line = in_a_line(report, self._world.zone.current())
+        if line != self._shown:
+            self._shown = line
+            self._manager.status(line)
+
+
+def _plainly(several: BaseExceptionGroup) -> BaseException:
+    """The known error that ended a task group, where nothing else did: people read a sentence, and not a tree."""
+    known, unknown = several.split(SlowboatError)
+    if known is None or unknown is not None:
+        return several
+    first: BaseException = known
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

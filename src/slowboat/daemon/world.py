@@ -1,0 +1,113 @@
+"""The world as the watches see it, read together.
+
+Knows every watch, and whom to tell; must not know what follows from a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from slowboat.core.conditions import Conditions
+from slowboat.edges.clock import ClockWatch, Zone
+from slowboat.edges.gamemode import GameWatch
+from slowboat.edges.inotify import FolderWatch
+from slowboat.edges.mounts import MountWatch
+from slowboat.edges.network import NetworkWatch
+from slowboat.edges.power import PowerWatch
+from slowboat.edges.sleep import SleepWatch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from pathlib import Path
+
+    from slowboat.edges.swift import SwiftStore
+    from slowboat.engine.engine import Engine
+
+
+class World:
+    """The watches, read together. Fulfils the engine's World.
+
+    They outlive a reload, for the configuration does not say what they look at: a network that was known stays known,
+    what called it metered or went away is not forgotten, and the delay lock before sleep is never let go of.
+    """
+
+    def __init__(self) -> None:
+        self.network = NetworkWatch(self._network_changed)
+        self.power = PowerWatch(self._changed)
+        self.games = GameWatch(self._changed)
+        self.sleep = SleepWatch(self._before_sleep, self._leapt)
+        self.mounts = MountWatch(self._mounts_changed)
+        self.clock = ClockWatch(self._changed, self._leapt)
+        self.zone = Zone()
+        self._engine: Engine | None = None
+        self._stores: Sequence[SwiftStore] = ()
+        self._folders: FolderWatch | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def conditions(self) -> Conditions:
+        """The newest settled reading of everything."""
+        return Conditions(
+            network=self.network.current(),
+            power=self.power.current(),
+            sleeping=self.sleep.sleeping,
+            gaming=self.games.current(),
+            zone=self.zone.current(),
+        )
+
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Keeps the readings fresh, from here to the end of the block."""
+        self.mounts.start()
+        self.clock.start()
+        async with asyncio.TaskGroup() as starting:
+            for watch in (self.network, self.power, self.games, self.sleep):
+                starting.create_task(watch.start())
+        try:
+            yield
+        finally:
+            self.clock.stop()
+            self.mounts.stop()
+            await asyncio.gather(*(watch.stop() for watch in (self.network, self.power, self.games, self.sleep)))
+
+    @contextlib.contextmanager
+    def told(self, engine: Engine, stores: Sequence[SwiftStore], folders: Sequence[Path]) -> Iterator[None]:
+        """Tells this engine of every change, the folders' included, from here to the end of the block.
+
+        Between two engines nobody is told: each reads the conditions when it begins.
+        """
+        self._engine, self._stores, self._folders = engine, stores, FolderWatch(engine.drives_changed)
+        self._folders.start(folders)
+        try:
+            yield
+        finally:
+            self._folders.stop()
+            self._engine, self._stores, self._folders = None, (), None
+
+    def _changed(self) -> None:
+        if self._engine is not None:
+            self._engine.world_changed()
+
+    def _mounts_changed(self) -> None:
+        """Most mounts are none of our drives: the watch on folders tells where one is, and needs no look at it."""
+        if self._engine is not None and not (self._folders and self._folders.look_again()):
+            self._engine.drives_changed()
+
+    async def _before_sleep(self) -> None:
+        if self._engine is not None:
+            await self._engine.stand_still()
+
+    def _leapt(self) -> None:
+        """The clock was set, or the machine has slept: no time that was reckoned holds, nor does any connection."""
+        if self._engine is not None:
+            self._engine.leapt()
+        self._network_changed()
+
+    def _network_changed(self) -> None:
+        """Connections made over another network, or before a sleep, are dead: the next request makes new ones."""
+        for store in self._stores:
+            task = asyncio.create_task(store.forget_connections())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._changed()
