@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from realparts.presence import ROOT, in_namespaces
 from slowboat.core import pace
 from slowboat.core.pace import LEAST, START
 from slowboat.core.uplink import Sample
@@ -19,6 +21,7 @@ from slowboat.edges.swift.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from realparts.swift_server import SwiftServer
 
@@ -105,6 +108,40 @@ def test_what_linux_tells_of_a_connection() -> None:
         assert full is not None
         assert full.waiting
         assert full.acked < 100_001 + filled
+
+
+LOSSY = f"""
+import socket, sys, threading
+from slowboat.edges.swift import tcp
+sys.path.append({str(ROOT / "contrib/benchmarks")!r})
+from household import command, enter
+from outcome import CannotRun
+try:
+    enter()
+    command("ip", "link", "set", "lo", "mtu", "1500")
+    command(*"tc qdisc add dev lo root tbf rate 4mbit burst 3200 limit 9000".split())
+except CannotRun as error:
+    sys.exit(f"forbidden: {{error}}")
+with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as ours:
+    theirs, _ = listening.accept()
+    reading = threading.Thread(target=lambda: [None for _ in iter(lambda: theirs.recv(65536), b"")])
+    reading.start()
+    before = tcp.sample(ours, 1, "there").resent
+    ours.sendall(bytes(300_000))
+    ours.shutdown(socket.SHUT_WR)
+    reading.join()
+    print(before, tcp.sample(ours, 1, "there").resent)
+"""
+
+
+@pytest.mark.needs("ip", "tc", "nsenter")
+def test_what_linux_tells_of_what_it_sends_again(tmp_path: Path) -> None:
+    """A namespace of its own, whose loopback has a buffer of six packets."""
+    program = tmp_path / "lossy.py"
+    program.write_text(LOSSY)
+    before, after = map(int, in_namespaces(sys.executable, program, timeout=120).split())
+    assert before == 0
+    assert 0 < after < 500
 
 
 def _fill(sock: socket.socket) -> int:
