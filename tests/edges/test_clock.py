@@ -29,12 +29,12 @@ async def test_wakes_at_a_time(without: str) -> None:
     watch.start()
     moment = time.time() + 0.2
     watch.wake_at(moment)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await struck.wait()
     assert time.time() >= moment
     struck.clear()
     watch.wake_at(time.time() - 100)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await struck.wait()
     watch.stop()
 
@@ -57,7 +57,7 @@ async def test_a_time_given_before_the_start_or_after_the_end(without: str) -> N
     await asyncio.sleep(0.1)
     assert not struck.is_set()
     watch.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await struck.wait()
     watch.stop()
     struck.clear()
@@ -73,7 +73,7 @@ async def test_a_leap_is_noticed_where_there_is_no_timerfd(monkeypatch: pytest.M
     watch = ClockWatch(pytest.fail, leapt.set)
     watch.start()
     watch._drift -= 3600  # as if the machine had slept for an hour
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await leapt.wait()
     leapt.clear()
     await asyncio.sleep(0.2)

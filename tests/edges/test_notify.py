@@ -55,7 +55,7 @@ class Screen:
         return Answer("u", [shown["id"]])
 
     async def seen(self) -> dict[str, object]:
-        return await asyncio.wait_for(self.shown.get(), 10)
+        return await asyncio.wait_for(self.shown.get(), 60)
 
 
 @contextlib.asynccontextmanager
@@ -125,7 +125,7 @@ async def test_a_button_is_shown_where_it_can_be_and_who_presses_it_is_heard(
                 await stranger.flush()
             for number, action in ((99, "button"), (shown["id"], "default"), (shown["id"], "button")):
                 desktop.connection.emit(PATH, NAME, "ActionInvoked", "us", number, action)
-            assert await asyncio.wait_for(pressed.get(), 10) == "handover-home"
+            assert await asyncio.wait_for(pressed.get(), 60) == "handover-home"
             assert pressed.empty()
         desktop.connection.emit(PATH, NAME, "ActionInvoked", "us", shown["id"], "button")
         await desktop.connection.flush()
@@ -153,7 +153,7 @@ async def test_a_newer_notice_replaces_the_one_that_is_shown(notify: Notificatio
 
 async def test_a_notice_waits_for_a_service_and_only_the_newest_does(notify: Notifications, session_bus: str) -> None:
     notify.tell(Notice("done", "half", "way"))
-    await asyncio.wait_for(_tried(notify), 10)
+    await asyncio.wait_for(_tried(notify), 60)
     notify.tell(TROUBLE)
     notify.tell(DONE)
     async with screen(session_bus) as desktop:
@@ -190,7 +190,7 @@ async def test_a_notice_can_be_taken_back(notify: Notifications, session_bus: st
         notify.tell(TROUBLE)
         await desktop.seen()
         notify.withdraw(DONE.key)
-        assert await asyncio.wait_for(desktop.closed.get(), 10) == shown["id"]
+        assert await asyncio.wait_for(desktop.closed.get(), 60) == shown["id"]
         notify.tell(DONE)
         assert (await desktop.seen())["replaces"] == 0
 
@@ -199,7 +199,7 @@ async def test_a_service_that_refuses_is_asked_again(session_bus: str) -> None:
     async with running(session_bus, retry=0.01) as notify, screen(session_bus) as desktop:
         desktop.refuse = "org.freedesktop.Notifications.Error.ExcessNotificationGeneration"
         notify.tell(DONE)
-        await asyncio.wait_for(_tried(notify), 10)
+        await asyncio.wait_for(_tried(notify), 60)
         desktop.refuse = ""
         assert (await desktop.seen())["title"] == DONE.title
 

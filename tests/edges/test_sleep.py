@@ -21,7 +21,7 @@ PATH, MANAGER = "/org/freedesktop/login1", "org.freedesktop.login1.Manager"
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

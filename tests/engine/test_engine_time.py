@@ -110,7 +110,7 @@ async def test_before_an_announced_sleep_nothing_is_left_on_the_line(tmp_path: P
         boat.store.set_rate(0)
         await boat.until(lambda: boat.puts() == 1)
         boat.sleeping = True
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await boat.engine.stand_still()
         assert "sleep" in {one.code for one in boat.shown.reasons}
         before = len(boat.store.requests)
