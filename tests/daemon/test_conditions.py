@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -332,6 +333,20 @@ def test_a_reload_forgets_nothing_and_lets_nothing_go(
         assert (login1.held(), len(login1.asked)) == (1, 1)
     finally:
         stage.do(login1.stop())
+
+
+def test_reloads_at_once_are_all_answered_and_a_stop_among_them_is_a_stop(
+    daemon: Daemon, swift: SwiftServer, large: Drive
+) -> None:
+    bound_elsewhere(daemon, large, swift)
+    daemon.start()
+    with ThreadPoolExecutor() as several:
+        asked = [several.submit(daemon.slowboat, "reload") for _ in range(4)]
+        assert [each.result().returncode for each in asked] == [0] * 4
+        asked = [several.submit(daemon.slowboat, "reload", check=False) for _ in range(4)]
+        until(lambda: daemon.notified.count("READY=1") > 5 or any(each.done() for each in asked))
+        assert daemon.terminate() == 0
+    assert "Traceback" not in daemon.log
 
 
 def test_on_the_way_to_this_very_machine_there_is_nobody_else(daemon: Daemon, swift: SwiftServer, large: Drive) -> None:
