@@ -171,6 +171,14 @@ def test_after_a_silence_it_begins_well_below(looks: int) -> None:
     assert pace.rate >= START
 
 
+def test_after_a_week_without_a_body_nothing_breaks() -> None:
+    it = uplink(HOME)
+    it.run(10)
+    it.pace.feed([], it.now + 7 * 86400)  # the first look, at a connection that is not made yet
+    it.pace.feed([], it.now + 7 * 86400 + SAMPLE_SECONDS)
+    assert it.pace.rate >= LEAST
+
+
 def test_another_network_is_learnt_anew() -> None:
     it = uplink(HOME)
     it.run(15)

@@ -128,7 +128,8 @@ class Uplink:
         for path, (rtt, deviation) in nearest.items():
             self._paths.setdefault(path, _Path()).note(rtt, deviation, now)
         self._delivered.append((max(0.0, seconds), acked))
-        self._aim = min(TARGET, self._aim * 2 ** (max(0.0, seconds) / RELENTING))
+        doublings = min(2.0, max(0.0, seconds) / RELENTING)  # enough for any aim; a week's would be no number
+        self._aim = min(TARGET, self._aim * 2**doublings)
         for path in losing & self._paths.keys():
             self._overflowed(self._paths[path].longest(now))
 
