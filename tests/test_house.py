@@ -117,3 +117,17 @@ def test_every_exception_to_the_rules_has_its_reason() -> None:
         if bare.search(line)
     ]
     assert not found
+
+
+def test_every_test_has_one_name_in_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that run the tests side by side collect them in different seconds, with other seeds for their hashes."""
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+        monkeypatch.delenv(name)
+    collected = []
+    for seed in ("1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        code, said = run("python", "-m", "pytest", "--collect-only", "-q", "-n", "0")
+        assert code == 0, said
+        collected.append([line for line in said.splitlines() if "::" in line])
+    assert len(collected[0]) > 1000
+    assert collected[0] == collected[1]
