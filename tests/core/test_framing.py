@@ -221,7 +221,9 @@ def test_a_body_of_no_length_goes_to_the_end_of_the_file():
     assert wrong(GPG, KEY + b"\xa7" + noise(1000)) == ""
 
 
-@pytest.mark.parametrize("content", [b"\0" * 100, b"<html>", b"PK\x03\x04", KEY + b"\0\0\0", gzip.compress(b"x", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"\0" * 100, b"<html>", b"PK\x03\x04", KEY + b"\0\0\0", gzip.compress(b"x", mtime=0)]
+)
 def test_other_content_is_no_openpgp(content):
     assert wrong(GPG, content) != ""
 
