@@ -108,7 +108,7 @@ async def test_watching_shows_each_change_and_ends_with_the_daemon(session_bus):
     assert b"Traceback" not in out + err
 
 
-async def test_watching_outlives_a_new_configuration(session_bus):
+async def test_watching_outlives_a_restart(session_bus):
     async with daemon(session_bus):
         process = await started(session_bus, "status", "--watch")
         assert process.stdout

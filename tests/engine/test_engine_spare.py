@@ -62,10 +62,10 @@ def test_the_settings_may_say_the_whole_line(tmp_path: Path) -> None:
 def test_a_word_for_now_ends_by_the_clock(boat: Boat) -> None:
     boat.engine.set_limit(0, boat.clock.wall + HOUR, "go")
     boat.clock.run(HOUR - 1)
-    boat.engine.clock_struck()
+    boat.engine.world_changed()
     assert boat.paces == [(None, False)]
     boat.clock.run(1)
-    boat.engine.clock_struck()
+    boat.engine.world_changed()
     assert boat.paces == [(None, False), (None, True)]
     shown = boat.engine.report()
     assert (shown.mode, shown.limit_until) == ("spare", 0.0)

@@ -39,7 +39,7 @@ async def test_a_clock_that_is_set_back_prolongs_no_wait(tmp_path: Path, back: f
         await asyncio.sleep(0.05)
         assert waiting_until(boat) - boat.clock.wall == pytest.approx(left, abs=1)
         boat.clock.run(left + 1)
-        boat.engine.clock_struck()
+        boat.engine.world_changed()
         await boat.done()
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slowboat.core.words import ManagerReport
 
 GRACE = 2.0
-"""Seconds that a daemon may be away: it leaves the bus for a moment when it takes a new configuration."""
+"""Seconds that a daemon may be away: one that is restarted leaves the bus for a moment."""
 
 _FOOTER = "Ctrl-C ends the watching; the sending goes on."
 

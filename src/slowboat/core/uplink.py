@@ -184,7 +184,8 @@ class _Path:
 
     def longest(self, now: float) -> float:
         """Seconds of the longest queue of a moment ago, when what is missed now was lost."""
-        return max(self._mean, default=0.0) - (self._base.at(now) or math.inf)
+        base = self._base.at(now)
+        return 0.0 if base is None else max(self._mean) - base
 
     def view(self, now: float, segment: float, aim: float) -> View | None:
         """What it looks like now; None where the shortest round trip is not known yet.

@@ -113,6 +113,7 @@ class _Daemon:
         return EX_OK
 
     def _end(self) -> None:
+        self._manager.stopping()
         self._ending = True
         self._turn.set()
 
@@ -145,7 +146,6 @@ class _Daemon:
             self._turn.clear()
             await self._engine(following)
             following = self._next
-        self._manager.stopping()
 
     async def _engine(self, reading: _Reading) -> None:
         settings, world = reading.settings, self._world

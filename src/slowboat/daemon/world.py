@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slowboat.core.conditions import Conditions
 from slowboat.edges.clock import ClockWatch, Zone
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from slowboat.engine.engine import Engine
 
 
+class _Told(NamedTuple):
+    """Who is told of changes: an engine, the stores whose connections may be dead, and the watch on its folders."""
+
+    engine: Engine
+    stores: Sequence[SwiftStore]
+    folders: FolderWatch
+
+
 class World:
     """The watches, read together. Fulfils the engine's World.
 
@@ -41,9 +49,7 @@ class World:
         self.mounts = MountWatch(self._mounts_changed)
         self.clock = ClockWatch(self._changed, self._leapt)
         self.zone = Zone()
-        self._engine: Engine | None = None
-        self._stores: Sequence[SwiftStore] = ()
-        self._folders: FolderWatch | None = None
+        self._told: _Told | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def conditions(self) -> Conditions:
@@ -77,36 +83,37 @@ class World:
 
         Between two engines nobody is told: each reads the conditions when it begins.
         """
-        self._engine, self._stores, self._folders = engine, stores, FolderWatch(engine.drives_changed)
-        self._folders.start(folders)
+        watch = FolderWatch(engine.drives_changed)
+        watch.start(folders)
+        self._told = _Told(engine, stores, watch)
         try:
             yield
         finally:
-            self._folders.stop()
-            self._engine, self._stores, self._folders = None, (), None
+            self._told = None
+            watch.stop()
 
     def _changed(self) -> None:
-        if self._engine is not None:
-            self._engine.world_changed()
+        if self._told:
+            self._told.engine.world_changed()
 
     def _mounts_changed(self) -> None:
         """Most mounts are none of our drives: the watch on folders tells where one is, and needs no look at it."""
-        if self._engine is not None and not (self._folders and self._folders.look_again()):
-            self._engine.drives_changed()
+        if self._told and not self._told.folders.look_again():
+            self._told.engine.drives_changed()
 
     async def _before_sleep(self) -> None:
-        if self._engine is not None:
-            await self._engine.stand_still()
+        if self._told:
+            await self._told.engine.stand_still()
 
     def _leapt(self) -> None:
         """The clock was set, or the machine has slept: no time that was reckoned holds, nor does any connection."""
-        if self._engine is not None:
-            self._engine.leapt()
+        if self._told:
+            self._told.engine.leapt()
         self._network_changed()
 
     def _network_changed(self) -> None:
         """Connections made over another network, or before a sleep, are dead: the next request makes new ones."""
-        for store in self._stores:
+        for store in self._told.stores if self._told else ():
             task = asyncio.create_task(store.forget_connections())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

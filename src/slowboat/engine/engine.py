@@ -62,7 +62,7 @@ class Engine:
             set_rate: moves the cap of all uploads, bytes per second, and says whether only the spare below it is
                 to be taken.
             crowded: whether somebody else is seen on the line.
-            wake_at: has `clock_struck` called at that time (seconds since the epoch); None: not at all.
+            wake_at: has `world_changed` called at that time (seconds since the epoch); None: not at all.
             since: when reasons began, where that is known from before.
             steady: seconds of a clock that is never set, and stands still while the machine sleeps.
         """
@@ -164,7 +164,7 @@ class Engine:
         return self._under_way() and self._crowded()
 
     def world_changed(self) -> None:
-        """A watch has news: network, power, sleep, holds, the clock."""
+        """A watch has news: network, power, sleep, holds, the clock (the time has come that the permit waited for)."""
         permits = [self._permit(name) for name in self._migrations]
         rates = [permit.rate for permit in permits]
         rate = None if None in rates else max((rate for rate in rates if rate is not None), default=0)
@@ -213,10 +213,6 @@ class Engine:
             until = float(self._ledger.facts(name).get(fact) or 0.0)
             if until:
                 self._ledger.set_fact(name, fact, repr(max(1.0, until + seconds)))
-
-    def clock_struck(self) -> None:
-        """The time has come that the permit was waiting for, or the clock was set: decide again."""
-        self.world_changed()
 
     async def stand_still(self) -> None:
         """Before sleep: returns as soon as nothing is on the line any more."""
