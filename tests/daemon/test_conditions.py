@@ -402,8 +402,10 @@ def test_a_folder_that_goes_and_comes_back_is_waited_for(daemon: Daemon, swift: 
     large.folder.rename(away)
     daemon.wait_until(lambda now: "source-absent" in now["Reasons"] and now["State"] == "waiting")
     assert str(large.folder) in " ".join(daemon.slowboat("why").stdout.split())
+    assert codes(daemon) == ["source-absent", "cap"], "what forbids comes first"
     away.rename(large.folder)
     daemon.wait_until(lambda now: now["State"] == "done")
+    assert daemon.migration()["LastError"] == "", "a drive that is back was no trouble"
     expect_arrived(large, swift, container)
 
 

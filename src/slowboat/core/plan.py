@@ -261,7 +261,7 @@ def _without_renewal(s: Snapshot) -> Decision:
     if not s.permit.open:
         return _stand_still(s)
     if s.wait is not None:
-        return Decision((), Activity.WAITING, (*s.permit.reasons, s.wait), s.wait.until)
+        return Decision((), Activity.WAITING, (s.wait, *s.permit.reasons), s.wait.until)  # those only slow down
     if _must_look(s):
         looking = () if LOOK in s.busy else (Look(),)
         return Decision(looking, Activity.CHECKING, s.permit.reasons)
@@ -347,7 +347,7 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
         return Decision(actions, Activity.SENDING, reasons, wake_at)
     refusals = _refusals(s.items)  # where nothing but these is left, only a person can bring it on
     activity = Activity.NEEDS_USER if refusals and not wanted else Activity.WAITING
-    return Decision(actions, activity, (*reasons, *refusals), wake_at)
+    return Decision(actions, activity, (*refusals, *reasons), wake_at)
 
 
 def _next_handover(s: Snapshot) -> float | None:

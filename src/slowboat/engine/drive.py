@@ -44,6 +44,8 @@ async def look(work: Work) -> None:
     if work.memory.items and not adoption.is_here(files, work.memory.items):
         is_absent(work, _holds_nothing_of_it(work))
         return
+    if not seen.drive_present and seen.last_error.startswith(seen.absent_why):
+        seen.last_error = ""  # a drive that is back was no trouble
     seen.drive_present, seen.absent_why = True, ""
     if not work.memory.items or adoption.fingerprint(files) == work.memory.fact("fingerprint"):
         return

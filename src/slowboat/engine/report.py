@@ -128,7 +128,8 @@ def of_all(
     reports = migrations.values()
     activities = {report.activity for report in reports} or {Activity.WAITING}
     ends = [report.expected_end for report in reports if report.expected_end]
-    every = dict.fromkeys([*reasons, *(reason for report in reports for reason in report.reasons)])
+    # Each migration's come in order, what forbids before what only slows down; the permit's alone may only slow down.
+    every = dict.fromkeys([*(reason for report in reports for reason in report.reasons), *reasons])
     return ManagerReport(
         version=version,
         activity=min(activities, key=BUSIEST_FIRST.index),
