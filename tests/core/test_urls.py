@@ -80,3 +80,37 @@ _names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_siz
 def test_our_own_urls_lead_back(container: str, parts: list[str]) -> None:
     prefix = "".join(f"{part}/" for part in parts)
     assert urls.place(urls.swift(container, prefix)) == f"{container}/{prefix}".rstrip("/")
+
+
+SHOWN = {
+    "swift://backup/laptop": "swift://backup/laptop",
+    "swift://back@up/laptop": "swift://back@up/laptop",  # a container's name
+    "swift://anna:SECRET@backup/laptop": "swift://backup/laptop",
+    "file:///media/anna@home/backup": "file:///media/anna@home/backup",
+    "sftp://nas/home/anna@work": "sftp://nas/home/anna@work",
+    "sftp://anna@nas/backup": "sftp://nas/backup",
+    "sftp://anna:SECRET@nas:22/backup": "sftp://nas:22/backup",
+    "sftp://anna:SECRET/SECRET@nas/backup": "sftp://nas/backup",
+    "sftp://anna:SECRET@SECRET@nas/backup": "sftp://nas/backup",
+    "par2+sftp://anna:SECRET@nas/backup": "par2+sftp://nas/backup",
+    "anna:SECRET@nas/backup": "nas/backup",
+    "rclone://cloud:backup/laptop": "rclone://cloud:backup/laptop",
+    "rclone://cloud,key=SECRET:backup": "rclone://cloud,...:backup",
+    "rclone://:swift,user=anna,key='SECRET:SECRET',auth='https://x/v1':backup": "rclone://:swift,...:backup",
+    "/media/anna@home/backup": "/media/anna@home/backup",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("url", "shown"), SHOWN.items())
+def test_what_is_shown_of_a_url_has_no_user(url: str, shown: str) -> None:
+    assert urls.without_user(url) == shown
+
+
+@given(
+    st.sampled_from(["sftp://", "ftps://", "webdav://", "swift://", "cf+http://", "par2+swift://", ""]),
+    st.text(st.characters(codec="utf-8", exclude_characters="@"), min_size=1).map(lambda text: f"<{text}>"),
+    st.sampled_from(["nas", "nas/backup", "nas:22/backup"]),
+)
+def test_no_password_is_shown_whatever_it_is(scheme: str, password: str, place: str) -> None:
+    assert urls.without_user(f"{scheme}anna:{password}@{place}") == f"{scheme}{place}"

@@ -236,7 +236,7 @@ def test_no_number_and_no_text_breaks_the_whole_answer(number: int, moment: floa
 
 def test_no_password_is_shown() -> None:
     report = MigrationReport("x", target_url="swift://me:hunter2@cloud/backup")
-    assert to_properties(report)["TargetUrl"] == "swift://me@cloud/backup"
+    assert to_properties(report)["TargetUrl"] == "swift://cloud/backup"
     plain_url = "swift://backup/laptop:1"
     assert to_properties(replace(report, target_url=plain_url))["TargetUrl"] == plain_url
 

@@ -10,6 +10,7 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,6 +33,7 @@ from slowboat.edges.settings import (
 )
 from slowboat.edges.settings.amounts import parse_days, parse_minute
 from slowboat.edges.settings.lines import line_of
+from slowboat.edges.settings.shape import CloudTable, MigrationTable
 from slowboat.edges.swift import Credentials
 
 CLOUD = """\
@@ -356,7 +358,7 @@ WRONG: list[tuple[str, int, str, str]] = [
     (CLOUD + MIGRATION + 'cloud = "d"', 7, "there is no [cloud.d]", "Known are: c"),
     (CLOUD + CLOUD.replace(".c", ".d") + MIGRATION, 7, "does not say which cloud", "c, d"),
     (CLOUD + MIGRATION + MIGRATION.replace("home", "h2"), 7, "home and h2 go to the same", "prefix"),
-    (CLOUD + MIGRATION + 'target_url = "lenny"', 7, "is no URL", ""),
+    (CLOUD + MIGRATION + 'target_url = "lenny"', 7, "is not a URL", ""),
     (CLOUD + MIGRATION + 'target_url = "swift://other"', 7, "leads to other", ""),
     (CLOUD + MIGRATION + 'prefix = "p"\ntarget_url = "swift://lenny"', 8, "leads to lenny", ""),
     (CLOUD + MIGRATION + 'target_urls = ["swift://lenny", "rclone://r:x"]', 7, "leads to x", ""),
@@ -365,7 +367,7 @@ WRONG: list[tuple[str, int, str, str]] = [
     (CLOUD + MIGRATION + 'prefix = "50%25"\ntarget_url = "swift://lenny/50%25"', 8, "leads to lenny/50%", ""),
     (CLOUD + MIGRATION + 'target_url = "swift://lenny"\ntarget_urls = ["swift://lenny"]', 8, "both set", ""),
     (CLOUD + MIGRATION + "target_urls = [3]", 7, "expected a text", ""),
-    (CLOUD + MIGRATION + 'source_url = "/media"', 7, "is no URL", "file:///"),
+    (CLOUD + MIGRATION + 'source_url = "/media"', 7, "is not a URL", "file:///"),
     (CLOUD + MIGRATION + 'handover = "soon"', 7, "there is no 'soon'", '"ask", "auto"'),
     (CLOUD + MIGRATION + "[schedule]\n[[schedule.window]]\n[[schedule.window]]\ndays='xyz'", 9, "no weekdays", ""),
     (CLOUD + MIGRATION + "[[schedule.window]]\nfrom = '25:00'", 7, "no time of day", ""),
@@ -393,6 +395,34 @@ def test_each_mistake_is_named_with_its_line_and_cure(text: str, line: int, what
     assert what in error.what
     assert cure in error.hint
     assert "hunter2" not in str(error)
+
+
+URLS_WITH_A_PASSWORD = [
+    "sftp://anna:hunter2@nas/backup",
+    "swift://anna:hunter2@elsewhere/laptop",
+    "par2+swift://anna:hunter2@lenny",
+    "rclone://:swift,user=anna,key=hunter2:elsewhere",
+    "rclone://cloud,key=hunter2:elsewhere/laptop",
+    "http://anna:hunter2@swift.example.com/v1",
+    "anna:hunter2@nas/backup",
+]
+
+
+@pytest.mark.parametrize("url", URLS_WITH_A_PASSWORD)
+@pytest.mark.parametrize("table", [CloudTable, MigrationTable])
+def test_a_url_with_a_password_shows_none_at_whatever_key_it_is_wrong(table: type, url: str) -> None:
+    usual = CLOUD if table is CloudTable else MIGRATION
+    other = MIGRATION if table is CloudTable else CLOUD
+    refused = []
+    for field in msgspec.structs.fields(table):
+        kept = "".join(line for line in usual.splitlines(keepends=True) if not line.startswith(f"{field.encode_name} "))
+        value = [url] if field.encode_name == "target_urls" else url
+        try:
+            read(f"{other}{kept}{field.encode_name} = {json.dumps(value)}\n")
+        except NeedsUser as error:
+            refused.append(f"{error} {error.what} {error.hint}")
+    assert len(refused) > 3
+    assert not [each for each in refused if "hunter2" in each]
 
 
 def test_text_that_is_no_utf8() -> None:

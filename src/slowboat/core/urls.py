@@ -10,7 +10,11 @@ import re
 from typing import Final
 
 _PARTS: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<first>[^/?#]*)(?P<rest>[^?#]*)")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ESCAPED: Final = re.compile(rb"%([0-9a-fA-F]{2})")
+
+_CONTAINER_FIRST: Final = frozenset({"swift", "cf+http"})
+"""Schemes whose first part is a container, in whose name an `@` may stand."""
 
 
 def place(url: str) -> str | None:
@@ -43,6 +47,36 @@ def swift(container: str, prefix: str) -> str:
     """The swift:// URL for a container and a prefix ("" or ending in "/"); `place` of it is just that."""
     escaped = re.sub(r"[%?#]", lambda match: f"%{ord(match[0]):02X}", prefix)
     return f"swift://{container}/{escaped}".rstrip("/")
+
+
+def without_user(url: str) -> str:
+    """What may be shown of a URL: all but the user and the password that may stand in it.
+
+    Where it is not certain whether an `@` ends a password or belongs to a path, it is taken for the end of a password.
+    rclone's remotes on the fly (`:swift,user=...,key=...:container`, https://rclone.org/docs/#connection-strings)
+    keep their kind alone. The text need not be a URL at all: a mistyped one may hold a password, too.
+
+    >>> without_user("sftp://anna:secret@nas/backup")
+    'sftp://nas/backup'
+    >>> without_user("rclone://:swift,user=anna,key=secret:backup/laptop")
+    'rclone://:swift,...:backup/laptop'
+    """
+    match = _SCHEME.match(url)
+    start = match[0] if match is not None else ""
+    rest = url[len(start) :]
+    kind = start.removesuffix("://").lower().removeprefix("par2+")
+    if kind == "file":
+        return url  # no host and so no user: an @ is part of a folder's name
+    if kind == "rclone":
+        remote, colon, path = rest.rpartition(":")
+        name, comma, _ = remote.partition(",")
+        return f"{start}{name}{',...' if comma else ''}{colon}{path}"
+    host, slash, path = rest.partition("/")
+    if "@" in host and (":" in host or kind not in _CONTAINER_FIRST):
+        return f"{start}{host.rpartition('@')[2]}{slash}{path}"
+    if ":" in host and "@" in path:  # a password with a slash in it
+        return f"{start}{path.rpartition('@')[2]}"
+    return url
 
 
 def _unescaped(text: str) -> str:

@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from slowboat.core import urls
 from slowboat.core.errors import Refused
 
 if TYPE_CHECKING:
@@ -188,8 +189,9 @@ class PathRestore:
         if done.returncode == NOT_IN_ARCHIVE:
             return None
         if done.returncode or not os.path.lexists(into):
+            said = self._last_words(done.stderr or done.stdout)
             raise Refused(
-                f"duplicity could not restore from {url}: {self._last_words(done.stderr or done.stdout)}",
+                f"duplicity could not restore from {urls.without_user(url)}: {said}",
                 hint="Compare what is there: slowboat verify",
                 code="drill",
             )

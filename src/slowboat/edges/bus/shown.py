@@ -8,10 +8,10 @@ within their D-Bus type: a negative rate or a time before the epoch would fail t
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from slowboat.core import urls
 from slowboat.core.words import Activity, HandoverState, ManagerReport, MigrationReport, Reason
 from slowboat.edges.dbus import Variant
 
@@ -62,11 +62,6 @@ def to_moment(seconds: float | None) -> int:
 def from_moment(micros: int) -> float:
     """Seconds since the epoch."""
     return micros / 1e6
-
-
-def without_password(url: str) -> str:
-    """A URL that may be shown: duplicity allows `scheme://user:password@host/...`."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", url)
 
 
 def to_dict(values: Mapping[str, str | int | bool], signatures: Mapping[str, str]) -> dict[str, Variant]:
@@ -145,7 +140,7 @@ OF_MIGRATION: Final = (
     *_COMMON,
     Shown("Name", "name"),
     Shown("Source", "source"),
-    Shown("TargetUrl", "target_url", without_password),
+    Shown("TargetUrl", "target_url", urls.without_user),
     Shown("Handover", "handover", lambda handover: handover.value, _handover),
     Shown("HandoverWhy", "handover_why"),
     Shown("MetadataTotal", "metadata_total", small),

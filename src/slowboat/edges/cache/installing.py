@@ -18,7 +18,7 @@ import secrets
 import shutil
 from typing import TYPE_CHECKING, BinaryIO
 
-from slowboat.core import names
+from slowboat.core import names, urls
 from slowboat.core.errors import NeedsUser, Stopped, Transient
 from slowboat.core.words import Installed
 from slowboat.edges.cache.finding import OURS, contents, open_to_read
@@ -83,8 +83,8 @@ def undo(installed: Installed) -> None:
         changed = sorted(name for name in {*found, *installed.files} if found.get(name) != installed.files.get(name))
         if changed:
             raise NeedsUser(
-                f"duplicity has used its cache for {_bare(installed.url)} since the handover ({changed[0]} in"
-                f" {directory})",
+                f"duplicity has used its cache for {urls.without_user(installed.url)} since the handover "
+                f"({changed[0]} in {directory})",
                 hint="Leave it: backups have gone to the cloud already. To go back all the same, point duplicity "
                 "or Deja Dup at the drive again",
                 code="cache-used",
@@ -134,18 +134,11 @@ def _must_be_same(source: Path, wanted: Sequence[str], target: Path, url: str, s
     if differs:
         why = "is missing" if differs == missing else "is not of this backup" if strange else "differs"
         raise NeedsUser(
-            f"duplicity already has another cache for {_bare(url)}: {min(differs)} in {target} {why}",
+            f"duplicity already has another cache for {urls.without_user(url)}: {min(differs)} in {target} {why}",
             hint="If nothing was ever backed up to that URL, move the folder away: "
             f"mv {target} {target}.old; otherwise choose another container or prefix",
             code="cache-exists",
         )
-
-
-def _bare(url: str) -> str:
-    """The URL without the user and password that may stand in it."""
-    scheme, slashes, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _same(one: Path, other: Path, stop: threading.Event) -> bool:

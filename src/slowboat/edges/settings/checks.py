@@ -71,6 +71,11 @@ class Wrong(Exception):
         self.right = right
 
 
+def shown(value: str) -> str:
+    """A value that may be printed: a URL that was put at any key may hold a password."""
+    return urls.without_user(value)
+
+
 def _taken(where: Where, parse: Callable[[str | int], int], value: Amount) -> int:
     try:
         return parse(value)
@@ -82,7 +87,9 @@ def checked_name(kind: str, name: str) -> None:
     """A name that can stand in a path and a command."""
     if NAME.fullmatch(name) is None:
         raise Wrong(
-            (kind, name), f"{name!r} is no name for a {kind}", "Use letters, digits, - and _, at most 64 of them"
+            (kind, name),
+            f"{shown(name)!r} is no name for a {kind}",
+            "Use letters, digits, - and _, at most 64 of them",
         )
 
 
@@ -130,7 +137,7 @@ def folder(where: Where, text: str) -> Path:
     except RuntimeError:
         path = Path()
     if not path.is_absolute() or "\0" in text:
-        raise Wrong(where, f"{text!r} is not an absolute path", 'Write it like "/media/backup/host" or "~/..."')
+        raise Wrong(where, f"{shown(text)!r} is not an absolute path", 'Write it like "/media/backup/host" or "~/..."')
     return path
 
 
@@ -165,18 +172,19 @@ def _cloud_of(here: Where, wanted: str, clouds: tuple[str, ...]) -> str:
     if not clouds:
         raise Wrong((*here, "cloud"), "there is no cloud to send it to", "Add a table [cloud.mycloud]")
     known = ", ".join(clouds)
-    what = f"there is no [cloud.{wanted}]" if wanted else f"{'.'.join(here)} does not say which cloud"
+    what = f"there is no [cloud.{shown(wanted)}]" if wanted else f"{'.'.join(here)} does not say which cloud"
     raise Wrong((*here, "cloud"), what, f"Known are: {known}")
 
 
 def _container(where: Where, text: str) -> str:
     size = len(text.encode())
     if "/" in text:
+        text = shown(text)
         first, _, rest = text.strip("/").partition("/")
         right = f'Write container = "{first}" and prefix = "{rest}"' if first and rest else "Leave the / out"
         raise Wrong(where, f"{text!r} has a / in it", right)
     if not text or text in {".", ".."} or "\0" in text:
-        raise Wrong(where, f"{text!r} is no name for a container", 'Write it like "backup"')
+        raise Wrong(where, f"{shown(text)!r} is no name for a container", 'Write it like "backup"')
     if size > CONTAINER_BYTES:
         raise Wrong(where, f"a container's name of {size} bytes is too long", f"At most {CONTAINER_BYTES} fit")
     return text
@@ -185,13 +193,15 @@ def _container(where: Where, text: str) -> str:
 def _prefix(where: Where, text: str) -> str:
     parts = text.strip("/").split("/") if text.strip("/") else []
     if any(part in {"", ".", ".."} or "\0" in part for part in parts):
-        raise Wrong(where, f"{text!r} is no prefix", 'Write it like "host" or "backups/host"')
+        raise Wrong(where, f"{shown(text)!r} is no prefix", 'Write it like "host" or "backups/host"')
     return "".join(f"{part}/" for part in parts)
 
 
 def _url(where: Where, text: str) -> str:
     if re.match(r"[A-Za-z0-9+.-]+://", text) is None:
-        raise Wrong(where, f"{text!r} is no URL", 'Write it as duplicity gets it, like "file:///media/backup/host"')
+        raise Wrong(
+            where, f"{shown(text)!r} is not a URL", 'Write it as duplicity gets it, like "file:///media/backup/host"'
+        )
     return text
 
 
@@ -214,12 +224,16 @@ def _same_place(where: Where, url: str, container: str, prefix: str) -> None:
     ours = f"{container}/{prefix}".strip("/")
     there = urls.place(url)
     if scheme.startswith("par2+"):
-        right = f"Write {url.removeprefix('par2+')}; see docs/dejadup.md, par2"
+        right = f"Write {shown(url.removeprefix('par2+'))}; see docs/dejadup.md, par2"
         raise Wrong(where, f"{scheme}:// wants *.par2 files there, which are not moved", right)
     if there is None:
         return  # a kind that is not known here; the user will know
     if there != ours:
-        raise Wrong(where, f"{scheme}:// leads to {there}, but this migration goes to {ours}", "Make them agree")
+        raise Wrong(
+            where,
+            f"{scheme}:// leads to {urls.place(shown(url))}, but this migration goes to {ours}",
+            "Make them agree",
+        )
     if scheme.endswith("cf+http") and prefix:
         raise Wrong(where, "cf+http:// knows no prefix", "Leave prefix out, or use swift:// or rclone://")
 

@@ -194,6 +194,7 @@ def _mistyped(here: Where, message: str, known: Mapping[str, msgspec.structs.Fie
     for ours, theirs in _KINDS.items():
         what = what.replace(f"`{ours}`", theirs)
     what = what.replace(" | null", "").replace("Expected", "expected").replace("Invalid enum value", "there is no")
+    what = re.sub("'(.*)'", lambda quoted: f"'{checks.shown(quoted[1])}'", what)  # msgspec repeats the value
     return Wrong(where, f"{_named(where)}: {what}", right)
 
 
