@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import fcntl
 import gzip
 import os
@@ -13,12 +15,16 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, Stopped, Transient
-from slowboat.edges.cache import Cache, edge, installing, usual_archive_dirs
+from slowboat.edges.cache import Cache, edge, installing, locking, mending, usual_archive_dirs, workshop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 URL = "file:///media/backup/host"
 TARGET = "swift://lenny"
@@ -278,7 +284,7 @@ async def test_a_disk_that_fills_up_meanwhile(archive: Path, monkeypatch: pytest
     try:
         source = fill(archive / "x", CHAIN)
         (source / INC[1]).write_bytes(os.urandom(150_000))
-        monkeypatch.setattr(installing, "_must_have_room", lambda *_: None)
+        monkeypatch.setattr(installing, "must_have_room", lambda *_: None)
         with pytest.raises(NeedsUser) as refused:
             await Cache([archive]).hand_over(source, CHAIN, TARGET)
         assert refused.value.code == "no-space"
@@ -357,6 +363,202 @@ def test_duplicity_cannot_start_while_we_hold_its_lock(archive: Path, source: Pa
     assert (source / "lockfile").exists()
 
 
+REFUSED = """
+import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+try:
+    fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    print("got it")
+except BlockingIOError:
+    print("refused")
+os.unlink(sys.argv[1])
+"""
+
+
+def a_duplicity_comes(cache: Path) -> str:
+    """Tries for the lock as duplicity does, which also unlinks the file of one that it was refused."""
+    (cache / "lockfile").parent.mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, "-c", REFUSED, cache / "lockfile"], capture_output=True, text=True, check=False
+    ).stdout
+
+
+def during_the_copy(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    real = installing._copy
+
+    def copying(one: Path, other: Path, stop: threading.Event) -> None:
+        happens()
+        real(one, other, stop)
+
+    monkeypatch.setattr(installing, "_copy", copying)
+
+
+@pytest.mark.parametrize("which", ["source", "target"])
+def test_a_duplicity_that_was_refused_does_not_open_the_door_for_the_next(
+    archive: Path, source: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    before, tried = shown(source), []
+    cache = source if which == "source" else at_target(archive)
+    during_the_copy(monkeypatch, lambda: tried.append(a_duplicity_comes(cache)))
+    installed = installing.hand_over(source, CHAIN, TARGET, threading.Event())
+    assert tried == ["refused\n"] * len(CHAIN)
+    assert not installed.adopted
+    assert set(shown(at_target(archive))) == set(CHAIN)
+    assert shown(source) == before
+
+
+def test_one_that_came_in_between_all_the_same_is_left_alone(
+    archive: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two duplicities in one moment: the second finds the door that the first has opened, and works on."""
+
+    def runs_on() -> None:
+        (at_target(archive) / "lockfile").unlink(missing_ok=True)
+        fill(at_target(archive), [*NEWER, "lockfile"], "duplicity's own")
+
+    real = installing._exchange
+    monkeypatch.setattr(installing, "_exchange", lambda one, other: (runs_on(), real(one, other)))
+    with pytest.raises(Transient) as busy:
+        installing.hand_over(source, CHAIN, TARGET, threading.Event())
+    assert busy.value.code == "duplicity-running"
+    assert {p.name for p in at_target(archive).iterdir()} == {*NEWER, "lockfile"}
+    assert list(archive.glob(".slowboat-*")) == []
+
+
+def test_a_file_system_that_exchanges_nothing_and_knows_no_links(
+    archive: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: object, **__: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    def no_links(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    before = shown(source)
+    monkeypatch.setattr(installing, "_exchange", cannot)
+    tried: list[str] = []
+    during_the_copy(monkeypatch, lambda: tried or tried.append(a_duplicity_comes(at_target(archive))))
+    installed = installing.hand_over(source, CHAIN, TARGET, threading.Event())
+    assert set(shown(at_target(archive))) == set(CHAIN)
+    installing.undo(installed)
+    monkeypatch.setattr(os, "link", no_links)
+    tried = ["not tried"]
+    installing.hand_over(source, CHAIN, TARGET, threading.Event())
+    assert set(shown(at_target(archive))) == set(CHAIN)
+    assert shown(source) == before
+    assert sorted(p.name for p in archive.iterdir()) == sorted([source.name, at_target(archive).name])
+
+
+@contextlib.contextmanager
+def as_nobody(*owned: Path) -> Iterator[None]:
+    """As a user who is not root, and to whom these folders belong."""
+    for folder in owned:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_to_all(tmp_path: Path) -> Iterator[None]:
+    """Lets another user reach the test's folders; they are as before afterwards."""
+    modes = {path: path.stat().st_mode for path in (tmp_path, *list(tmp_path.parents)[:2])}
+    for path in modes:
+        path.chmod(0o755)
+    yield
+    for path, mode in modes.items():
+        path.chmod(mode)
+
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="files of another user need root")
+
+
+@NEEDS_ROOT
+@pytest.mark.usefixtures("open_to_all")
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+@pytest.mark.parametrize("which", ["source", "target"])
+def test_a_lock_of_roots_duplicity_counts(archive: Path, source: Path, which: str, mode: int) -> None:
+    at_target(archive).mkdir()
+    lockfile = (source if which == "source" else at_target(archive)) / "lockfile"
+    with as_nobody(archive):
+        os.seteuid(0)
+        duplicity = subprocess.Popen(
+            [sys.executable, "-c", HOLDS, lockfile], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert duplicity.stdout is not None
+        assert duplicity.stdout.readline() == b"held\n"
+        lockfile.chmod(mode)
+        os.seteuid(65534)
+        with pytest.raises(Transient) as busy:
+            installing.hand_over(source, CHAIN, TARGET, threading.Event())
+        assert busy.value.code == "duplicity-running"
+        assert mending.in_use(lockfile.parent)
+        os.seteuid(0)
+        duplicity.kill()
+        duplicity.communicate()
+        os.seteuid(65534)
+        assert lockfile.exists()
+        assert not mending.in_use(lockfile.parent)
+        if mode == 0o600:  # nobody holds it, and nobody but root could
+            with pytest.raises(NeedsUser) as refused:
+                installing.hand_over(source, CHAIN, TARGET, threading.Event())
+            assert refused.value.code == "cache-lock"
+            assert f"\nsudo rm '{lockfile}'" in refused.value.hint
+            os.seteuid(0)
+            lockfile.unlink()
+            os.seteuid(65534)
+        installed = installing.hand_over(source, CHAIN, TARGET, threading.Event())
+        assert not installed.adopted
+
+
+@NEEDS_ROOT
+@pytest.mark.usefixtures("open_to_all")
+def test_a_lock_that_may_only_be_read_keeps_roots_duplicity_out(
+    archive: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "lockfile").touch(mode=0o644)
+    tried: list[str] = []
+
+    def as_root() -> None:
+        os.seteuid(0)
+        tried.append(a_duplicity_comes(source))
+        (source / "lockfile").touch(mode=0o644)
+        os.seteuid(65534)
+
+    during_the_copy(monkeypatch, lambda: tried or as_root())
+    with as_nobody(archive):
+        os.seteuid(0)
+        os.chown(source / "lockfile", 0, 0)
+        os.seteuid(65534)
+        with pytest.raises(Transient):  # what root's duplicity unlinked, nobody here can put back
+            installing.hand_over(source, CHAIN, TARGET, threading.Event())
+    assert tried == ["refused\n"]
+
+
+@NEEDS_ROOT
+@pytest.mark.usefixtures("open_to_all")
+def test_a_cache_that_may_only_be_read_is_handed_over(archive: Path, source: Path) -> None:
+    with as_nobody(archive):
+        os.seteuid(0)
+        os.chown(source, 0, 0)
+        os.seteuid(65534)
+        installed = installing.hand_over(source, CHAIN, TARGET, threading.Event())
+    assert not installed.adopted
+    assert list(source.glob("lockfile")) == []
+
+
+def test_one_part_of_us_does_not_end_the_lock_of_another(archive: Path, source: Path) -> None:
+    """Closing a file ends the old kind of lock that this process has on it, whoever took it."""
+    with locking.held(source):
+        assert mending.in_use(source)
+        with pytest.raises(Transient), locking.held(source):
+            pass
+        assert a_duplicity_comes(source) == "refused\n"
+
+
 # -- undo ------------------------------------------------------------------------------------------------
 
 
@@ -370,6 +572,36 @@ async def test_an_undo_removes_what_was_installed(archive: Path, source: Path) -
     assert shown(source) == before
     await cache.undo(installed)  # twice is once
     assert not (await cache.hand_over(source, CHAIN, TARGET)).adopted
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_an_undo_through_a_link(archive: Path, source: Path, tmp_path: Path, killed: bool) -> None:
+    """The user has moved the cache to a disk with more room, and a link stands in its place."""
+    cache = Cache([archive])
+    installed = await cache.hand_over(source, CHAIN, TARGET)
+    elsewhere = tmp_path / "large disk"
+    elsewhere.mkdir()
+    installed.directory.rename(elsewhere / "moved")
+    installed.directory.symlink_to(elsewhere / "moved")
+    if killed:
+        (elsewhere / "moved" / "lockfile").touch()
+    await cache.undo(installed)
+    assert [p.name for p in archive.iterdir()] == [source.name]
+    assert list(elsewhere.iterdir()) == []
+    assert not (await cache.hand_over(source, CHAIN, TARGET)).adopted
+
+
+async def test_what_was_used_behind_a_link_stays(archive: Path, source: Path, tmp_path: Path) -> None:
+    cache = Cache([archive])
+    installed = await cache.hand_over(source, CHAIN, TARGET)
+    installed.directory.rename(tmp_path / "moved")
+    installed.directory.symlink_to(tmp_path / "moved")
+    fill(tmp_path / "moved", NEWER[:1])
+    before = shown(tmp_path / "moved")
+    with pytest.raises(NeedsUser):
+        await cache.undo(installed)
+    assert shown(tmp_path / "moved") == before
+    assert installed.directory.is_symlink()
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "touched", "grown"])
@@ -398,7 +630,7 @@ async def test_what_duplicity_has_used_stays(archive: Path, source: Path, change
 async def test_a_cancelled_handover_leaves_nothing(archive: Path, source: Path) -> None:
     os.truncate(source / CHAIN[0], 600 << 20)  # sparse; long enough to be caught
     task = asyncio.create_task(Cache([archive]).hand_over(source, CHAIN, TARGET))
-    while not list(archive.glob(".slowboat-*/dup*")):
+    while not list(archive.glob(".slowboat-*/cache/dup*")):
         await asyncio.sleep(0.001)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -414,15 +646,48 @@ def test_stopping_is_said(archive: Path, source: Path) -> None:
         installing.hand_over(source, CHAIN, TARGET, stop)
 
 
+def left(archive: Path, name: str = ".slowboat-0123456789abcdef") -> Path:
+    """What a killed run leaves."""
+    fill(archive / name / "cache", CHAIN)
+    (archive / name / workshop.MARK).write_bytes(workshop._TEXT)
+    return archive / name
+
+
 async def test_leftovers_go_but_not_of_one_that_lives(archive: Path, source: Path) -> None:
-    fill(archive / ".slowboat-dead", CHAIN)
-    alive = fill(archive / ".slowboat-alive", CHAIN)
+    left(archive)
+    (archive / ".slowboat-00112233445566ff").mkdir()  # killed before it had its mark
+    alive = left(archive, ".slowboat-00000000000000aa")
     (archive / ".slowboat-file").write_text("someone's")
     fd = os.open(alive, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
     await Cache([archive]).hand_over(source, CHAIN, TARGET)
-    assert {p.name for p in archive.glob(".slow*")} == {".slowboat-alive", ".slowboat-file"}
+    assert {p.name for p in archive.glob(".slow*")} == {alive.name, ".slowboat-file"}
     os.close(fd)
+
+
+@pytest.mark.parametrize("how", ["no mark", "another mark", "a link", "another form"])
+async def test_what_cannot_be_proven_to_be_ours_stays(archive: Path, source: Path, how: str, tmp_path: Path) -> None:
+    folder = left(archive if how != "a link" else tmp_path)
+    if how == "no mark":
+        (folder / workshop.MARK).unlink()
+    elif how == "another mark":
+        (folder / workshop.MARK).write_text("my own notes")
+    elif how == "a link":
+        (archive / folder.name).symlink_to(folder)
+    else:
+        folder = folder.rename(archive / ".slowboat-backup-of-mine")
+    before = shown(folder / "cache")
+    await Cache([archive]).hand_over(source, CHAIN, TARGET)
+    assert shown(folder / "cache") == before
+    assert (how == "no mark") != (folder / workshop.MARK).exists()
+
+
+async def test_what_somebody_put_into_a_leftover_stays(archive: Path, source: Path) -> None:
+    folder = left(archive)
+    (folder / "cache" / "thesis.odt").write_text("five years")
+    (folder / "cache" / "deeper").mkdir()
+    await Cache([archive]).hand_over(source, CHAIN, TARGET)
+    assert sorted(p.name for p in (folder / "cache").iterdir()) == ["deeper", "thesis.odt"]
 
 
 KILLED = """
@@ -457,16 +722,17 @@ def test_killed_at_any_moment_the_cache_is_whole_or_not_there(archive: Path, sou
         process.kill()
         process.wait()
         process.stdout.close()
-        seen.add((target.exists(), any(archive.glob(".slowboat-*"))))
         assert {n: s for n, s in shown(source).items() if n != "lockfile"} == before
-        # Here the process also undoes; while it removes, the cache is hidden first. So: whole, or not there.
-        if target.exists():
-            assert {n: c for n, (c, _, _) in shown(target).items() if n != "lockfile"} == {
-                n: before[n][0] for n in CHAIN
-            }
+        # Here the process also undoes; while it removes, the cache is hidden first. So: whole, or nothing of it there.
+        there = {p.name for p in target.iterdir()} - {"lockfile"} if target.exists() else set()
+        assert there in (set(), set(CHAIN))
+        assert {n: (target / n).read_bytes() for n in there} == {n: before[n][0] for n in there}
+        seen.add((bool(there), any(archive.glob(".slowboat-*"))))
         installed = asyncio.run(Cache([archive]).hand_over(source, CHAIN, TARGET))
         assert {n: (target / n).read_bytes() for n in CHAIN} == {n: before[n][0] for n in CHAIN}
         assert list(archive.glob(".slowboat-*")) == []
+        assert shown(source) == before, "nothing is left in the source's cache either"
+        assert set(shown(target)) == set(CHAIN)
         if not installed.adopted:
             asyncio.run(Cache([archive]).undo(installed))
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +14,12 @@ import pytest
 
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, Transient
-from slowboat.edges.cache import Cache
+from slowboat.edges.cache import Cache, installing
 from slowboat.edges.cache.locking import held
 
 if TYPE_CHECKING:
     from realparts.drive import Drive
+    from realparts.duplicity import Duplicity
 
 
 def keys_and_names(chain: Drive) -> tuple[frozenset[str], list[str]]:
@@ -90,3 +93,38 @@ async def test_duplicitys_own_lock_is_seen_and_duplicity_sees_ours(chain: Drive)
         running.kill()
         running.communicate()
     assert not (await cache.hand_over(chain.cache, wanted, "swift://c")).adopted
+
+
+@pytest.mark.parametrize("any_duplicity", ["newest", "debian"], indirect=True)
+def test_duplicitys_first_run_to_the_target_may_begin_while_the_cache_is_copied(
+    chain: Drive, tmp_path: Path, any_duplicity: Duplicity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused as beside any other duplicity, and the next run finds the cache whole; no lock is taken from it."""
+    _, wanted = keys_and_names(chain)
+    target = tmp_path / "cloud"
+    target.mkdir()
+    for name in chain.metadata:
+        shutil.copy(chain.folder / name, target)
+    url = f"file://{target}"
+    duplicity = replace(chain.duplicity, path=any_duplicity.path)
+    said: list[str] = []
+    real = installing._copy
+
+    def copying(one: Path, other: Path, stop: threading.Event) -> None:
+        if len(said) < 1:  # the first one unlinks our lock file at its end
+            done = duplicity.run("incremental", chain.data, url, check=False)
+            said.append(f"{done.returncode} {done.stdout}{done.stderr}")
+        real(one, other, stop)
+
+    monkeypatch.setattr(installing, "_copy", copying)
+    installed = installing.hand_over(chain.cache, wanted, url, threading.Event())
+    assert len(said) == 1
+    for words in said:
+        assert "already running" in words
+        assert not words.startswith("0 ")
+    assert sorted(path.name for path in installed.directory.iterdir()) == sorted(wanted)
+    assert sorted(path.name for path in target.iterdir()) == sorted(chain.metadata)
+    after = duplicity.inc(chain.data, url, "--verbosity", "9").stdout
+    assert "Local and Remote metadata are synchronized, no sync needed." in after
+    for word in ("Copying", "Deleting local", "not authoritative"):
+        assert word not in after

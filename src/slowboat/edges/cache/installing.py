@@ -1,33 +1,36 @@
 """A copy of duplicity's cache under the target's name: complete or not there, whatever happens.
 
-The copy is made in a hidden folder beside the caches (`.slowboat-...`, on the same file system), read back, flushed,
-and renamed. A rename cannot replace a folder that holds anything (rename(2), ENOTEMPTY), so nothing of anybody's is
-ever overwritten. What a killed run leaves is hidden from duplicity, whose caches have no such names, and removed
-by the next.
+Knows in which order that is safe. duplicity's lock on the target's cache is taken first, in a folder that is made for
+it where there is none, and held to the end: duplicity may begin its first run to the target at any moment, and a copy
+takes minutes. The copy is made in a workshop beside the caches, on the same file system, read back and flushed; with
+the same lock inside it changes places with that folder in one step (renameat2(2), RENAME_EXCHANGE). Whatever else is
+found in what came out goes back: nothing of anybody's is ever overwritten. Must not know when a handover is due.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import gzip
 import hashlib
 import os
-import secrets
-import shutil
 from typing import TYPE_CHECKING, BinaryIO
 
 from slowboat.core import names, urls
 from slowboat.core.errors import NeedsUser, Stopped, Transient
 from slowboat.core.words import Installed
-from slowboat.edges.cache.finding import OURS, contents, open_to_read
+from slowboat.edges.cache.finding import contents, open_to_read
 from slowboat.edges.cache.locking import LOCKFILE, RETRY_AFTER, held
+from slowboat.edges.cache.workshop import workshop
+from slowboat.edges.libc import UNAVAILABLE, call
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from slowboat.edges.cache.locking import Lock
+    from slowboat.edges.cache.workshop import Workshop
 
 BLOCK = 1 << 20
 """Bytes per step of a copy."""
@@ -53,22 +56,29 @@ def hand_over(source: Path, wanted: Sequence[str], url: str, stop: threading.Eve
         OSError: the disk.
     """
     target = source.parent / names.cache_directory(url)
-    _remove_leftovers(source.parent)
-    with contextlib.ExitStack() as locks:
-        locks.enter_context(held(source))
-        if target.is_dir() and not target.samefile(source):
-            locks.enter_context(held(target))
+    if not os.path.lexists(target) or _is_free(target):
+        must_have_room(source, target.parent, wanted)
+    with workshop(source.parent) as shop, contextlib.ExitStack() as locks:
+        kept = [locks.enter_context(held(source, shop))]
         must_have(source, wanted)
-        if os.path.lexists(target) and not _is_free(target):
+        if not os.path.lexists(target):
+            shop.will_make(target)
+            target.mkdir(mode=0o700)
+            locks.callback(_remove_if_empty, target)
+        if target.is_dir() and not target.samefile(source):
+            kept.append(locks.enter_context(held(target, shop)))
+        if not _is_free(target):
             _must_be_same(source, wanted, target, url, stop)
             return _installed(target, wanted, url, adopted=True)
-        with copied_aside(source, wanted, stop) as copy:
-            _put_in_place(copy, target)
+        copy_aside(source, wanted, shop, stop, kept)
+        _put_in_place(shop.cache, target, kept[-1])
     return _installed(target, wanted, url, adopted=False)
 
 
 def undo(installed: Installed) -> None:
     """Removes what was installed, where nobody has touched it since.
+
+    Where its folder was moved elsewhere and a symbolic link stands in its place, the link goes, and what it leads to.
 
     Raises:
         NeedsUser: something in it changed or was added; it stays (code "cache-used").
@@ -78,7 +88,7 @@ def undo(installed: Installed) -> None:
     directory = installed.directory
     if installed.adopted or not directory.is_dir():
         return
-    with held(directory):
+    with workshop(directory.parent) as shop, held(directory.resolve(), shop) as lock:
         found = {name: state(directory / name) for name in _names_in(directory)}
         changed = sorted(name for name in {*found, *installed.files} if found.get(name) != installed.files.get(name))
         if changed:
@@ -89,10 +99,28 @@ def undo(installed: Installed) -> None:
                 "or Deja Dup at the drive again",
                 code="cache-used",
             )
-        hidden = directory.with_name(f"{OURS}undone-{secrets.token_hex(8)}")
-        directory.rename(hidden)
-    flush(directory.parent)
-    shutil.rmtree(hidden)
+        lock.keep()
+        if directory.is_symlink():
+            _remove_behind(directory, installed.files)
+        else:
+            directory.rename(shop.cache)  # it is gone in one step; the workshop is emptied at leisure
+        flush(directory.parent)
+
+
+def _remove_behind(link: Path, files: Iterable[str]) -> None:
+    """Takes away a link to a cache of ours, then the files; the folder too, where it holds nothing else."""
+    directory = link.resolve()
+    link.unlink()
+    for name in files:
+        (directory / name).unlink()
+    with contextlib.suppress(FileNotFoundError):
+        (directory / LOCKFILE).unlink()  # it is held by us
+    _remove_if_empty(directory)
+
+
+def _remove_if_empty(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def must_have(source: Path, wanted: Sequence[str]) -> None:
@@ -168,33 +196,26 @@ def _check(stop: threading.Event) -> None:
         raise Stopped("the handover was broken off")
 
 
-@contextlib.contextmanager
-def copied_aside(source: Path, wanted: Sequence[str], stop: threading.Event) -> Generator[Path]:
-    """A complete, flushed and checked copy in a hidden folder; removed where it was not put in place."""
-    _must_have_room(source, wanted)
-    hidden = source.parent / f"{OURS}{secrets.token_hex(8)}"
-    hidden.mkdir(mode=0o700)
-    ours = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(ours, fcntl.LOCK_EX)  # tells another slowboat that this is no leftover
-        for name in wanted:
-            _copy(source / name, hidden / name, stop)
-        os.fsync(ours)
-        yield hidden
-    finally:
-        if hidden.exists():
-            shutil.rmtree(hidden, ignore_errors=True)
-        os.close(ours)
+def copy_aside(
+    source: Path, wanted: Sequence[str], shop: Workshop, stop: threading.Event, locks: Sequence[Lock]
+) -> None:
+    """Makes a complete, flushed and checked copy in the workshop, and keeps the locks meanwhile."""
+    shop.cache.mkdir(mode=0o700)
+    for name in wanted:
+        for lock in locks:
+            lock.keep()
+        _copy(source / name, shop.cache / name, stop)
+    flush(shop.cache)
 
 
-def _must_have_room(source: Path, wanted: Iterable[str]) -> None:
-    room = os.statvfs(source.parent)
+def must_have_room(source: Path, where: Path, wanted: Iterable[str]) -> None:
+    """Raises NeedsUser ("no-space") where a copy of those of the files that are there has no room in `where`."""
+    room = os.statvfs(where)
     free = room.f_bavail * room.f_frsize
-    needed = sum((source / name).lstat().st_size for name in wanted) + SPARE
+    needed = sum((source / name).lstat().st_size for name in wanted if os.path.lexists(source / name)) + SPARE
     if free < needed:
         raise NeedsUser(
-            f"There is no room in {source.parent} for a copy of duplicity's cache: it takes {needed} bytes and "
-            f"{free} are free",
+            f"There is no room in {where} for a copy of duplicity's cache: it takes {needed} bytes and {free} are free",
             hint=f"Free {needed - free} bytes there",
             code="no-space",
         )
@@ -225,24 +246,54 @@ def _copy(source: Path, target: Path, stop: threading.Event) -> None:
         )
 
 
-def _put_in_place(copy: Path, target: Path) -> None:
-    """Renames the copy to its final name, which must be free, and makes that last."""
-    if target.is_dir():
-        with contextlib.suppress(FileNotFoundError):
-            (target / LOCKFILE).unlink()  # it is held by us; rename(2) wants the folder empty
+def _put_in_place(copy: Path, target: Path, lock: Lock) -> None:
+    """Lets the copy take the place of the folder that holds nothing but our lock, and makes that last.
+
+    The copy carries the same lock file under the same name: to duplicity the cache is locked before, in between, and
+    after.
+    """
+    lock.keep()
+    with contextlib.suppress(OSError):  # a file system without links: the folder is seen without its lock for a moment
+        os.link(lock.path, copy / LOCKFILE, follow_symlinks=False)
+    try:
+        _exchange(copy, target)
+    except UNAVAILABLE:
+        _replace(copy, target, lock)
+    else:
+        if _names_in(copy):  # a duplicity that runs without our lock, which only a moment's race can bring about
+            _exchange(copy, target)
+            raise _appeared(target)
+    lock.made = True
+    flush(target.parent)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Lets two folders change places in one step (renameat2(2)); not every file system can. Raises UNAVAILABLE."""
+    here, exchange = -100, 2  # AT_FDCWD of fcntl.h, RENAME_EXCHANGE of linux/fs.h
+    call("renameat2", here, os.fsencode(one), here, os.fsencode(other), exchange)
+
+
+def _replace(copy: Path, target: Path, lock: Lock) -> None:
+    """The same in two steps: rename(2) wants the place empty, and fails where it is not."""
+    if lock.fd >= 0:
+        lock.keep()
+        lock.path.unlink()
     try:
         copy.rename(target)
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
             raise
-        raise Transient(
-            f"{target} appeared while the cache was copied: duplicity is running",
-            hint="slowboat waits until that run is over",
-            code="duplicity-running",
-            retry_after=RETRY_AFTER,
-            scope="object",
-        ) from error
-    flush(target.parent)
+        raise _appeared(target) from error
+
+
+def _appeared(target: Path) -> Transient:
+    return Transient(
+        f"{target} appeared while the cache was copied: duplicity is running",
+        hint="slowboat waits until that run is over",
+        code="duplicity-running",
+        retry_after=RETRY_AFTER,
+        scope="object",
+    )
 
 
 def flush(directory: Path) -> None:
@@ -262,18 +313,3 @@ def state(path: Path) -> tuple[int, int]:
     """What tells whether a file was changed: its size, and its mtime in nanoseconds."""
     found = path.lstat()
     return found.st_size, found.st_mtime_ns
-
-
-def _remove_leftovers(archive_dir: Path) -> None:
-    """Removes hidden folders of runs that were killed; those of a run that lives are locked."""
-    for leftover in sorted(archive_dir.glob(f"{OURS}*")):
-        if leftover.is_symlink() or not leftover.is_dir():
-            continue
-        fd = os.open(leftover, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(leftover, ignore_errors=True)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(fd)

@@ -8,9 +8,10 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slowboat.core.errors import Transient
-from slowboat.edges.cache.installing import copied_aside, flush, must_have, state
+from slowboat.core.errors import NeedsUser, Transient
+from slowboat.edges.cache.installing import copy_aside, flush, must_have, must_have_room, state
 from slowboat.edges.cache.locking import LOCKFILE, held
+from slowboat.edges.cache.workshop import workshop
 
 if TYPE_CHECKING:
     import threading
@@ -31,19 +32,21 @@ def mend(source: Path, installed: Installed, stop: threading.Event) -> tuple[Ins
         OSError: the disk.
     """
     target = installed.directory
-    with contextlib.ExitStack() as locks:
-        locks.enter_context(held(source))
-        with contextlib.suppress(FileExistsError):
+    with workshop(target.parent) as shop, contextlib.ExitStack() as locks:
+        kept = [locks.enter_context(held(source, shop))]
+        if not os.path.lexists(target):
+            shop.will_make(target)
             target.mkdir(mode=0o700)
         if not target.samefile(source):
-            locks.enter_context(held(target))
+            kept.append(locks.enter_context(held(target, shop)))
         missing = tuple(name for name in installed.files if not os.path.lexists(target / name))
         if not missing:
             return installed, ()
         must_have(source, missing)
-        with copied_aside(source, missing, stop) as copy:
-            for name in missing:
-                _put(copy / name, target / name)
+        must_have_room(source, target.parent, missing)
+        copy_aside(source, missing, shop, stop, kept)
+        for name in missing:
+            _put(shop.cache / name, target / name)
         flush(target)
     return replace(installed, files={**installed.files, **{name: state(target / name) for name in missing}}), missing
 
@@ -55,6 +58,8 @@ def in_use(directory: Path) -> bool:
     try:
         with held(directory):
             return False
+    except NeedsUser:
+        return False  # nobody holds it, though it may not be opened
     except (Transient, FileNotFoundError):
         return True
 
