@@ -113,13 +113,13 @@ async def bus() -> AsyncIterator[str]:
 async def disconnected(address: str) -> AsyncIterator[None]:
     """A NetworkManager on that bus which says that there is no network."""
     sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
-    from realparts.lookalike import NetworkManagerLookalike
+    from realparts.fake_service import FakeNetworkManager
 
-    async with NetworkManagerLookalike(address):
+    async with FakeNetworkManager(address):
         yield
 
 
-class Boat:
+class IdleDaemon:
     """A slowboat of its own."""
 
     def __init__(self, home: Path, drive: Path, archive: Path, auth_url: str, session: str, system: str) -> None:
@@ -150,7 +150,7 @@ class Boat:
         }
 
     @contextlib.asynccontextmanager
-    async def sailing(self) -> AsyncIterator[int]:
+    async def running(self) -> AsyncIterator[int]:
         """Its pid."""
         with (self.home / "log").open("w") as log, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(self.environment["NOTIFY_SOCKET"])
@@ -237,14 +237,15 @@ async def everything(folder: Path, seconds: float) -> Outcome:
         auth_url, system = await enter(swift(folder / "swift")), await enter(bus())
         await enter(disconnected(system))
         urls = {"offline": BLACKHOLE, "paused": auth_url, "done": auth_url}
-        boats = {
-            state: Boat(folder / state, drive, archive, url, await enter(bus()), system) for state, url in urls.items()
+        daemons = {
+            state: IdleDaemon(folder / state, drive, archive, url, await enter(bus()), system)
+            for state, url in urls.items()
         }
-        tools = {f"slowboat {state}": await enter(boat.sailing()) for state, boat in boats.items()}
-        await boats["paused"].pause()
-        await boats["paused"].until("paused")
-        await boats["offline"].until("waiting", "offline")
-        await boats["done"].until("done")
+        tools = {f"slowboat {state}": await enter(daemon.running()) for state, daemon in daemons.items()}
+        await daemons["paused"].pause()
+        await daemons["paused"].until("paused")
+        await daemons["offline"].until("waiting", "offline")
+        await daemons["done"].until("done")
         quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL, "cwd": folder}
         rclone = ("rclone", "rcd", "--rc-no-auth", "--rc-addr=127.0.0.1:0", f"--config={os.devnull}")
         tools["rclone rcd"] = (await enter(running(*rclone, **quiet))).pid

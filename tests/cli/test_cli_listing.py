@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from slowboat.cli import listing, machine
+from slowboat.cli import json_output, listing
 from slowboat.core.words import Phase, Role
 
 FULL, INC = "full 2026-11-01 12:00", "inc 2026-11-02 12:00"
@@ -39,7 +39,7 @@ def printed(renderable, width=100):
 
 
 def test_volumes_of_a_set_are_one_line_and_the_handover_stands_where_it_happens():
-    text = printed(listing.plan("laptop", chain(), listing.pace(0, 500_000)))
+    text = printed(listing.plan("laptop", chain(), listing.estimate(0, 500_000)))
     lines = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
     assert lines[0] == "laptop: 1,006 files, 26.3 GB, in this order"
     assert "1 Signatures, full 2026-11-01 12:00 1 1.2 GB all" in lines
@@ -61,23 +61,23 @@ def test_many_sets_share_lines():
 
 
 def test_sets_are_dated_by_the_local_clock():
-    text = printed(listing.plan("laptop", [row("vol1", "volume", "full 1793534400", 10)], listing.pace(0, 0)))
+    text = printed(listing.plan("laptop", [row("vol1", "volume", "full 1793534400", 10)], listing.estimate(0, 0)))
     assert "Volumes, full of 2026-11-01 13:00" in re.sub(r"\s+", " ", text)
 
 
 def test_what_is_set_aside_is_not_left_to_send():
     rows = [row("vol1", "volume", FULL, 100, "done"), row("vol2", "volume", FULL, 100, "refused")]
-    assert "Nothing is left to send." in printed(listing.plan("laptop", rows, listing.pace(100, 0)))
+    assert "Nothing is left to send." in printed(listing.plan("laptop", rows, listing.estimate(100, 0)))
 
 
 def test_without_a_rate_no_time_is_promised():
-    text = printed(listing.plan("laptop", chain(3), listing.pace(0, 0)))
+    text = printed(listing.plan("laptop", chain(3), listing.estimate(0, 0)))
     assert "is not known until it sends" in text
     assert "less than a minute" not in text
 
 
 def test_a_chain_that_was_not_read_yet_says_so():
-    assert "has not been read yet" in printed(listing.plan("laptop", [], listing.pace(0, 0)))
+    assert "has not been read yet" in printed(listing.plan("laptop", [], listing.estimate(0, 0)))
 
 
 def test_every_file_is_named_on_request():
@@ -95,8 +95,8 @@ def test_history_is_local_time_and_names_migrations_only_where_there_are_several
 
 
 def test_json_keeps_every_row():
-    assert json.loads(machine.plan({"laptop": chain(3)})) == {"laptop": chain(3)}
-    assert json.loads(machine.history([(1.5, "laptop", "done", "All is there")])) == [
+    assert json.loads(json_output.plan({"laptop": chain(3)})) == {"laptop": chain(3)}
+    assert json.loads(json_output.history([(1.5, "laptop", "done", "All is there")])) == [
         {"when": 1.5, "migration": "laptop", "kind": "done", "text": "All is there"}
     ]
 
@@ -120,7 +120,7 @@ rows = st.lists(
 
 @given(rows, st.integers(-5, 2**64), st.integers(-5, 2**64), st.integers(40, 200))
 def test_any_plan_renders_and_counts_every_file_once(shown, rate, limit, width):
-    told = printed(listing.plan("laptop", shown, listing.pace(rate, limit)), width)
+    told = printed(listing.plan("laptop", shown, listing.estimate(rate, limit)), width)
     assert told.replace("\n", "").isprintable()
     assert sum(step.files for step in listing.steps(shown)) == len(shown)
     assert printed(listing.every_file("laptop", shown), width).replace("\n", "").isprintable()

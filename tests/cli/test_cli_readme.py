@@ -102,7 +102,7 @@ def samples():
     return {
         "status, sending": printed(status.view(SENDING, NOW)),
         "status, waiting": printed(status.view(WAITING, NOW)),
-        "plan": printed(listing.plan("laptop", PLAN, listing.pace(497_000, 500_000), HandoverState.DONE)),
+        "plan": printed(listing.plan("laptop", PLAN, listing.estimate(497_000, 500_000), HandoverState.DONE)),
     }
 
 

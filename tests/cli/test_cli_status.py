@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from slowboat.cli import machine, status
+from slowboat.cli import json_output, status
 from slowboat.core.words import Activity, HandoverState, ManagerReport, MigrationReport, Reason
 
 NOW = 1795000000.0  # 2026-11-18 12:06:40 in Berlin
@@ -172,14 +172,14 @@ def test_markup_and_escapes_in_names_stay_text():
 
 
 def test_json_has_the_same_numbers_and_stable_words():
-    shown = json.loads(machine.status(report(Activity.WAITING, reasons=(SCHEDULE,), limit=600_000)))
+    shown = json.loads(json_output.status(report(Activity.WAITING, reasons=(SCHEDULE,), limit=600_000)))
     assert (shown["activity"], shown["limit"], shown["paused_until"]) == ("waiting", 600_000, None)
     assert shown["reasons"] == [
         {"code": "schedule", "text": SCHEDULE.text, "cure": "", "until": SCHEDULE.until, "since": None},
     ]
     laptop = shown["migrations"]["laptop"]
     assert (laptop["bytes_done"], laptop["handover"], laptop["started_at"]) == (24_100_000_000, "done", None)
-    assert "\n" not in machine.status(report(Activity.WAITING), indent=None)
+    assert "\n" not in json_output.status(report(Activity.WAITING), indent=None)
 
 
 # Any report at all.
@@ -226,7 +226,7 @@ def test_any_report_fits_any_terminal(shown, width):
         probe = Console(width=500)
         assert all(probe.measure(line).maximum <= width for line in text.split("\n") if line.strip())
     assert status.brief(shown, NOW).isprintable()
-    json.loads(machine.status(shown))
+    json.loads(json_output.status(shown))
 
 
 @given(reports_of(harmless))

@@ -15,7 +15,7 @@ from rich.console import Console
 from test_cli_commands import slowboat, started
 
 from realparts.offered import offered
-from slowboat.cli import verified
+from slowboat.cli import verify_view
 from slowboat.core.errors import Stopped, Transient
 from slowboat.core.verify import AtTarget, Finding, OnDrive, Origin, Report, Sentence, SetReport
 
@@ -163,7 +163,7 @@ async def test_another_command_stops_it(session_bus):
 def test_any_report_renders_at_any_width(width):
     many = tuple(dataclasses.replace(LOST, name=f"x\x1b[31m\n{n}" * 9) for n in range(100))
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(verified.view("odd\x1bname", dataclasses.replace(BAD, findings=many, unnamed=7)))
+    console.print(verify_view.view("odd\x1bname", dataclasses.replace(BAD, findings=many, unnamed=7)))
     text = console.export_text()
     assert "\x1b" not in text
     assert "77 more" in " ".join(text.split())

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slowboat.core.direct import REMOVED
 from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
@@ -35,7 +36,6 @@ from slowboat.core.plan import (
     plan,
     ready_for_handover,
 )
-from slowboat.core.straight import REMOVED
 from slowboat.core.words import (
     Activity,
     Event,

@@ -113,10 +113,10 @@ def test_all_reasons_are_told_and_those_that_forbid_come_first() -> None:
 
 def test_slow_slows_and_go_goes() -> None:
     metered = on(metered=True)
-    assert permit(metered, Rules(metered="slow", slow_rate=1234), NOW).rate == 1234
+    assert permit(metered, Rules(metered="slow", slow_rate=1234), NOW).cap == 1234
     assert permit(metered, Rules(metered="go"), NOW) == SPARE
     battery = replace(FINE, power=Power(True, 50, True))
-    assert permit(battery, Rules(battery="slow", power_saver="slow", slow_rate=99), NOW).rate == 99
+    assert permit(battery, Rules(battery="slow", power_saver="slow", slow_rate=99), NOW).cap == 99
     assert permit(battery, Rules(battery="go", power_saver="go"), NOW) == SPARE
 
 
@@ -138,27 +138,27 @@ def test_a_name_comes_before_a_type_and_a_type_before_the_default() -> None:
         types={"wifi": NetworkRule(send="never"), "ethernet": NetworkRule(send=2000)},
         default=NetworkRule(send=3000),
     )
-    assert permit(FINE, rules, NOW).rate == 1000
-    assert permit(on(names=("Café",)), rules, NOW).rate == 0
-    assert permit(on(names=("Cable",), types=("ethernet",)), rules, NOW).rate == 2000
-    assert permit(on(names=("SIM",), types=("mobile",)), rules, NOW).rate == 3000
-    assert permit(on(names=(), types=()), rules, NOW).rate == 3000
+    assert permit(FINE, rules, NOW).cap == 1000
+    assert permit(on(names=("Café",)), rules, NOW).cap == 0
+    assert permit(on(names=("Cable",), types=("ethernet",)), rules, NOW).cap == 2000
+    assert permit(on(names=("SIM",), types=("mobile",)), rules, NOW).cap == 3000
+    assert permit(on(names=(), types=()), rules, NOW).cap == 3000
 
 
 def test_through_a_tunnel_the_rules_beneath_hold_too() -> None:
     rules = Rules(networks={"Phone": NetworkRule(send=500, month_budget=1000)}, types={"vpn": NetworkRule(send=9000)})
     tunnel = on(names=("Office", "Phone", "docker0"), types=("vpn", "wifi", "other"))
-    assert permit(tunnel, rules, NOW).rate == 500
+    assert permit(tunnel, rules, NOW).cap == 500
     assert charged(tunnel.network) == ("Office", "Phone")
     beside = on(names=("Cable", "Phone"), types=("ethernet", "wifi"))
-    assert permit(beside, rules, NOW).rate is None
+    assert permit(beside, rules, NOW).cap is None
     assert charged(beside.network) == ("Cable",)
 
 
 def test_vpn_never() -> None:
     split = on(names=("Home", "Office"), types=("wifi", "vpn"))
     assert codes(split, Rules(vpn="never")) == ["vpn"]
-    assert permit(split, Rules(vpn="slow"), NOW).rate == Rules().slow_rate
+    assert permit(split, Rules(vpn="slow"), NOW).cap == Rules().slow_rate
 
 
 def test_a_network_may_have_a_word_of_its_own_on_meters() -> None:
@@ -171,7 +171,7 @@ def test_spare_sets_no_cap_of_its_own() -> None:
     rules = Rules(networks={"Home": NetworkRule(send="spare")})
     assert permit(FINE, rules, NOW) == SPARE
     capped = permit(FINE, replace(rules, cap=700), NOW)
-    assert (capped.rate, capped.spare) == (700, True)
+    assert (capped.cap, capped.spare) == (700, True)
 
 
 def test_spare_is_what_holds_unless_the_networks_rule_says_else() -> None:
@@ -193,7 +193,7 @@ def test_an_hour_may_be_spare_where_the_network_is_not(send: str | int) -> None:
     noon = datetime(2023, 11, 14, 12, tzinfo=ZoneInfo("UTC")).timestamp()
     assert permit(FINE, rules, noon - 1).spare
     assert not permit(FINE, rules, noon).spare
-    assert permit(FINE, rules, noon - 1).rate == permit(FINE, rules, noon).rate
+    assert permit(FINE, rules, noon - 1).cap == permit(FINE, rules, noon).cap
     assert next_change(FINE, rules, noon - 1) == noon
 
 
@@ -207,11 +207,11 @@ def test_an_hour_that_says_go_or_a_rate_leaves_the_networks_way() -> None:
 def test_what_is_said_for_now_comes_first_and_lifts_no_cap() -> None:
     hours = Schedule((Window(send="spare"),))
     whole = permit(replace(FINE, mode="go"), Rules(cap=700, schedule=hours), NOW)
-    assert (whole.rate, whole.spare) == (700, False)
+    assert (whole.cap, whole.spare) == (700, False)
     shared = permit(replace(FINE, mode="spare"), Rules(default=NetworkRule(send=500)), NOW)
-    assert (shared.rate, shared.spare) == (500, True)
+    assert (shared.cap, shared.spare) == (500, True)
     both = permit(replace(FINE, mode="spare", limit=300), Rules(default=NetworkRule(send="go")), NOW)
-    assert (both.rate, both.spare) == (300, True)
+    assert (both.cap, both.spare) == (300, True)
 
 
 @pytest.mark.parametrize("mode", ["spare", "go"])
@@ -227,7 +227,7 @@ def test_a_mode_ends_by_itself(mode: str) -> None:
 def test_others_on_the_line_slow_down_and_never_forbid() -> None:
     crowded = replace(FINE, crowded=True)
     granted = permit(crowded, Rules(), NOW)
-    assert (granted.rate, granted.spare, granted.asks) == (None, True, True)
+    assert (granted.cap, granted.spare, granted.asks) == (None, True, True)
     (reason,) = granted.reasons
     assert reason.code == "crowded"
     assert "slowboat limit go" in reason.cure
@@ -276,14 +276,14 @@ def test_the_schedule_says_until_when() -> None:
     assert next_change(conditions, rules, evening) == evening + 1800
     (reason,) = permit(conditions, rules, evening + 1800).reasons
     assert (reason.code, reason.until) == ("schedule", evening + 1800 + 7 * 3600)
-    assert permit(conditions, rules, evening + 1800).rate == 8000
+    assert permit(conditions, rules, evening + 1800).cap == 8000
 
 
 def test_a_limit_ends_by_itself() -> None:
     limited = replace(FINE, limit=1000, limit_until=NOW + 10)
-    assert permit(limited, Rules(cap=5000), NOW).rate == 1000
+    assert permit(limited, Rules(cap=5000), NOW).cap == 1000
     assert next_change(limited, Rules(cap=5000), NOW) == NOW + 10
-    assert permit(limited, Rules(cap=5000), NOW + 10).rate == 5000
+    assert permit(limited, Rules(cap=5000), NOW + 10).cap == 5000
     assert next_change(limited, Rules(cap=5000), NOW + 10) is None
 
 
@@ -376,9 +376,9 @@ rules_ = st.builds(
 @given(conditions_, rules_, moments)
 def test_total_and_never_without_a_reason(conditions: Conditions, rules: Rules, now: float) -> None:
     granted = permit(conditions, rules, now)
-    assert granted.rate is None or granted.rate >= 0
+    assert granted.cap is None or granted.cap >= 0
     assert granted.open or granted.reasons
-    assert granted.rate is None or granted.reasons
+    assert granted.cap is None or granted.reasons
     assert all(reason.code and reason.text for reason in granted.reasons)
     later = next_change(conditions, rules, now)
     assert later is None or later > now
@@ -387,7 +387,7 @@ def test_total_and_never_without_a_reason(conditions: Conditions, rules: Rules, 
 @given(conditions_, rules_, moments, st.integers(0, 10**9))
 def test_never_above_a_cap(conditions: Conditions, rules: Rules, now: float, cap: int) -> None:
     def rate(**changes: object) -> float:
-        granted = permit(conditions, replace(rules, **changes), now).rate
+        granted = permit(conditions, replace(rules, **changes), now).cap
         return float("inf") if granted is None else granted
 
     assert rate(cap=cap) == min(cap, rate(cap=None))
@@ -395,7 +395,7 @@ def test_never_above_a_cap(conditions: Conditions, rules: Rules, now: float, cap
     assert rate(schedule=always) == min(cap, rate(schedule=Schedule()))
     rule = NetworkRule(send=cap)
     assert rate(networks={}, types={}, default=rule) <= cap
-    limited = permit(replace(conditions, limit=cap, limit_until=None), rules, now).rate
+    limited = permit(replace(conditions, limit=cap, limit_until=None), rules, now).cap
     assert cap == 0 or (limited is not None and limited <= cap)
 
 
@@ -440,7 +440,7 @@ def test_whose_line_it_is_moves_no_cap(conditions: Conditions, rules: Rules, now
     for mode in ("", "spare", "go"):
         for crowded in (True, False):
             changed = permit(replace(conditions, mode=mode, crowded=crowded), rules, now, needs)
-            assert (changed.rate, changed.asks) == (granted.rate, granted.asks)
+            assert (changed.cap, changed.asks) == (granted.cap, granted.asks)
             assert tuple(reason for reason in changed.reasons if reason.code != "crowded") == others
 
 
@@ -459,7 +459,7 @@ def test_what_is_said_for_now_decides_and_else_the_settings(conditions: Conditio
 @given(conditions_, rules_, moments)
 def test_unknown_is_the_safe_side(conditions: Conditions, rules: Rules, now: float) -> None:
     def rate(changed: Conditions) -> float:
-        granted = permit(changed, rules, now).rate
+        granted = permit(changed, rules, now).cap
         return float("inf") if granted is None else granted
 
     power = conditions.power

@@ -20,7 +20,7 @@ from evidence import expect_arrived
 
 from realparts.drive import Drive, make_chain
 from realparts.duplicity import NEWEST, installed_duplicity
-from realparts.lookalike import NM, NM_PATH, Login1, NetworkManagerLookalike
+from realparts.fake_service import NM, NM_PATH, FakeNetworkManager, Login1
 from slowboat.edges.bus.client import Client
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ RATE = 4_000_000  # bytes per second: the large chain takes some six seconds
 pytestmark = pytest.mark.needs("busctl", "gpg")
 
 
-class Stage:
+class LoopThread:
     """An event loop in a thread, for what plays the machine's services while the test waits for the daemon."""
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
+def loop_thread() -> Iterator[LoopThread]:
+    made = LoopThread()
     yield made
     made.close()
 
@@ -80,20 +80,20 @@ def large(made: Drive, tmp_path: Path) -> Drive:
 
 
 @pytest.fixture
-def networks(system_bus: str, daemon: Daemon, stage: Stage) -> Iterator[NetworkManagerLookalike]:
+def networks(system_bus: str, daemon: Daemon, loop_thread: LoopThread) -> Iterator[FakeNetworkManager]:
     """NetworkManager, connected to Home by cable."""
     daemon.system_bus = system_bus
-    manager = NetworkManagerLookalike(system_bus)
-    stage.do(manager.start())
-    joined(stage, manager, 1, "Home")
+    manager = FakeNetworkManager(system_bus)
+    loop_thread.do(manager.start())
+    joined(loop_thread, manager, 1, "Home")
     yield manager
-    stage.do(manager.stop())
+    loop_thread.do(manager.stop())
 
 
-def joined(stage: Stage, manager: NetworkManagerLookalike, number: int, name: str, *, metered: int = 4) -> None:
+def joined(loop_thread: LoopThread, manager: FakeNetworkManager, number: int, name: str, *, metered: int = 4) -> None:
     """The machine is now on that network, and on no other."""
     active = manager.connect(number, name, "802-3-ethernet", metered=metered, default=True)
-    stage.do(manager.say(active))
+    loop_thread.do(manager.say(active))
 
 
 def configured(daemon: Daemon, drive: Drive, swift: SwiftServer, wire: Wire | None = None, head: str = "") -> str:
@@ -143,13 +143,13 @@ def half_way(wire: Wire) -> None:
 
 
 def test_a_metered_network_stops_it_in_mid_upload_and_it_goes_on_there(
-    daemon: Daemon, swift: SwiftServer, wire: Wire, large: Drive, networks: NetworkManagerLookalike, stage: Stage
+    daemon: Daemon, swift: SwiftServer, wire: Wire, large: Drive, networks: FakeNetworkManager, loop_thread: LoopThread
 ) -> None:
     container = configured(daemon, large, swift, wire)
     daemon.start()
     half_way(wire)
     device = f"{NM_PATH}/Devices/1"
-    stage.do(networks.change(device, f"{NM}.Device", Metered=("u", 1)))
+    loop_thread.do(networks.change(device, f"{NM}.Device", Metered=("u", 1)))
     daemon.wait_until(lambda now: now["Reasons"] == ["metered", "cap"] and now["State"] == "waiting")
     expect_stillness(wire)
     held = wire.stored()
@@ -159,7 +159,7 @@ def test_a_metered_network_stops_it_in_mid_upload_and_it_goes_on_there(
     assert "Since today at " in why
     assert any(line.startswith("STATUS=Waiting") and " (since " in line for line in daemon.notified)
 
-    stage.do(networks.change(device, f"{NM}.Device", Metered=("u", 2)))
+    loop_thread.do(networks.change(device, f"{NM}.Device", Metered=("u", 2)))
     daemon.wait_until(lambda now: now["State"] == "done")
     assert set(held) <= set(wire.stored())
     expect_nothing_twice(wire)
@@ -167,16 +167,16 @@ def test_a_metered_network_stops_it_in_mid_upload_and_it_goes_on_there(
 
 
 def test_sleep_breaks_off_before_the_lock_is_let_go_and_waking_goes_on(
-    daemon: Daemon, swift: SwiftServer, wire: Wire, large: Drive, networks: NetworkManagerLookalike, stage: Stage
+    daemon: Daemon, swift: SwiftServer, wire: Wire, large: Drive, networks: FakeNetworkManager, loop_thread: LoopThread
 ) -> None:
     login1 = Login1(networks.address)
-    stage.do(login1.start())
+    loop_thread.do(login1.start())
     try:
         container = configured(daemon, large, swift, wire)
         daemon.start()
         until(lambda: login1.held() == 1)
         half_way(wire)
-        stage.do(login1.going(True))
+        loop_thread.do(login1.going(True))
         until(lambda: login1.held() == 0, 5)  # login1 waits no longer
         before = body_bytes(wire)
         assert codes(daemon) == ["sleep", "cap"]
@@ -184,23 +184,23 @@ def test_sleep_breaks_off_before_the_lock_is_let_go_and_waking_goes_on(
         assert body_bytes(wire) - before <= 64 * 1024, "only what was in the sockets' buffers"
         expect_stillness(wire)
 
-        stage.do(login1.going(False))
+        loop_thread.do(login1.going(False))
         until(lambda: login1.held() == 1)
         daemon.wait_until(lambda now: now["State"] == "done")
         expect_nothing_twice(wire)
         expect_arrived(large, swift, container)
     finally:
-        stage.do(login1.stop())
+        loop_thread.do(login1.stop())
 
 
 def test_a_pause_survives_a_restart_and_a_hold_does_not(
-    daemon: Daemon, swift: SwiftServer, wire: Wire, large: Drive, stage: Stage
+    daemon: Daemon, swift: SwiftServer, wire: Wire, large: Drive, loop_thread: LoopThread
 ) -> None:
     container = configured(daemon, large, swift, wire)
     daemon.start()
     half_way(wire)
-    client = stage.do(Client.open(daemon.session_bus))
-    held = stage.do(client.hold("OBS Studio", "a live stream"))
+    client = loop_thread.do(Client.open(daemon.session_bus))
+    held = loop_thread.do(client.hold("OBS Studio", "a live stream"))
     daemon.slowboat("pause")
     daemon.wait_until(lambda now: {"paused", "held"} <= set(now["Reasons"]))
     paused_at = next(one["since"] for one in daemon.manager()["Why"] if one["code"]["data"] == "paused")["data"]
@@ -220,12 +220,12 @@ def test_a_pause_survives_a_restart_and_a_hold_does_not(
     assert abs(next(one for one in why if one["code"]["data"] == "paused")["since"]["data"] - paused_at) < 5e6
     os.close(held)
 
-    held = stage.do(client.hold("OBS Studio", "a live stream"))
+    held = loop_thread.do(client.hold("OBS Studio", "a live stream"))
     daemon.slowboat("resume")
     daemon.wait_until(lambda now: "held" in now["Reasons"] and "paused" not in now["Reasons"])
     expect_stillness(wire)
     os.close(held)
-    stage.do(client.close())
+    loop_thread.do(client.close())
     daemon.wait_until(lambda now: now["State"] == "done")
     expect_nothing_twice(wire)
     expect_arrived(large, swift, container)
@@ -261,7 +261,7 @@ def whose_line(daemon: Daemon) -> tuple[str, int, bool]:
 
 
 def test_whose_line_it_is_is_asked_for_and_survives_a_restart(
-    daemon: Daemon, swift: SwiftServer, large: Drive, networks: NetworkManagerLookalike
+    daemon: Daemon, swift: SwiftServer, large: Drive, networks: FakeNetworkManager
 ) -> None:
     bound_elsewhere(daemon, large, swift)
     daemon.start()
@@ -293,7 +293,7 @@ def test_whose_line_it_is_is_asked_for_and_survives_a_restart(
 
 
 def test_settings_and_networks_say_whose_line_it_is_and_a_word_for_now_ends_by_the_clock(
-    daemon: Daemon, swift: SwiftServer, large: Drive, networks: NetworkManagerLookalike, stage: Stage
+    daemon: Daemon, swift: SwiftServer, large: Drive, networks: FakeNetworkManager, loop_thread: LoopThread
 ) -> None:
     bound_elsewhere(daemon, large, swift, '[network."Home"]\nsend = "go"\n')
     daemon.start()
@@ -302,7 +302,7 @@ def test_settings_and_networks_say_whose_line_it_is_and_a_word_for_now_ends_by_t
     daemon.slowboat("limit", "spare", "--for", "8s")
     until(lambda: whose_line(daemon) == ("spare", 0, True))
     until(lambda: whose_line(daemon) == ("go", 0, False))
-    joined(stage, networks, 2, "Café")
+    joined(loop_thread, networks, 2, "Café")
     until(lambda: whose_line(daemon) == ("spare", 0, False))
     bound_elsewhere(daemon, large, swift, '[network_type.default]\nsend = "go"\n')
     daemon.slowboat("reload")
@@ -311,16 +311,16 @@ def test_settings_and_networks_say_whose_line_it_is_and_a_word_for_now_ends_by_t
 
 
 def test_a_reload_forgets_nothing_and_lets_nothing_go(
-    daemon: Daemon, swift: SwiftServer, large: Drive, networks: NetworkManagerLookalike, stage: Stage
+    daemon: Daemon, swift: SwiftServer, large: Drive, networks: FakeNetworkManager, loop_thread: LoopThread
 ) -> None:
     login1 = Login1(networks.address)
-    stage.do(login1.start())
+    loop_thread.do(login1.start())
     try:
         bound_elsewhere(daemon, large, swift)
         daemon.start()
         until(lambda: login1.held() == 1)
         until(lambda: daemon.manager()["Network"] == "Home")
-        stage.do(networks.stop())
+        loop_thread.do(networks.stop())
         until(lambda: codes(daemon) == ["network-unknown"])
         owner, began = daemon.bus_owner(), daemon.manager()["Why"][0]["since"]["data"]
 
@@ -332,7 +332,7 @@ def test_a_reload_forgets_nothing_and_lets_nothing_go(
         assert daemon.bus_owner() == owner, "nobody saw it go"
         assert (login1.held(), len(login1.asked)) == (1, 1)
     finally:
-        stage.do(login1.stop())
+        loop_thread.do(login1.stop())
 
 
 def test_reloads_at_once_are_all_answered_and_a_stop_among_them_is_a_stop(
@@ -361,11 +361,11 @@ def test_on_the_way_to_this_very_machine_there_is_nobody_else(daemon: Daemon, sw
 
 
 def test_a_budget_stops_it_and_another_network_goes_on(
-    daemon: Daemon, swift: SwiftServer, wire: Wire, large: Drive, networks: NetworkManagerLookalike, stage: Stage
+    daemon: Daemon, swift: SwiftServer, wire: Wire, large: Drive, networks: FakeNetworkManager, loop_thread: LoopThread
 ) -> None:
     budget = 6 * MB
     container = configured(daemon, large, swift, wire, f'[network."Phone"]\nday_budget = {budget}\n')
-    joined(stage, networks, 2, "Phone")
+    joined(loop_thread, networks, 2, "Phone")
     daemon.start()
     daemon.wait_until(lambda now: now["Reasons"][:1] == ["budget"] and now["State"] == "waiting")
     expect_stillness(wire)
@@ -378,7 +378,7 @@ def test_a_budget_stops_it_and_another_network_goes_on(
     assert seen["Reasons"][0] == "budget"
     assert body_bytes(wire) - spent <= 2 * MIB, "what a kill may cost of the count"
 
-    joined(stage, networks, 3, "Home")
+    joined(loop_thread, networks, 3, "Home")
     daemon.wait_until(lambda now: now["State"] == "done")
     expect_nothing_twice(wire)
     expect_arrived(large, swift, container)

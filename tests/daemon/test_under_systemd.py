@@ -12,8 +12,8 @@ from evidence import expect_arrived
 
 from realparts.presence import ROOT
 from realparts.user_manager import HOME, UID, UserManager, running_user_manager
-from slowboat.edges.bus.shown import MANAGER, MIGRATION, NAME
-from slowboat.edges.bus.shown import ROOT as OBJECT
+from slowboat.edges.bus.report_properties import MANAGER, MIGRATION, NAME
+from slowboat.edges.bus.report_properties import ROOT as OBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ from on_the_wire import Wire, wire_to
 
 from faults.identity import keystone_answer, rackspace_answer
 from realparts.keystone_server import NORTH
-from slowboat.cli import drilling
+from slowboat.cli import restore_drill
 from slowboat.edges.settings import Cloud
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def test_duplicity_gets_in_by_what_the_drill_tells_it(
         who = {"application_credential_id": found}
     (file := tmp_path / "key").touch(mode=0o600)
     file.write_text(secret)
-    told = drilling._environment(Cloud(name="c", auth_url=keystone.url, region=NORTH, key_file=file, **who))
+    told = restore_drill._environment(Cloud(name="c", auth_url=keystone.url, region=NORTH, key_file=file, **who))
     assert (secret in told.values()) is by_itself
 
     (data := tmp_path / "data").mkdir()
@@ -94,7 +94,7 @@ def test_duplicity_gets_in_where_version_2_is_spoken(
     (file := tmp_path / "key").touch(mode=0o600)
     file.write_text("api-secret")
     who = {"user": "joe", "project": "customer-x", "key_file": file}
-    told = drilling._environment(Cloud(name="c", auth_url=f"{wire.origin}/v2.0", version=version, **who))
+    told = restore_drill._environment(Cloud(name="c", auth_url=f"{wire.origin}/v2.0", version=version, **who))
     assert ("api-secret" in told.values()) is (version == 2), "duplicity knows passwords and no API keys"
 
     container = swift.container()

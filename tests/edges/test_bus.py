@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 
 from realparts.offered import offered
 from slowboat.core.errors import NeedsUser, Refused, SourceAbsent, Stopped, Transient
-from slowboat.core.verify import AtTarget, Backup, Finding, OnDrive, Origin, Report, Sample, Sentence, SetReport
+from slowboat.core.verify import AtTarget, Backup, Finding, OnDrive, Origin, Report, SampleFile, Sentence, SetReport
 from slowboat.core.words import Activity, HandoverState, ManagerReport, MigrationReport, Reason
 from slowboat.edges.bus import service as service_module
 from slowboat.edges.bus.client import Client
 from slowboat.edges.bus.objects import OBJECT_MANAGER, shipped
-from slowboat.edges.bus.service import Service
-from slowboat.edges.bus.shown import (
+from slowboat.edges.bus.report_properties import (
     COUNTERS,
     MANAGER,
     MIGRATION,
@@ -34,6 +33,7 @@ from slowboat.edges.bus.shown import (
     to_migration,
     to_properties,
 )
+from slowboat.edges.bus.service import Service
 from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match, Variant, plain
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ VERIFIED = Report(
     foreign=2,
     sentences=(Sentence("1 file is gone", "connect the drive", wrong=True), Sentence("The rest is right")),
     backups=(Backup("full 5", 0), Backup("inc 9", 0, 3, 2, 2**33)),
-    samples=(Sample("notes/a b.txt", "inc 9", 2**33, "pre-", encrypted=True),),
+    samples=(SampleFile("notes/a b.txt", "inc 9", 2**33, "pre-", encrypted=True),),
 )
 
 

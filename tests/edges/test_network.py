@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from realparts.lookalike import NM, NM_PATH, Changes, Lookalike, NetworkManagerLookalike
+from realparts.fake_service import NM, NM_PATH, Changes, FakeNetworkManager, FakeService
 from slowboat.core.words import Connectivity, Network
-from slowboat.edges import lookout
+from slowboat.edges import service_watch
 from slowboat.edges.dbus import Answer, Variant
 from slowboat.edges.network import NetworkWatch
 
@@ -27,8 +27,8 @@ MONITOR = "org.freedesktop.portal.NetworkMonitor"
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookout, "AGAIN_FIRST", 0.05)
-    monkeypatch.setattr(lookout, "AGAIN_MOST", 0.2)
+    monkeypatch.setattr(service_watch, "AGAIN_FIRST", 0.05)
+    monkeypatch.setattr(service_watch, "AGAIN_MOST", 0.2)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def full(*names: str, types: tuple[str, ...], metered: bool | None = False) -> N
 
 
 async def test_reads_the_whole_at_start(system_bus: str, session_bus: str, kernel: Path) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         await manager.say(manager.connect(1, "Home", "802-11-wireless", default=True))
         async with watching(system_bus, session_bus, kernel) as (watch, _):
             assert watch.current() == watch.network() == full("Home", types=("wifi",))
@@ -72,7 +72,7 @@ async def test_reads_the_whole_at_start(system_bus: str, session_bus: str, kerne
 
 async def test_steps_of_an_activation_are_no_changes(system_bus: str, session_bus: str, kernel: Path) -> None:
     async with (
-        NetworkManagerLookalike(system_bus) as manager,
+        FakeNetworkManager(system_bus) as manager,
         watching(system_bus, session_bus, kernel, settle=1.0) as (watch, changes),
     ):
         assert watch.current().connectivity is Connectivity.NONE
@@ -83,7 +83,7 @@ async def test_steps_of_an_activation_are_no_changes(system_bus: str, session_bu
 
 
 async def test_a_tunnel_does_not_hide_the_meter_beneath(system_bus: str, session_bus: str, kernel: Path) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         phone = manager.connect(1, "Phone", "802-11-wireless", metered=1)
         tunnel = manager.connect(2, "Office", "tun", metered=4, default=True)
         await manager.say(tunnel, phone, metered=4)  # what NetworkManager itself says is "guess no"
@@ -94,7 +94,7 @@ async def test_a_tunnel_does_not_hide_the_meter_beneath(system_bus: str, session
 async def test_the_carrier_comes_first_and_a_tap_of_a_bridge_is_no_vpn(
     system_bus: str, session_bus: str, kernel: Path
 ) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         bridge = manager.connect(1, "virbr0", "bridge")
         tap = manager.connect(2, "vnet0", "tun", Master=("o", f"{NM_PATH}/Devices/1"))
         cable = manager.connect(3, "Cable", "802-3-ethernet", default=True)
@@ -126,7 +126,7 @@ async def test_the_carrier_comes_first_and_a_tap_of_a_bridge_is_no_vpn(
 async def test_connectivity(
     system_bus: str, session_bus: str, kernel: Path, state: int, connectivity: int, expected: Connectivity
 ) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         manager.objects[NM_PATH][NM] = manager.manager(State=("u", state), Connectivity=("u", connectivity))
         async with watching(system_bus, session_bus, kernel) as (watch, _):
             assert watch.current().connectivity is expected
@@ -134,7 +134,7 @@ async def test_connectivity(
 
 
 async def test_without_its_check_a_connection_is_full(system_bus: str, session_bus: str, kernel: Path) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         manager.objects[NM_PATH][NM] = manager.manager(
             State=("u", 70), Connectivity=("u", 0), ConnectivityCheckEnabled=("b", False)
         )
@@ -154,14 +154,14 @@ async def test_without_its_check_a_connection_is_full(system_bus: str, session_b
 async def test_a_lie_about_a_type_is_not_known(
     system_bus: str, session_bus: str, kernel: Path, lie: dict[str, tuple[str, object]]
 ) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         manager.objects[NM_PATH][NM] = manager.manager(**{"State": ("u", 70), "Connectivity": ("u", 4), **lie})
         async with watching(system_bus, session_bus, kernel) as (watch, _):
             assert not watch.current().known
 
 
 async def test_lies_of_connections_and_devices_are_survived(system_bus: str, session_bus: str, kernel: Path) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         odd = manager.connect(1, "Odd", "802-3-ethernet", Id=("u", 7), Default=("s", "yes"), Devices=("s", "none"))
         phone = manager.connect(2, "Phone", "gsm", metered=1)
         manager.objects[f"{NM_PATH}/Devices/2"][f"{NM}.Device"]["Metered"] = ("s", "yes")
@@ -171,7 +171,7 @@ async def test_lies_of_connections_and_devices_are_survived(system_bus: str, ses
 
 
 async def test_gone_is_unknown_and_no_kernel_speaks_for_it(system_bus: str, session_bus: str, kernel: Path) -> None:
-    manager = NetworkManagerLookalike(system_bus)
+    manager = FakeNetworkManager(system_bus)
     await manager.start()
     cable = manager.connect(1, "Cable", "802-3-ethernet", default=True)
     await manager.say(cable)
@@ -187,7 +187,7 @@ async def test_gone_is_unknown_and_no_kernel_speaks_for_it(system_bus: str, sess
 
 
 async def test_frozen_is_unknown_until_it_answers(system_bus: str, session_bus: str, kernel: Path) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         cable = manager.connect(1, "Cable", "802-3-ethernet", default=True)
         await manager.say(cable)
         async with watching(system_bus, session_bus, kernel) as (watch, changes):
@@ -199,7 +199,7 @@ async def test_frozen_is_unknown_until_it_answers(system_bus: str, session_bus: 
 
 
 async def test_frozen_from_the_start(system_bus: str, session_bus: str, kernel: Path) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         manager.frozen = True
         async with watching(system_bus, session_bus, kernel) as (watch, changes):
             await changes.until(lambda: watch.current().witness == "NetworkManager")
@@ -207,7 +207,7 @@ async def test_frozen_from_the_start(system_bus: str, session_bus: str, kernel: 
 
 
 async def test_a_flood_of_signals_is_read_a_few_times(system_bus: str, session_bus: str, kernel: Path) -> None:
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         await manager.say(manager.connect(1, "Home", "802-11-wireless", default=True))
         async with watching(system_bus, session_bus, kernel, settle=0.3) as (watch, changes):
             manager.calls.clear()
@@ -219,7 +219,7 @@ async def test_a_flood_of_signals_is_read_a_few_times(system_bus: str, session_b
 
 
 async def test_the_bus_restarts(private_bus: PrivateBus, system_bus: str, kernel: Path) -> None:
-    manager = NetworkManagerLookalike(private_bus.address)
+    manager = FakeNetworkManager(private_bus.address)
     await manager.start()
     cable = manager.connect(1, "Cable", "802-3-ethernet", default=True)
     await manager.say(cable)
@@ -235,7 +235,7 @@ async def test_the_bus_restarts(private_bus: PrivateBus, system_bus: str, kernel
         await manager.stop()
 
 
-def status(service: Lookalike, *, metered: bool, reach: int = 4) -> None:
+def status(service: FakeService, *, metered: bool, reach: int = 4) -> None:
     values = {"available": Variant("b", True), "metered": Variant("b", metered), "connectivity": Variant("u", reach)}
     service.methods[MONITOR, "GetStatus"] = lambda _: Answer("a{sv}", [values])
 
@@ -243,7 +243,7 @@ def status(service: Lookalike, *, metered: bool, reach: int = 4) -> None:
 async def test_the_portal_speaks_where_there_is_no_networkmanager(
     system_bus: str, session_bus: str, kernel: Path
 ) -> None:
-    async with Lookalike(session_bus, PORTAL) as service:
+    async with FakeService(session_bus, PORTAL) as service:
         status(service, metered=False)
         async with watching(system_bus, session_bus, kernel) as (watch, changes):
             assert watch.current() == Network(Connectivity.FULL, metered=False, witness="portal")
@@ -255,7 +255,7 @@ async def test_the_portal_speaks_where_there_is_no_networkmanager(
 async def test_what_was_metered_stays_so_until_somebody_knows_better(
     system_bus: str, session_bus: str, kernel: Path
 ) -> None:
-    service = Lookalike(session_bus, PORTAL)
+    service = FakeService(session_bus, PORTAL)
     await service.start()
     status(service, metered=True)
     async with watching(system_bus, session_bus, kernel) as (watch, changes):
@@ -285,7 +285,7 @@ async def test_the_kernel_speaks_where_nobody_else_does(system_bus: str, session
 async def test_networkmanager_takes_over_when_it_comes(system_bus: str, session_bus: str, kernel: Path) -> None:
     async with watching(system_bus, session_bus, kernel) as (watch, changes):
         assert watch.current().witness == "kernel"
-        async with NetworkManagerLookalike(system_bus) as manager:
+        async with FakeNetworkManager(system_bus) as manager:
             await changes.until(lambda: watch.current().witness == "NetworkManager")
             await manager.say(manager.connect(1, "Home", "802-11-wireless", default=True))
             await changes.until(lambda: watch.current() == full("Home", types=("wifi",)))
@@ -293,13 +293,13 @@ async def test_networkmanager_takes_over_when_it_comes(system_bus: str, session_
 
 
 async def test_an_older_portal_is_passed_over(system_bus: str, session_bus: str, kernel: Path) -> None:
-    async with Lookalike(session_bus, PORTAL), watching(system_bus, session_bus, kernel) as (watch, changes):
+    async with FakeService(session_bus, PORTAL), watching(system_bus, session_bus, kernel) as (watch, changes):
         await changes.until(lambda: watch.current().witness == "kernel")
 
 
 async def test_stop_leaves_nothing_behind(system_bus: str, session_bus: str, kernel: Path) -> None:
     before = asyncio.all_tasks()
-    async with NetworkManagerLookalike(system_bus) as manager:
+    async with FakeNetworkManager(system_bus) as manager:
         async with watching(system_bus, session_bus, kernel):
             pass
         await manager.stop()

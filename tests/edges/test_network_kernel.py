@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from realparts.lookalike import Changes
+from realparts.fake_service import Changes
 from realparts.networkmanager import may_have_namespaces
 from realparts.presence import ROOT, program, with_us
 from slowboat.core.words import Connectivity, Network
@@ -112,7 +112,7 @@ async def test_without_notices_it_looks_again_by_itself(machine: Path, monkeypat
 
 IN_A_NAMESPACE = """
 import asyncio, subprocess
-from realparts.lookalike import Changes
+from realparts.fake_service import Changes
 from slowboat.edges.network import NetworkWatch
 
 def ip(words):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from realparts.lookalike import Changes
-from realparts.networkmanager import Stage, running_stage
+from realparts.fake_service import Changes
+from realparts.networkmanager import RealNetworkManager, running_stage
 from slowboat.core.words import Connectivity, Network
-from slowboat.edges import lookout
+from slowboat.edges import service_watch
 from slowboat.edges.network import NetworkWatch
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookout, "AGAIN_FIRST", 0.2)
-    monkeypatch.setattr(lookout, "AGAIN_MOST", 0.5)
+    monkeypatch.setattr(service_watch, "AGAIN_FIRST", 0.2)
+    monkeypatch.setattr(service_watch, "AGAIN_MOST", 0.5)
 
 
 @pytest.fixture(scope="module")
-def machine() -> Iterator[Stage]:
+def machine() -> Iterator[RealNetworkManager]:
     with running_stage() as stage:
         yield stage
 
 
 @pytest.fixture
-def stage(machine: Stage) -> Iterator[Stage]:
+def stage(machine: RealNetworkManager) -> Iterator[RealNetworkManager]:
     """The stage with nothing connected, and nothing left behind."""
     yield machine
     machine.thaw()
@@ -47,7 +47,7 @@ def stage(machine: Stage) -> Iterator[Stage]:
 
 
 @asynccontextmanager
-async def watching(stage: Stage, tmp_path: Path) -> AsyncIterator[tuple[NetworkWatch, Changes]]:
+async def watching(stage: RealNetworkManager, tmp_path: Path) -> AsyncIterator[tuple[NetworkWatch, Changes]]:
     changes = Changes()
     watch = NetworkWatch(
         changes,
@@ -68,7 +68,7 @@ def full(*names: str, types: tuple[str, ...], metered: bool | None = False) -> N
     return Network(Connectivity.FULL, metered=metered, names=names, types=types, witness="NetworkManager")
 
 
-async def test_up_metered_and_down(stage: Stage, tmp_path: Path) -> None:
+async def test_up_metered_and_down(stage: RealNetworkManager, tmp_path: Path) -> None:
     async with watching(stage, tmp_path) as (watch, changes):
         assert watch.current().connectivity is Connectivity.NONE
         stage.cable("Home")
@@ -82,7 +82,7 @@ async def test_up_metered_and_down(stage: Stage, tmp_path: Path) -> None:
         assert watch.current().known
 
 
-async def test_a_telephone_is_metered_by_guess(stage: Stage, tmp_path: Path) -> None:
+async def test_a_telephone_is_metered_by_guess(stage: RealNetworkManager, tmp_path: Path) -> None:
     stage.serve_dhcp("--dhcp-option-force=43,ANDROID_METERED")
     async with watching(stage, tmp_path) as (watch, changes):
         add = "connection add type ethernet ifname up0 con-name Phone autoconnect no ipv6.method disabled"
@@ -92,7 +92,7 @@ async def test_a_telephone_is_metered_by_guess(stage: Stage, tmp_path: Path) -> 
         await changes.until(lambda: watch.current() == full("Phone", types=("ethernet",), metered=True))
 
 
-async def test_portal_and_limited(stage: Stage, tmp_path: Path) -> None:
+async def test_portal_and_limited(stage: RealNetworkManager, tmp_path: Path) -> None:
     stage.cable("Hotel")
     async with watching(stage, tmp_path) as (watch, changes):
         await changes.until(lambda: watch.current().connectivity is Connectivity.FULL)
@@ -104,7 +104,7 @@ async def test_portal_and_limited(stage: Stage, tmp_path: Path) -> None:
         await changes.until(lambda: watch.current().connectivity is Connectivity.FULL)
 
 
-async def test_a_full_tunnel_does_not_hide_the_meter(stage: Stage, tmp_path: Path) -> None:
+async def test_a_full_tunnel_does_not_hide_the_meter(stage: RealNetworkManager, tmp_path: Path) -> None:
     stage.cable("Phone", "connection.metered yes ipv4.route-metric 100")
     async with watching(stage, tmp_path) as (watch, changes):
         await changes.until(lambda: watch.current() == full("Phone", types=("ethernet",), metered=True))
@@ -115,18 +115,18 @@ async def test_a_full_tunnel_does_not_hide_the_meter(stage: Stage, tmp_path: Pat
         assert watch.current() == full("Office", "Phone", types=("vpn", "ethernet"), metered=True)
 
 
-async def test_frozen_and_thawed(stage: Stage, tmp_path: Path) -> None:
+async def test_frozen_and_thawed(stage: RealNetworkManager, tmp_path: Path) -> None:
     stage.cable("Home")
     async with watching(stage, tmp_path) as (watch, changes):
         await changes.until(lambda: watch.current().known and watch.current().names == ("Home",))
         stage.freeze()
-        watch._manager_look.look()  # a frozen NetworkManager gives no sign of it
+        watch._manager_watch.look()  # a frozen NetworkManager gives no sign of it
         await changes.until(lambda: not watch.current().known)
         stage.thaw()
         await changes.until(lambda: watch.current() == full("Home", types=("ethernet",)))
 
 
-async def test_killed_and_started_again(stage: Stage, tmp_path: Path) -> None:
+async def test_killed_and_started_again(stage: RealNetworkManager, tmp_path: Path) -> None:
     stage.cable("Home")
     async with watching(stage, tmp_path) as (watch, changes):
         await changes.until(lambda: watch.current() == full("Home", types=("ethernet",)))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from realparts.lookalike import Changes, Lookalike
+from realparts.fake_service import Changes, FakeService
 from slowboat.core.conditions import Power
-from slowboat.edges import lookout
+from slowboat.edges import service_watch
 from slowboat.edges.gamemode import GameWatch
 from slowboat.edges.power import PROFILES, PowerWatch, read_supplies
 
@@ -24,8 +24,8 @@ GAMES, GAMES_PATH = "com.feralinteractive.GameMode", "/com/feralinteractive/Game
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookout, "AGAIN_FIRST", 0.05)
-    monkeypatch.setattr(lookout, "AGAIN_MOST", 0.2)
+    monkeypatch.setattr(service_watch, "AGAIN_FIRST", 0.05)
+    monkeypatch.setattr(service_watch, "AGAIN_MOST", 0.2)
 
 
 @asynccontextmanager
@@ -39,16 +39,16 @@ async def watching(system: str, sys: Path) -> AsyncIterator[tuple[PowerWatch, Ch
         await watch.stop()
 
 
-def upower(address: str, on_battery: Any = ("b", True), percentage: Any = ("d", 41.9)) -> Lookalike:
-    service = Lookalike(address, UPOWER)
+def upower(address: str, on_battery: Any = ("b", True), percentage: Any = ("d", 41.9)) -> FakeService:
+    service = FakeService(address, UPOWER)
     service.objects[UPOWER_PATH] = {UPOWER: {"OnBattery": on_battery}}
     service.objects[DISPLAY] = {f"{UPOWER}.Device": {"Percentage": percentage}}
     return service
 
 
-def profiles(address: str, which: int = 0, profile: Any = ("s", "power-saver")) -> Lookalike:
+def profiles(address: str, which: int = 0, profile: Any = ("s", "power-saver")) -> FakeService:
     name, path = PROFILES[which]
-    service = Lookalike(address, name)
+    service = FakeService(address, name)
     service.objects[path] = {name: {"ActiveProfile": profile}}
     return service
 
@@ -151,7 +151,7 @@ async def test_games(session_bus: str) -> None:
     watch = GameWatch(changes, session=session_bus, settle=0.05, patience=0.3)
     await watch.start()
     assert watch.current() is False
-    service = Lookalike(session_bus, GAMES)
+    service = FakeService(session_bus, GAMES)
     service.objects[GAMES_PATH] = {GAMES: {"ClientCount": ("i", 1)}}
     async with service:
         await changes.until(lambda: watch.current() is True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from realparts.lookalike import Login1
+from realparts.fake_service import Login1
 from slowboat.edges import sleep as sleep_module
 from slowboat.edges.sleep import SleepWatch
 

@@ -427,7 +427,7 @@ async def test_a_handshake_that_hangs_can_be_broken_off():
 async def test_an_early_answer_stops_the_body(store, proxy, status):
     await prepared(store)
     size = 4_000_000
-    store.set_rate(1_000_000)
+    store.set_cap(1_000_000)
     proxy.rule("PUT", "/early", Answer(status, OURS, after=20_000))
     before = store.bytes_sent
     with pytest.raises(SlowboatError) as raised:
@@ -435,7 +435,7 @@ async def test_an_early_answer_stops_the_body(store, proxy, status):
     row = statuses.STATUSES.get(("PUT", status)) or statuses.STATUSES["*", status]
     assert raised.value.code == row.code
     assert store.bytes_sent - before < size / 2
-    store.set_rate(None)
+    store.set_cap(None)
     assert (await store.put("early", b"x", 1)).size == 1
 
 

@@ -80,7 +80,7 @@ class Line:
 
 def unlimited() -> tuple[Throttle, Line]:
     throttle = Throttle(0)
-    throttle.set_rate(None, spare=True)
+    throttle.set_cap(None, spare=True)
     return throttle, Line(throttle)
 
 
@@ -165,14 +165,14 @@ def test_the_rate_follows_the_line_below_the_cap() -> None:
     throttle, line = unlimited()
     with throttle.watching(line.probe):
         until(faster_than(4 * START, throttle))
-        throttle.set_rate(3000, spare=True)
+        throttle.set_cap(3000, spare=True)
         assert throttle.limit == 3000
-        throttle.set_rate(0, spare=True)
+        throttle.set_cap(0, spare=True)
         assert throttle.limit == 0
-        throttle.set_rate(None, spare=True)
+        throttle.set_cap(None, spare=True)
         line.rtt = 2.0
         until(lambda: throttle.limit is not None and throttle.limit < 2 * START)
-        throttle.set_rate(None)
+        throttle.set_cap(None)
         assert throttle.limit is None
 
 
@@ -181,14 +181,14 @@ def test_the_thread_looks_only_while_something_is_sent_and_spare_is_wanted() -> 
     line = Line(throttle)
     with throttle.watching(line.probe):
         assert not watchers()
-    throttle.set_rate(None, spare=True)
+    throttle.set_cap(None, spare=True)
     assert not watchers()
     with throttle.watching(line.probe):
         until(lambda: line.looks > 3)
         assert len(watchers()) == 1
-        throttle.set_rate(None)
+        throttle.set_cap(None)
         until(lambda: not watchers())
-        throttle.set_rate(None, spare=True)
+        throttle.set_cap(None, spare=True)
         looks = line.looks
         until(lambda: line.looks > looks + 3)
     until(lambda: not watchers())
@@ -243,13 +243,13 @@ def test_somebody_else_is_told_of_only_where_only_the_spare_is_taken() -> None:
         assert not throttle.crowded
         line.rtt = 0.5
         until(lambda: throttle.crowded)
-        throttle.set_rate(None)
+        throttle.set_cap(None)
         assert not throttle.crowded
 
 
 async def test_a_real_upload_is_watched_and_arrives(swift: SwiftServer) -> None:
     throttle = Throttle(0)
-    throttle.set_rate(None, spare=True)
+    throttle.set_cap(None, spare=True)
     store = SwiftStore(Credentials(swift.auth_url, swift.user, swift.key), swift.container(), throttle=throttle)
     body = bytes(MIB)
     put = asyncio.create_task(store.put("a", body, len(body)))

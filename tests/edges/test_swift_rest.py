@@ -11,7 +11,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slowboat.edges import memory
+from slowboat.edges import process
 from slowboat.edges.swift import Credentials, SwiftStore
 from slowboat.edges.swift.wire import Wire
 
@@ -74,7 +74,7 @@ async def test_rest_lets_go_of_threads_and_sockets_and_the_next_request_works(sw
     await settled(lambda: not threads() and sockets() == before)
     gc.collect()
     assert wires() <= others
-    memory.give_back()
+    process.give_back()
     assert {stored.name for stored in await store.listing("")} == {"0", "1", "2"}
     await store.close()
     await settled(lambda: not threads() and sockets() == before)

@@ -18,8 +18,8 @@ from realparts.presence import ROOT
 from realparts.user_manager import HOME, UID, UserManager, running_user_manager
 from slowboat.core.errors import NeedsUser
 from slowboat.edges import units
-from slowboat.edges.bus.shown import MANAGER, NAME
-from slowboat.edges.bus.shown import ROOT as OBJECT
+from slowboat.edges.bus.report_properties import MANAGER, NAME
+from slowboat.edges.bus.report_properties import ROOT as OBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -261,7 +261,7 @@ class ModelStore:
     async def copies_concatenate(self) -> bool:
         return self._concatenates
 
-    def set_rate(self, rate: int | None) -> None:
+    def set_cap(self, rate: int | None) -> None:
         self._rate = rate
         self._rate_changed.set()
         self._rate_changed = asyncio.Event()

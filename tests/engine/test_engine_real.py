@@ -18,8 +18,8 @@ from slowboat.edges.cache import Cache
 from slowboat.edges.ledger import Ledger
 from slowboat.edges.source import Source
 from slowboat.edges.swift import Credentials, SwiftStore
+from slowboat.engine.context import Order, Tools
 from slowboat.engine.engine import Engine
-from slowboat.engine.work import Order, Tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -55,7 +55,7 @@ class Running:
             self.ledger,
             now=time.time,
             publish=self.reports.append,
-            set_rate=lambda rate, _: self.store.set_rate(rate),
+            set_cap=lambda rate, _: self.store.set_cap(rate),
             crowded=lambda: False,
             wake_at=lambda _: None,
         )
@@ -86,15 +86,15 @@ class Running:
 
 @asynccontextmanager
 async def running(*arguments: object) -> AsyncIterator[Running]:
-    boat = Running(*arguments)  # type: ignore[arg-type]
-    task = asyncio.create_task(boat.engine.run())
+    bed = Running(*arguments)  # type: ignore[arg-type]
+    task = asyncio.create_task(bed.engine.run())
     try:
-        yield boat
+        yield bed
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await boat.store.close()
-        boat.ledger.close()
+        await bed.store.close()
+        bed.ledger.close()
 
 
 def everything_arrived(drive: Drive, server: SwiftServer, container: str) -> None:
@@ -113,14 +113,14 @@ def everything_arrived(drive: Drive, server: SwiftServer, container: str) -> Non
 async def test_a_chain_moves_hands_over_and_can_be_used(chain: Drive, swift: SwiftServer, tmp_path: Path) -> None:
     container = swift.container()
     url = f"swift://{container}"
-    async with running(chain, swift, container, tmp_path / "state", url) as boat:
-        await boat.until(lambda report: report.activity is Activity.DONE)
-        final = boat.reports[-1].migrations["m"]
+    async with running(chain, swift, container, tmp_path / "state", url) as bed:
+        await bed.until(lambda report: report.activity is Activity.DONE)
+        final = bed.reports[-1].migrations["m"]
     assert final.handover is HandoverState.DONE, final
     assert final.restorable_from_cloud
     assert final.bytes_done == final.bytes_total == chain.size()
-    assert [notice.key for notice in boat.notices] == ["handover-m", "done-m"]
-    handed = next(r.migrations["m"] for r in boat.reports if r.migrations["m"].handover is HandoverState.DONE)
+    assert [notice.key for notice in bed.notices] == ["handover-m", "done-m"]
+    handed = next(r.migrations["m"] for r in bed.reports if r.migrations["m"].handover is HandoverState.DONE)
     assert handed.volumes_done < handed.volumes_total, "the handover came long before the end"
     everything_arrived(chain, swift, container)
 
@@ -129,16 +129,16 @@ async def test_a_pause_stops_what_is_on_the_line_and_a_resume_goes_on(
     chain: Drive, swift: SwiftServer, tmp_path: Path
 ) -> None:
     container = swift.container()
-    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as boat:
-        boat.engine.set_limit(300_000)
-        await boat.until(lambda report: report.bytes_sent > 500_000)
-        boat.engine.pause("", 0.0)
-        await boat.until(lambda report: report.activity is Activity.PAUSED, 5)
+    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as bed:
+        bed.engine.set_limit(300_000)
+        await bed.until(lambda report: report.bytes_sent > 500_000)
+        bed.engine.pause("", 0.0)
+        await bed.until(lambda report: report.activity is Activity.PAUSED, 5)
         await asyncio.sleep(0.5)
-        stopped = boat.store.bytes_sent
+        stopped = bed.store.bytes_sent
         await asyncio.sleep(1)
-        assert boat.store.bytes_sent == stopped
-        boat.engine.set_limit(0)
-        boat.engine.resume("")
-        await boat.until(lambda report: report.activity is Activity.DONE)
+        assert bed.store.bytes_sent == stopped
+        bed.engine.set_limit(0)
+        bed.engine.resume("")
+        await bed.until(lambda report: report.activity is Activity.DONE)
     everything_arrived(chain, swift, container)

@@ -36,8 +36,8 @@ def slos(server: SwiftServer, container: str) -> set[str]:
 
 
 async def moved(chain: Drive, server: SwiftServer | Behind, container: str, state: Path) -> None:
-    async with running(chain, server, container, state, f"swift://{container}") as boat:
-        final = await boat.until(lambda report: report.activity is Activity.DONE)
+    async with running(chain, server, container, state, f"swift://{container}") as bed:
+        final = await bed.until(lambda report: report.activity is Activity.DONE)
     assert final.migrations["m"].restorable_from_cloud
     assert final.migrations["m"].volumes_refused == 0
 

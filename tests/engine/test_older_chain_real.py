@@ -35,9 +35,9 @@ async def test_volumes_without_a_sha1_are_held_against_their_framing(
     short, blank, later = volumes[:3]
     (chain.folder / short).write_bytes((chain.folder / short).read_bytes()[:-4096])
     (chain.folder / blank).write_bytes(bytes((chain.folder / blank).stat().st_size))
-    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as boat:
-        await boat.until(lambda report: report.activity is Activity.DONE)
-        items = {item.name: item for item in boat.ledger.items("m")}
+    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as bed:
+        await bed.until(lambda report: report.activity is Activity.DONE)
+        items = {item.name: item for item in bed.ledger.items("m")}
         unhashed = {item.name for item in items.values() if item.role is Role.VOLUME and not item.sha1}
         assert unhashed == set(volumes)
         refused = {name: item.error for name, item in items.items() if item.phase is Phase.REFUSED}
@@ -48,14 +48,14 @@ async def test_volumes_without_a_sha1_are_held_against_their_framing(
         there = {row["name"] for row in cloud.get_container(container, full_listing=True)[1]}
         assert there == set(chain.names()) - {short, blank}
 
-        deep = await boat.engine.verify("m", deep=True)
+        deep = await bed.engine.verify("m", deep=True)
         assert deep.restorable, "the newest chain lacks nothing"
         assert {one.name: (one.target, one.drive) for one in deep.findings} == {
             short: (AtTarget.REFUSED, OnDrive.ROTTEN),
             blank: (AtTarget.REFUSED, OnDrive.ROTTEN),
         }
         rot(chain, later)
-        again = await boat.engine.verify("m", deep=True)
+        again = await bed.engine.verify("m", deep=True)
         assert found(again, later).text == "on the drive it has other contents than those that were sent"
 
 
@@ -64,9 +64,9 @@ async def test_a_sound_older_chain_goes_up_whole_and_is_told_for_what_is_known_o
 ) -> None:
     container = swift.container()
     volumes = grow_a_new_chain(chain)
-    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as boat:
-        await boat.until(lambda report: report.activity is Activity.DONE)
-        deep = await boat.engine.verify("m", deep=True)
+    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as bed:
+        await bed.until(lambda report: report.activity is Activity.DONE)
+        deep = await bed.engine.verify("m", deep=True)
         assert deep.ok, deep.sentences
         assert deep.complete
         hashed, unhashed = len(chain.volumes) - len(volumes), len(chain.metadata) + len(volumes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.crew import UNIT, Crew, small_units, volume
+from engine.courier_bed import UNIT, CourierBed, small_units, volume
 from engine.model_store import Fault
 from slowboat.core import names
 from slowboat.core.errors import Transient
@@ -28,14 +28,14 @@ def _small_units():
         yield
 
 
-async def half_way() -> Crew:
+async def half_way() -> CourierBed:
     """Three segments are there, and the fourth broke off."""
-    crew = Crew(BIG)
-    crew.store.aimed = {("PUT", 3): Fault("before")}
+    bed = CourierBed(BIG)
+    bed.store.aimed = {("PUT", 3): Fault("before")}
     with pytest.raises(Transient):
-        await crew.carry()
-    assert len(crew.segments) == 3
-    return crew
+        await bed.carry()
+    assert len(bed.segments) == 3
+    return bed
 
 
 def test_four_looks_fit_into_one_life():
@@ -43,56 +43,56 @@ def test_four_looks_fit_into_one_life():
 
 
 async def test_a_pause_of_a_year_loses_no_segment():
-    crew = await half_way()
-    began = crew.segments
+    bed = await half_way()
+    began = bed.segments
     for _ in range(int(365 * 86400 / RENEW_EVERY)):
-        crew.now += RENEW_EVERY
-        await crew.courier.renew(crew.item, crew.now)
-        assert crew.segments == began
-    sent = dict(crew.store.sent)
-    await crew.carry()
-    again = {name for name, count in crew.store.sent.items() if count > sent.get(name, 0)}
+        bed.now += RENEW_EVERY
+        await bed.courier.renew(bed.item, bed.now)
+        assert bed.segments == began
+    sent = dict(bed.store.sent)
+    await bed.carry()
+    again = {name for name, count in bed.store.sent.items() if count > sent.get(name, 0)}
     assert not again & set(began), "nothing was sent twice"
-    assert crew.segments == []
-    assert crew.store.alive(segments=False)[crew.full].expires is None
+    assert bed.segments == []
+    assert bed.store.alive(segments=False)[bed.full].expires is None
 
 
 async def test_without_it_they_expire():
-    crew = await half_way()
-    crew.now += LIFE + 1
-    assert crew.segments == []
+    bed = await half_way()
+    bed.now += LIFE + 1
+    assert bed.segments == []
 
 
 async def test_a_look_too_early_costs_two_requests():
-    crew = await half_way()
-    before = len(crew.store.requests)
-    await crew.courier.renew(crew.item, crew.now + 60)
-    assert [request.split()[0] for request in crew.store.requests[before:]] == ["HEAD", "LIST"]
+    bed = await half_way()
+    before = len(bed.store.requests)
+    await bed.courier.renew(bed.item, bed.now + 60)
+    assert [request.split()[0] for request in bed.store.requests[before:]] == ["HEAD", "LIST"]
 
 
 async def test_the_segments_of_an_slo_at_its_name_are_left_alone():
     """Its answer was lost, so it is not known to be done: a life given to its segments would be its end."""
-    crew = Crew(volume(70 * UNIT))  # larger than the largest object: it stays an SLO
-    await crew.carry()
-    assert crew.store.alive(segments=False)[crew.full].slo
-    crew.now += 2 * RENEW_EVERY
-    await crew.courier.renew(crew.item, crew.now)
-    assert {stored.expires for stored in crew.store.alive(segments=True).values()} == {None}
+    bed = CourierBed(volume(70 * UNIT))  # larger than the largest object: it stays an SLO
+    await bed.carry()
+    assert bed.store.alive(segments=False)[bed.full].slo
+    bed.now += 2 * RENEW_EVERY
+    await bed.courier.renew(bed.item, bed.now)
+    assert {stored.expires for stored in bed.store.alive(segments=True).values()} == {None}
 
 
 async def test_an_expired_segment_that_is_still_listed_stops_nobody():
-    crew = await half_way()
-    crew.store.lose(crew.segments[0])
-    crew.now += RENEW_EVERY
-    await crew.courier.renew(crew.item, crew.now)
-    assert len(crew.segments) == 2
+    bed = await half_way()
+    bed.store.lose(bed.segments[0])
+    bed.now += RENEW_EVERY
+    await bed.courier.renew(bed.item, bed.now)
+    assert len(bed.segments) == 2
 
 
 async def test_a_real_swift_gives_a_renewed_segment_another_life(swift: SwiftServer):
     store = SwiftStore(Credentials(swift.auth_url, swift.user, swift.key), swift.container())
-    crew = Crew(BIG)
-    courier = Courier(crew.source, store, "", concatenates=True)
-    item = replace(crew.item, segment=64)
+    bed = CourierBed(BIG)
+    courier = Courier(bed.source, store, "", concatenates=True)
+    item = replace(bed.item, segment=64)
     name = names.segment_name(item.name, len(BIG), 64, 0)
     try:
         await store.put(name, BIG[:64], 64, segments=True, expires_after=1000)

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from engine.crew import GZIPPED, SIGNATURES, UNIT, VOLUME, Crew, signatures, small_units, volume
+from engine.courier_bed import GZIPPED, SIGNATURES, UNIT, VOLUME, CourierBed, signatures, small_units, volume
 from engine.model_store import Fault
 from slowboat.core.plan import SETTLED
 from slowboat.core.words import Limits, Phase
@@ -57,7 +57,7 @@ SCRIPTS = st.builds(
 OFFSETS = st.integers(0, 7 * UNIT)
 
 
-class Life(RuleBasedStateMachine):
+class SegmentsMachine(RuleBasedStateMachine):
     """One object, from its adoption to its end."""
 
     @initialize(
@@ -73,7 +73,7 @@ class Life(RuleBasedStateMachine):
         self.reasons: set[str] = set()  # for which it may be refused
         self.misreads = 0
         self.forgot = False
-        self.crew = Crew(
+        self.bed = CourierBed(
             volume(size) if name == VOLUME else signatures(size + UNIT),
             name,
             hashed=name == VOLUME,  # of the other volume, the plain manifest is gone
@@ -86,127 +86,127 @@ class Life(RuleBasedStateMachine):
 
     @rule(script=SCRIPTS)
     def act(self, script: list[Fault | None]) -> None:
-        settled = self.crew.item.phase in SETTLED
-        self._run(self.crew.or_break(self.crew.finish()) if settled else self.crew.act(), script)
+        settled = self.bed.item.phase in SETTLED
+        self._run(self.bed.or_break(self.bed.finish()) if settled else self.bed.act(), script)
 
     @rule(script=SCRIPTS, cancel_in=st.integers(0, 6))
     def act_and_be_cancelled_while_reading(self, script: list[Fault | None], cancel_in: int) -> None:
-        self.crew.source.cancel_in = cancel_in
+        self.bed.source.cancel_in = cancel_in
         self.act(script)
-        self.crew.source.cancel_in = None
+        self.bed.source.cancel_in = None
 
     @rule(script=SCRIPTS)
     def wait(self, script: list[Fault | None]) -> None:
-        self._run(self.crew.or_break(self.crew.wait()), script)
+        self._run(self.bed.or_break(self.bed.wait()), script)
 
     @rule(forget=st.sampled_from([False, False, True]))
     def restart(self, forget: bool) -> None:
-        self.crew.restart(forget=forget)
+        self.bed.restart(forget=forget)
         self.forgot |= forget
 
     # -- what the world does -----------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([60.0, 86400.0, LIFE * 0.3, LIFE * 0.6, LIFE + 1.0]))
     def time_passes(self, seconds: float) -> None:
-        self.crew.now += seconds
+        self.bed.now += seconds
 
     @rule(lag=st.integers(0, 30))
     def listings_lag(self, lag: int) -> None:
-        self.crew.store.lag = lag
+        self.bed.store.lag = lag
 
     @rule()
     def the_expirer_comes_by(self) -> None:
-        self.crew.store.reap()
+        self.bed.store.reap()
 
     @rule()
     def what_was_late_is_done(self) -> None:
-        self.crew.store.settle()
+        self.bed.store.settle()
 
-    @precondition(lambda self: self.crew.segments and not self._slo_stands())
+    @precondition(lambda self: self.bed.segments and not self._slo_stands())
     @rule(which=st.integers(0, 10), garbled=st.booleans())
     def a_segment_is_harmed(self, which: int, garbled: bool) -> None:
-        name = self.crew.segments[which % len(self.crew.segments)]
+        name = self.bed.segments[which % len(self.bed.segments)]
         if garbled and not name.endswith("/slo"):
-            self.crew.store.garble(name)
+            self.bed.store.garble(name)
         else:
-            self.crew.store.lose(name)
+            self.bed.store.lose(name)
 
-    @precondition(lambda self: not self.crew.in_place and not self.crew.store.busy)
+    @precondition(lambda self: not self.bed.in_place and not self.bed.store.busy)
     @rule()
     def somebody_takes_the_name(self) -> None:
-        if not self.crew.store.alive(segments=False):
+        if not self.bed.store.alive(segments=False):
             self.reasons.add("conflict")
-            self.crew.store.place(self.crew.full, THEIRS)
+            self.bed.store.place(self.bed.full, THEIRS)
 
     # -- what the drive does -----------------------------------------------------------------------------------
 
     @rule(offset=OFFSETS)
     def a_byte_is_misread(self, offset: int) -> None:
-        self.crew.source.misreads.append(offset % len(self.crew.right))
+        self.bed.source.misreads.append(offset % len(self.bed.right))
         self.misreads += 1
         if self.misreads > 1:
             self.reasons |= {"rotten", "unstable", "framing"}
 
     @rule(offset=st.one_of(st.none(), OFFSETS))
     def the_drive_goes_or_comes_back(self, offset: int | None) -> None:
-        self.crew.source.absent_at = offset
+        self.bed.source.absent_at = offset
 
-    @precondition(lambda self: self.crew.item.phase not in SETTLED)
+    @precondition(lambda self: self.bed.item.phase not in SETTLED)
     @rule(offset=OFFSETS, seldom=st.integers(0, 3))
     def the_drive_rots(self, offset: int, seldom: int) -> None:
         if not seldom:
             # What has no SHA-1 rots where gzip's checksum tells: else nobody can know.
-            hashed = self.crew.name == VOLUME
-            self.crew.source.rotten.add(offset % len(self.crew.right) if hashed else 15 + offset % 60)
+            hashed = self.bed.name == VOLUME
+            self.bed.source.rotten.add(offset % len(self.bed.right) if hashed else 15 + offset % 60)
             self.reasons |= {"rotten", "unstable", "framing", "conflict"}
 
     @rule(offset=OFFSETS, seldom=st.integers(0, 3))
     def the_drive_has_a_bad_block(self, offset: int, seldom: int) -> None:
         if not seldom:
-            self.crew.source.unreadable_at = offset
+            self.bed.source.unreadable_at = offset
             self.reasons.add("read-error")
 
     # -- what must hold ----------------------------------------------------------------------------------------
 
     def _slo_stands(self) -> bool:
-        return any(stored.slo for stored in self.crew.store.alive(segments=False).values())
+        return any(stored.slo for stored in self.bed.store.alive(segments=False).values())
 
     def _look(self) -> None:
-        store, crew = self.crew.store, self.crew
+        store, bed = self.bed.store, self.bed
         standing = store.alive(segments=False)
-        assert standing.keys() <= {crew.full}
+        assert standing.keys() <= {bed.full}
         kept: set[str] = set()
         for name, stored in standing.items():
             assert stored.expires is None
-            assert store.data(name) in ((crew.right, THEIRS) if "conflict" in self.reasons else (crew.right,))
+            assert store.data(name) in ((bed.right, THEIRS) if "conflict" in self.reasons else (bed.right,))
             kept.update(part.name for part in stored.parts)
         segments = store.alive(segments=True)
         assert all(segments[name].expires is None for name in kept)
         permanent = {name for name, stored in segments.items() if stored.expires is None} - kept
-        if not crew.in_place:
+        if not bed.in_place:
             assert not permanent
-        if standing and crew.in_place:
+        if standing and bed.in_place:
             assert not permanent
         self.permanent = permanent
 
     @invariant()
     def whatever_stands_is_right(self) -> None:
-        if hasattr(self, "crew"):
+        if hasattr(self, "bed"):
             self._look()
-            if self.crew.item.phase is Phase.DONE:
-                assert self.crew.store.data(self.crew.full) == self.crew.right
-            if self.crew.item.phase in SETTLED:
+            if self.bed.item.phase is Phase.DONE:
+                assert self.bed.store.data(self.bed.full) == self.bed.right
+            if self.bed.item.phase in SETTLED:
                 assert not self.permanent
-            if self.crew.item.phase is Phase.REFUSED:
-                assert self.crew.item.error in self.reasons
+            if self.bed.item.phase is Phase.REFUSED:
+                assert self.bed.item.error in self.reasons
 
     @invariant()
     def nothing_confirmed_is_sent_twice(self) -> None:
-        if hasattr(self, "crew") and not self.forgot and self.misreads < 2:
-            assert self.crew.store.paid_twice == []
+        if hasattr(self, "bed") and not self.forgot and self.misreads < 2:
+            assert self.bed.store.paid_twice == []
 
     def teardown(self) -> None:
-        if not hasattr(self, "crew"):
+        if not hasattr(self, "bed"):
             return
         try:
             self._comes_to_its_end()
@@ -215,30 +215,30 @@ class Life(RuleBasedStateMachine):
             self.loop.close()
 
     def _comes_to_its_end(self) -> None:
-        crew, source = self.crew, self.crew.source
+        bed, source = self.bed, self.bed.source
         source.absent_at = source.unreadable_at = None
         source.misreads.clear()
-        crew.store.lag = 0
-        crew.store.settle()
-        self._run(crew.until_settled(QUIET))
-        self._run(crew.finish())
+        bed.store.lag = 0
+        bed.store.settle()
+        self._run(bed.until_settled(QUIET))
+        self._run(bed.finish())
         self.whatever_stands_is_right()
         self.nothing_confirmed_is_sent_twice()
-        if crew.item.phase is Phase.DONE and crew.item.segment and not crew.in_place:
-            assert crew.segments == []
-        crew.now += LIFE + 1.0
+        if bed.item.phase is Phase.DONE and bed.item.segment and not bed.in_place:
+            assert bed.segments == []
+        bed.now += LIFE + 1.0
         self.whatever_stands_is_right()
-        assert bool(crew.segments) == self._slo_stands()
+        assert bool(bed.segments) == self._slo_stands()
 
     def _run(self, act: Coroutine[None, None, None], script: Sequence[Fault | None] = ()) -> None:
-        if self.crew.in_place:
+        if self.bed.in_place:
             script = [replace(fault, when="after") if fault and fault.when == "late" else fault for fault in script]
-        self.crew.store.faults = list(script)
+        self.bed.store.faults = list(script)
         self.loop.run_until_complete(act)
-        self.crew.store.faults = []
+        self.bed.store.faults = []
 
 
-TestLife = Life.TestCase
+TestLife = SegmentsMachine.TestCase
 TestLife.settings = settings(
     max_examples=EXAMPLES,
     derandomize="SLOWBOAT_TEST_EXAMPLES" not in os.environ,

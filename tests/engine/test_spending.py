@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from slowboat.core.conditions import Usage
 from slowboat.core.words import Activity, ManagerReport, Reason
 from slowboat.edges.ledger import Ledger
+from slowboat.engine.onset import Onsets
 from slowboat.engine.report import in_a_line
-from slowboat.engine.since import Since
 from slowboat.engine.spending import Spending
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def test_it_is_counted_from_any_thread(ledger: Ledger) -> None:
 
 def test_a_reason_began_when_it_was_first_seen_and_again_after_it_had_gone() -> None:
     clock = [100.0]
-    since = Since(lambda: clock[0])
+    since = Onsets(lambda: clock[0])
     metered, other = Reason("metered", '"Phone" is metered'), Reason("metered", '"Hotel" is metered')
     assert since.stamped("", [metered])[0].since == 100.0
     clock[0] = 200.0

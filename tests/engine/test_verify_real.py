@@ -45,8 +45,8 @@ def rot(drive: Drive, name: str) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-async def done(boat: Running) -> None:
-    await boat.until(lambda report: report.activity is Activity.DONE)
+async def done(bed: Running) -> None:
+    await bed.until(lambda report: report.activity is Activity.DONE)
 
 
 async def test_what_is_tampered_with_at_the_server_is_named_and_what_is_missing_comes_back(
@@ -54,10 +54,10 @@ async def test_what_is_tampered_with_at_the_server_is_named_and_what_is_missing_
 ) -> None:
     container, cloud = swift.container(), cloud_of(swift)
     lost, replaced, shorter = chain.volumes[:3]
-    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as boat:
-        await done(boat)
+    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as bed:
+        await done(bed)
         for deep in (False, True):
-            report = await boat.engine.verify("m", deep=deep)
+            report = await bed.engine.verify("m", deep=deep)
             assert report.ok, report.sentences
             assert report.complete
             assert report.restorable
@@ -65,24 +65,24 @@ async def test_what_is_tampered_with_at_the_server_is_named_and_what_is_missing_
         cloud.delete_object(container, lost)
         cloud.put_object(container, replaced, b"x" * (chain.folder / replaced).stat().st_size)
         cloud.put_object(container, shorter, b"x")
-        report = await boat.engine.verify("m")
+        report = await bed.engine.verify("m")
         assert not report.ok
         assert not report.complete
         assert found(report, lost).target is AtTarget.MISSING
         assert found(report, replaced).target is AtTarget.OTHER_MD5
         assert found(report, shorter).target is AtTarget.OTHER_SIZE
         assert len(report.findings) == 3
-        await boat.until(lambda shown: shown.migrations["m"].volumes_refused == 2 and shown.activity is Activity.DONE)
+        await bed.until(lambda shown: shown.migrations["m"].volumes_refused == 2 and shown.activity is Activity.DONE)
         assert cloud.head_object(container, lost)["content-length"] == str((chain.folder / lost).stat().st_size)
         assert cloud.get_object(container, shorter)[1] == b"x", "nothing is ever overwritten"
-        again = await boat.engine.verify("m")
+        again = await bed.engine.verify("m")
         assert {one.name for one in again.findings} == {replaced, shorter}
         cloud.delete_object(container, replaced)
         cloud.delete_object(container, shorter)
-        boat.engine.retry_now()
-        await boat.until(lambda shown: shown.migrations["m"].volumes_refused == 0 and shown.activity is Activity.DONE)
-        assert (await boat.engine.verify("m", deep=True)).complete
-        told = [line for line in boat.engine.history(0.0, 1000) if line[2] == "verified"]
+        bed.engine.retry_now()
+        await bed.until(lambda shown: shown.migrations["m"].volumes_refused == 0 and shown.activity is Activity.DONE)
+        assert (await bed.engine.verify("m", deep=True)).complete
+        told = [line for line in bed.engine.history(0.0, 1000) if line[2] == "verified"]
         assert len(told) == 5
     everything_arrived(chain, swift, container)
 
@@ -92,37 +92,37 @@ async def test_a_byte_that_rots_on_the_drive_is_found_by_reading_it(
 ) -> None:
     container = swift.container()
     volume, manifest = chain.volumes[1], next(name for name in chain.metadata if "manifest" in name)
-    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as boat:
-        await done(boat)
+    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as bed:
+        await done(bed)
         rot(chain, volume)
         rot(chain, manifest)
         pruned = chain.volumes[2]
         (chain.folder / pruned).unlink()
-        listed = await boat.engine.verify("m")
+        listed = await bed.engine.verify("m")
         assert listed.ok
         assert listed.complete
         assert [(one.name, one.drive) for one in listed.findings] == [(pruned, OnDrive.MISSING)]
-        deep = await boat.engine.verify("m", deep=True)
+        deep = await bed.engine.verify("m", deep=True)
         assert deep.complete, "the cloud has it all"
         assert not deep.ok
         assert found(deep, volume).drive is OnDrive.ROTTEN
         assert "SHA-1" in found(deep, volume).text
         assert found(deep, manifest).drive is OnDrive.ROTTEN
-        assert boat.engine.report().migrations["m"].verify_state == ""
+        assert bed.engine.report().migrations["m"].verify_state == ""
 
 
 async def test_without_the_drive_the_cloud_is_verified_and_a_reading_says_what_is_missing(
     chain: Drive, swift: SwiftServer, tmp_path: Path
 ) -> None:
     container = swift.container()
-    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as boat:
-        await done(boat)
+    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as bed:
+        await done(bed)
         chain.folder.rename(chain.folder.with_name("unplugged"))
-        report = await boat.engine.verify("m")
+        report = await bed.engine.verify("m")
         assert report.ok
         assert report.complete
         assert not report.drive_seen
-        deep = await boat.engine.verify("m", deep=True)
+        deep = await bed.engine.verify("m", deep=True)
         assert deep.complete
         assert not deep.ok
         assert any("Connect" in one.cure for one in deep.sentences)
@@ -133,19 +133,19 @@ async def test_it_works_while_paused_and_says_so_while_offline(
     chain: Drive, swift: SwiftServer, tmp_path: Path
 ) -> None:
     container = swift.container()
-    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as boat:
-        boat.engine.set_limit(300_000)
-        await boat.until(lambda report: report.migrations["m"].metadata_done > 1)
-        boat.engine.pause("", 0.0)
-        await boat.until(lambda report: report.activity is Activity.PAUSED, 5)
-        report = await boat.engine.verify("m", deep=True)
+    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as bed:
+        bed.engine.set_limit(300_000)
+        await bed.until(lambda report: report.migrations["m"].metadata_done > 1)
+        bed.engine.pause("", 0.0)
+        await bed.until(lambda report: report.activity is Activity.PAUSED, 5)
+        report = await bed.engine.verify("m", deep=True)
         assert report.ok, report.sentences
         assert not report.complete
         assert not report.restorable
-        assert boat.reports[-1].activity is Activity.PAUSED
-        boat.world.network = replace(boat.world.network, connectivity=Connectivity.NONE)
+        assert bed.reports[-1].activity is Activity.PAUSED
+        bed.world.network = replace(bed.world.network, connectivity=Connectivity.NONE)
         with pytest.raises(Transient, match="cannot be seen now") as caught:
-            await boat.engine.verify("m")
+            await bed.engine.verify("m")
         assert caught.value.hint
 
 
@@ -156,19 +156,19 @@ async def test_a_set_that_is_gone_after_the_end_stays_gone_until_the_user_wants_
     newest = max(chain.names("inc")).split(".to.")[1].split(".")[0]
     gone = [name for name in chain.names() if f".to.{newest}." in name]
     assert gone
-    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as boat:
-        await done(boat)
+    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as bed:
+        await done(bed)
         for name in gone:
             cloud.delete_object(container, name)
-        report = await boat.engine.verify("m")
+        report = await bed.engine.verify("m")
         assert {one.target for one in report.findings} == {AtTarget.SET_GONE}
         assert {one.name for one in report.findings} == set(gone)
         assert not report.ok
         await asyncio.sleep(1)
-        assert boat.reports[-1].activity is Activity.DONE
-        boat.engine.retry_now()
-        await boat.until(lambda _: cloud_names(cloud, container) == set(chain.names()))
-        await done(boat)
+        assert bed.reports[-1].activity is Activity.DONE
+        bed.engine.retry_now()
+        await bed.until(lambda _: cloud_names(cloud, container) == set(chain.names()))
+        await done(bed)
     everything_arrived(chain, swift, container)
 
 
@@ -181,13 +181,13 @@ async def test_large_objects_that_stay_slos_are_verified_to_the_last_segment(
 ) -> None:
     server = start_swift(max_file_size=600_000)
     container, cloud = server.container(), cloud_of(server)
-    async with running(chain, server, container, tmp_path / "state", f"swift://{container}") as boat:
-        await done(boat)
-        assert (await boat.engine.verify("m", deep=True)).complete
+    async with running(chain, server, container, tmp_path / "state", f"swift://{container}") as bed:
+        await done(bed)
+        assert (await bed.engine.verify("m", deep=True)).complete
         large = {name for name in chain.names() if (chain.folder / name).stat().st_size > 600_000}
         segment = next(row["name"] for row in cloud.get_container(f"{container}_segments", full_listing=True)[1])
         cloud.delete_object(f"{container}_segments", segment)
-        report = await boat.engine.verify("m")
+        report = await bed.engine.verify("m")
     assert not report.ok
     (lost,) = report.findings
     assert lost.target is AtTarget.PARTS_LOST
@@ -212,22 +212,22 @@ async def test_one_at_a_time_and_it_can_be_stopped(
 ) -> None:
     monkeypatch.setattr("test_engine_real.Source", Slow)
     container = swift.container()
-    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as boat:
-        await done(boat)
+    async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as bed:
+        await done(bed)
         monkeypatch.setattr(Slow, "waits", asyncio.Event())
-        first = asyncio.create_task(boat.engine.verify("m", deep=True))
+        first = asyncio.create_task(bed.engine.verify("m", deep=True))
         assert Slow.waits
         await Slow.waits.wait()
-        shown = await boat.until(lambda report: report.migrations["m"].verify_state == "reading", 10)
+        shown = await bed.until(lambda report: report.migrations["m"].verify_state == "reading", 10)
         assert shown.migrations["m"].verify_bytes == chain.size()
         with pytest.raises(Transient, match="being verified already"):
-            await boat.engine.verify("m")
-        boat.engine.stop_verifying("m")
+            await bed.engine.verify("m")
+        bed.engine.stop_verifying("m")
         with pytest.raises(Stopped):
             await first
-        left: ManagerReport = await boat.until(lambda report: report.migrations["m"].verify_state == "", 10)
+        left: ManagerReport = await bed.until(lambda report: report.migrations["m"].verify_state == "", 10)
         assert left.activity is Activity.DONE
-        again = asyncio.create_task(boat.engine.verify("m", deep=True))
+        again = asyncio.create_task(bed.engine.verify("m", deep=True))
         await asyncio.sleep(0.1)
     with pytest.raises(Stopped):  # the engine has ended
         await again

@@ -86,7 +86,7 @@ exec sleep infinity
 Answers = Literal["internet", "portal", "nothing"]
 
 
-class Stage:
+class RealNetworkManager:
     """NetworkManager and its surroundings.
 
     Attributes:
@@ -233,8 +233,12 @@ def may_have_namespaces() -> None:
         not_permitted("mount and network namespaces", "a chroot cannot have them, a container may need --privileged")
 
 
+Stage = RealNetworkManager
+"""Its name before, for whoever builds on it."""
+
+
 @contextmanager
-def running_stage() -> Iterator[Stage]:
+def running_stage() -> Iterator[RealNetworkManager]:
     """A stage on which NetworkManager has started, and the check of the internet succeeds."""
     may_have_namespaces()
     for name in ("NetworkManager", "nmcli", "ip", "nsenter", "ss", "dnsmasq"):
@@ -252,7 +256,7 @@ def running_stage() -> Iterator[Stage]:
             while not (folder / "peer").exists():
                 assert holder.poll() is None, holder.communicate()[1]
                 time.sleep(0.02)
-            stage = Stage(bus.address, folder, holder)
+            stage = RealNetworkManager(bus.address, folder, holder)
             try:
                 stage.answer("internet")
                 stage.start()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from slowboat import __version__
-from slowboat.cli import absence, asking, installing, phrases, screen
+from slowboat.cli import arguments, install, not_running, phrases, screen
 from slowboat.core.errors import SlowboatError
 from slowboat.core.words import HandoverState
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except SlowboatError as error:
-        screen.complain(absence.explained(error))
+        screen.complain(not_running.explained(error))
         return _EXIT_CODES.get(error.code, FAILED)
     return code if isinstance(code, int) else 0
 
@@ -141,7 +141,7 @@ def cli(context: click.Context) -> None:
 @_as_json
 def status(*, watch: bool = False, as_json: bool = False) -> None:
     """Shows what slowboat is doing, how far it is, and why it waits."""
-    from slowboat.cli import machine
+    from slowboat.cli import json_output
     from slowboat.cli.status import view
 
     if watch:
@@ -149,16 +149,16 @@ def status(*, watch: bool = False, as_json: bool = False) -> None:
         return
     report = _ask(lambda daemon: daemon.report())
     if as_json:
-        screen.write(machine.status(report))
+        screen.write(json_output.status(report))
     else:
         screen.show(view(report, time.time()))
 
 
 def _watch(*, as_json: bool) -> None:
-    from slowboat.cli import watching
+    from slowboat.cli import watch
 
     with contextlib.suppress(KeyboardInterrupt):  # the way out, not a failure
-        asyncio.run(watching.in_json() if as_json else watching.in_words())
+        asyncio.run(watch.in_json() if as_json else watch.in_words())
 
 
 @cli.command()
@@ -178,7 +178,7 @@ def plan(name: str, *, every: bool, as_json: bool) -> None:
 
     It sends nothing by itself.
     """
-    from slowboat.cli import listing, machine
+    from slowboat.cli import json_output, listing
 
     async def question(daemon: Client) -> tuple[ManagerReport, dict[str, Sequence[listing.PlanRow]]]:
         report = await daemon.report()
@@ -187,12 +187,12 @@ def plan(name: str, *, every: bool, as_json: bool) -> None:
 
     report, plans = _ask(question)
     if as_json:
-        screen.write(machine.plan(plans))
+        screen.write(json_output.plan(plans))
         return
-    reckoned = listing.pace(report.rate, report.limit)
+    estimated = listing.estimate(report.rate, report.limit)
     for one, rows in plans.items():
         handed_over = report.migrations[one].handover
-        screen.show(listing.every_file(one, rows) if every else listing.plan(one, rows, reckoned, handed_over))
+        screen.show(listing.every_file(one, rows) if every else listing.plan(one, rows, estimated, handed_over))
     if not plans:
         screen.say("There is nothing to move yet.")
 
@@ -210,8 +210,8 @@ def pause(words: tuple[str, ...]) -> None:
     """  # noqa: D301  # click's mark for lines that stay as they are
     now = time.time()
     try:
-        until, name = asking.pause(words, now)
-    except asking.NotUnderstood as error:
+        until, name = arguments.pause(words, now)
+    except arguments.NotUnderstood as error:
         raise click.UsageError(str(error)) from None
 
     async def question(daemon: Client) -> None:
@@ -261,9 +261,9 @@ def limit(rate: str | None, span: str | None) -> None:
     """  # noqa: D301  # as above
     now = time.time()
     try:
-        at_most, mode = asking.limit("off" if rate is None else rate)
-        until = now + asking.span(span) if span is not None else 0.0
-    except asking.NotUnderstood as error:
+        at_most, mode = arguments.limit("off" if rate is None else rate)
+        until = now + arguments.span(span) if span is not None else 0.0
+    except arguments.NotUnderstood as error:
         raise click.UsageError(str(error)) from None
     if until and not at_most and not mode:
         raise click.UsageError("--for needs a limit: slowboat limit 500k --for 1h (or spare, or go)")
@@ -357,7 +357,7 @@ def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -
     With --restore it is 0 where the cloud alone can restore the newest backup. The trial restores a file with your
     duplicity from the cloud and from the drive, and compares them; it takes the passphrase from PASSPHRASE, or asks.
     """
-    from slowboat.cli import drilling, verified, verifying
+    from slowboat.cli import restore_drill, verify_progress, verify_view
 
     async def question(daemon: Client) -> dict[str, Report]:
         report = await daemon.report()
@@ -366,21 +366,21 @@ def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -
             for one in names:
                 await daemon.stop_verifying(one)
             return {}
-        return {one: await verifying.verify(daemon, one, deep=deep, restore=restore) for one in names}
+        return {one: await verify_progress.verify(daemon, one, deep=deep, restore=restore) for one in names}
 
     reports = _ask(question)
     if stop:
         screen.say("Nothing is verified any more.")
         return 0
     if as_json:
-        screen.write(verified.as_json(reports))
+        screen.write(verify_view.as_json(reports))
     elif not reports:
         screen.say("There is nothing to verify yet.")
     if restore and not as_json:
-        told = [drilling.tell(one, report) for one, report in reports.items()]
+        told = [restore_drill.tell(one, report) for one, report in reports.items()]
         return 0 if told and all(told) else FAILED
     for one, report in () if as_json else reports.items():
-        screen.show(verified.view(one, report))
+        screen.show(verify_view.view(one, report))
     return 0 if reports and all(report.ok and report.complete for report in reports.values()) else FAILED
 
 
@@ -390,15 +390,15 @@ def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -
 @_as_json
 def history(lines: int, since: str | None, *, as_json: bool) -> None:
     """Shows what has happened so far."""
-    from slowboat.cli import listing, machine
+    from slowboat.cli import json_output, listing
 
     try:
-        oldest = time.time() - asking.span(since) if since else 0.0
-    except asking.NotUnderstood as error:
+        oldest = time.time() - arguments.span(since) if since else 0.0
+    except arguments.NotUnderstood as error:
         raise click.UsageError(str(error)) from None
     happened = _ask(lambda daemon: daemon.history(oldest, lines))
     if as_json:
-        screen.write(machine.history(happened))
+        screen.write(json_output.history(happened))
     else:
         screen.show(listing.history(happened))
 
@@ -432,5 +432,5 @@ def daemon(config: Path | None) -> int:
     return run(config)
 
 
-for _command in (installing.install, installing.uninstall, installing.completion):
+for _command in (install.install, install.uninstall, install.completion):
     cli.add_command(_command)

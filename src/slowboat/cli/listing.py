@@ -59,7 +59,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Estimate:
     """How fast the plan is reckoned to go: bytes per second (0: not known), and where that figure is from."""
 
     rate: int
@@ -70,13 +70,13 @@ class Pace:
         return phrases.duration(size / self.rate) if self.rate > 0 else ""
 
 
-def pace(rate: int, limit: int) -> Pace:
+def estimate(rate: int, limit: int) -> Estimate:
     """The pace of now while it sends, else the limit."""
     if rate > 0:
-        return Pace(rate, f"at the present {phrases.rate(rate)}")
+        return Estimate(rate, f"at the present {phrases.rate(rate)}")
     if limit > 0:
-        return Pace(limit, f"at the limit of {phrases.rate(limit)}, sent without a break")
-    return Pace(0, "")
+        return Estimate(limit, f"at the limit of {phrases.rate(limit)}, sent without a break")
+    return Estimate(0, "")
 
 
 def steps(rows: Sequence[PlanRow]) -> list[Step]:
@@ -93,7 +93,7 @@ def steps(rows: Sequence[PlanRow]) -> list[Step]:
 
 
 def plan(
-    name: str, rows: Sequence[PlanRow], reckoned: Pace, handover: HandoverState = HandoverState.PENDING
+    name: str, rows: Sequence[PlanRow], estimated: Estimate, handover: HandoverState = HandoverState.PENDING
 ) -> RenderableType:
     """One migration's plan, grouped; with a rate, when each step would be through."""
     if not rows:
@@ -103,13 +103,13 @@ def plan(
     waited = 0
     for number, step in enumerate(made, start=1):
         waited += step.left
-        through = reckoned.time_for(waited) if step.left else ""
+        through = estimated.time_for(waited) if step.left else ""
         cells = [str(number), step.what, f"{step.files:,}", phrases.size(step.size)]
         table.add_row(*(Text(cell) for cell in cells), _state(step), Text(through))
         if step.before_handover and (number == len(made) or not made[number].before_handover):
             happens = "is done" if handover is HandoverState.DONE else "comes here"
             table.add_row("", Text(f"The handover {happens}", style="green"))
-    return Group(_plan_title(name, made), table, Text(_plan_end(waited, reckoned)))
+    return Group(_plan_title(name, made), table, Text(_plan_end(waited, estimated)))
 
 
 def every_file(name: str, rows: Sequence[PlanRow]) -> RenderableType:
@@ -234,12 +234,12 @@ def _plan_table() -> Table:
     return table
 
 
-def _plan_end(left: int, reckoned: Pace) -> str:
+def _plan_end(left: int, estimated: Estimate) -> str:
     if left == 0:
         return "Nothing is left to send."
-    if reckoned.rate <= 0:
+    if estimated.rate <= 0:
         return f"{phrases.size(left)} to go. How long that takes is not known until it sends."
-    return f"{phrases.size(left)} to go: {phrases.about(left / reckoned.rate)} {reckoned.told}."
+    return f"{phrases.size(left)} to go: {phrases.about(left / estimated.rate)} {estimated.told}."
 
 
 def _text(row: PlanRow, key: str) -> str:

@@ -96,7 +96,7 @@ _VOLUME: Final = re.compile(rb"volume\s+([0-9]{1,9}):", re.IGNORECASE)
 _SHA1: Final = re.compile(rb"[0-9a-fA-F]{40}")
 
 
-class Reader:
+class ManifestParser:
     """Takes a manifest in line by line."""
 
     def __init__(self) -> None:
@@ -280,7 +280,7 @@ def parse(lines: Iterable[bytes], name: str = "a manifest") -> Manifest:
     Raises:
         Refused: it is damaged or no manifest (code "manifest").
     """
-    reader = Reader()
+    reader = ManifestParser()
     try:
         for line in lines:
             reader.feed(line)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slowboat.core.straight import REMOVED
+from slowboat.core.direct import REMOVED
 from slowboat.core.words import Activity, Event, HandoverState, Permit, Phase, Reason
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ _LINKS = ("wifi", "ethernet", "mobile")  # what a tunnel or a bridge can lie on
 _ASKS = frozenset({"paused", "schedule", "budget", "battery", "battery-low", "power-saver"})
 """Reasons to send nothing that do not mind a few requests of a kilobyte. The others mean that there is no network, that
 it must not be used at all, or that somebody needs the line or the machine this very moment."""
-_Verdict = tuple[int | None, Reason]  # the most bytes per second that the reason leaves, None: all of it
+_Bound = tuple[int | None, Reason]  # the most bytes per second that the reason leaves, None: all of it
 
 
 def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> Permit:
@@ -112,16 +112,16 @@ def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> 
         *_capped(conditions, rules, now),
         *_shared(conditions, spare=spare),
     ]
-    rates = [rate for rate, _ in verdicts if rate is not None]
-    first = [reason for rate, reason in verdicts if rate == 0]
-    then = [reason for rate, reason in verdicts if rate != 0]
+    caps = [cap for cap, _ in verdicts if cap is not None]
+    first = [reason for cap, reason in verdicts if cap == 0]
+    then = [reason for cap, reason in verdicts if cap != 0]
     asks = all(reason.code in _ASKS for reason in first)
-    return Permit(min(rates, default=None), (*first, *then), asks, spare)
+    return Permit(min(caps, default=None), (*first, *then), asks, spare)
 
 
 def with_reasons(granted: Permit, reasons: Sequence[Reason]) -> Permit:
     """The permit, closed where there are more reasons (server, drive, credentials, ...); those come first."""
-    return replace(granted, rate=0, reasons=(*reasons, *granted.reasons), asks=False) if reasons else granted
+    return replace(granted, cap=0, reasons=(*reasons, *granted.reasons), asks=False) if reasons else granted
 
 
 def next_change(conditions: Conditions, rules: Rules, now: float) -> float | None:
@@ -170,7 +170,7 @@ def charged(network: Network) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name, _ in _carriers(network)))
 
 
-def _asked(conditions: Conditions, now: float) -> Iterator[_Verdict]:
+def _asked(conditions: Conditions, now: float) -> Iterator[_Bound]:
     """What people and programs asked for."""
     until = conditions.paused_until
     if until is not None and (until == 0.0 or until > now):
@@ -182,7 +182,7 @@ def _asked(conditions: Conditions, now: float) -> Iterator[_Verdict]:
         yield 0, Reason("held", f"{_shown(hold.who) or 'An application'} asked slowboat to keep still{why}")
 
 
-def _reached(network: Network, rules: Rules) -> Iterator[_Verdict]:
+def _reached(network: Network, rules: Rules) -> Iterator[_Bound]:
     """Whether there is a way out to the internet."""
     state = network.connectivity
     if not network.known or state is Connectivity.UNKNOWN:
@@ -198,7 +198,7 @@ def _reached(network: Network, rules: Rules) -> Iterator[_Verdict]:
         yield 0, Reason("limited", f"{_called(network)} does not reach the internet", cure)
 
 
-def _metered(network: Network, rules: Rules) -> Iterator[_Verdict]:
+def _metered(network: Network, rules: Rules) -> Iterator[_Bound]:
     """Metered networks, and VPNs."""
     if network.metered:
         choices = [rule.metered or rules.metered for _, rule in _rules_in_force(network, rules)]
@@ -209,19 +209,19 @@ def _metered(network: Network, rules: Rules) -> Iterator[_Verdict]:
         yield from _chosen([rules.vpn], rules, reason)
 
 
-def _networks(conditions: Conditions, rules: Rules) -> Iterator[_Verdict]:
+def _networks(conditions: Conditions, rules: Rules) -> Iterator[_Bound]:
     """The rules of the networks in use."""
     for name, rule in _rules_in_force(conditions.network, rules):
         called = _named(name)
-        rate = cap_of(rule.send)
-        if rate == 0:
+        cap = cap_of(rule.send)
+        if cap == 0:
             cure = "Use another network, or allow this one in the settings"
             yield 0, Reason("network", f"Your settings forbid sending over {called}", cure)
-        elif rate is not None:
-            yield rate, Reason("network", f"Your settings allow {called} at most {_in_words(rate)}")
+        elif cap is not None:
+            yield cap, Reason("network", f"Your settings allow {called} at most {_in_words(cap)}")
 
 
-def _budgeted(conditions: Conditions, rules: Rules, now: float, needs: int) -> Iterator[_Verdict]:
+def _budgeted(conditions: Conditions, rules: Rules, now: float, needs: int) -> Iterator[_Bound]:
     """The budgets of the networks in use, for a request of `needs` bytes."""
     for name, rule in _rules_in_force(conditions.network, rules):
         for allowance, used, period in _budgets(rule, conditions.usage.get(name, Usage())):
@@ -235,18 +235,18 @@ def _budgeted(conditions: Conditions, rules: Rules, now: float, needs: int) -> I
                 yield 0, Reason("budget", text, cure, until if needs <= allowance else None)
 
 
-def _scheduled(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Verdict]:
+def _scheduled(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Bound]:
     """The hours."""
-    rate = allowed(rules.schedule, now, conditions.zone).cap
-    if rate == 0:
+    cap = allowed(rules.schedule, now, conditions.zone).cap
+    if cap == 0:
         until = next_opening(rules.schedule, now, conditions.zone)
         yield 0, Reason("schedule", "Your schedule does not allow sending at this hour", until=until)
-    elif rate is not None:
+    elif cap is not None:
         until = next_edge(rules.schedule, now, conditions.zone)
-        yield rate, Reason("schedule", f"Your schedule allows {_in_words(rate)} at this hour", until=until)
+        yield cap, Reason("schedule", f"Your schedule allows {_in_words(cap)} at this hour", until=until)
 
 
-def _powered(conditions: Conditions, rules: Rules) -> Iterator[_Verdict]:
+def _powered(conditions: Conditions, rules: Rules) -> Iterator[_Bound]:
     """Battery, power saver, games."""
     power = conditions.power
     if power.on_battery is not False:
@@ -269,15 +269,15 @@ def _known(fact: str, truth: bool | None) -> str:  # noqa: FBT001  # a fact's tr
     return f"{fact[0].upper()}{fact[1:]}" if truth else f"It cannot be told whether {fact}"
 
 
-def _capped(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Verdict]:
+def _capped(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Bound]:
     """The limit set for now, and the standing cap."""
     if conditions.limit > 0 and _said_now(conditions, now):
         text = f"You limited it to {_in_words(conditions.limit)}"
         yield conditions.limit, Reason("limit", text, "slowboat limit off", conditions.limit_until)
     if rules.cap is not None:
-        rate = max(0, rules.cap)
-        text = f"Your settings cap it at {_in_words(rate)}"
-        yield rate, Reason("cap", text, "Raise the cap in the settings")
+        cap = max(0, rules.cap)
+        text = f"Your settings cap it at {_in_words(cap)}"
+        yield cap, Reason("cap", text, "Raise the cap in the settings")
 
 
 def _said_now(conditions: Conditions, now: float) -> bool:
@@ -293,21 +293,21 @@ def _only_spare(conditions: Conditions, rules: Rules, now: float) -> bool:
     return "spare" in sends or allowed(rules.schedule, now, conditions.zone).spare
 
 
-def _shared(conditions: Conditions, *, spare: bool) -> Iterator[_Verdict]:
+def _shared(conditions: Conditions, *, spare: bool) -> Iterator[_Bound]:
     """The others on the line, where way is made for them."""
     if spare and conditions.crowded:
         text = "Somebody else uses the line, and slowboat takes only what is left"
         yield None, Reason("crowded", text, "Nothing need be done; to take the line all the same: slowboat limit go")
 
 
-def _chosen(choices: Sequence[Choice | PowerChoice], rules: Rules, reason: Reason) -> Iterator[_Verdict]:
+def _chosen(choices: Sequence[Choice | PowerChoice], rules: Rules, reason: Reason) -> Iterator[_Bound]:
     """The strictest of some choices, as a verdict."""
     if any(choice in ("never", "pause") for choice in choices):
         yield 0, reason
     elif "slow" in choices:
-        rate = max(0, rules.slow_rate)
-        text = f"{reason.text}, so at most {_in_words(rate)}"
-        yield rate, Reason(reason.code, text, reason.cure, reason.until)
+        cap = max(0, rules.slow_rate)
+        text = f"{reason.text}, so at most {_in_words(cap)}"
+        yield cap, Reason(reason.code, text, reason.cure, reason.until)
 
 
 def _carriers(network: Network) -> list[tuple[str, str]]:

@@ -100,13 +100,13 @@ class Permit:
     """The answer to "may I send now, how fast, and if not, why?".
 
     Attributes:
-        rate: the most bytes per second over all connections; 0 sends nothing; None is without a cap.
+        cap: the most bytes per second over all connections; 0 sends nothing; None is without a cap.
         reasons: every reason that applies, those that only slow down included; () when nothing holds us.
         asks: whether a few small requests may be made all the same where nothing is to be sent.
-        spare: take only what nobody else uses, below `rate`.
+        spare: take only what nobody else uses, below `cap`.
     """
 
-    rate: int | None
+    cap: int | None
     reasons: tuple[Reason, ...] = ()
     asks: bool = True
     spare: bool = False
@@ -114,7 +114,7 @@ class Permit:
     @property
     def open(self) -> bool:
         """Whether anything may be sent at all."""
-        return self.rate is None or self.rate > 0
+        return self.cap is None or self.cap > 0
 
 
 @dataclass(frozen=True, slots=True)

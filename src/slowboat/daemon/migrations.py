@@ -18,15 +18,15 @@ from slowboat.edges.duplicity import InstalledDuplicity
 from slowboat.edges.secrets import secret_of
 from slowboat.edges.source import Source
 from slowboat.edges.swift import Credentials, SwiftStore
+from slowboat.engine.context import Order, Tools
 from slowboat.engine.drive import DRIVE
-from slowboat.engine.work import Order, Tools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from slowboat.edges.ledger import Ledger
     from slowboat.edges.notify import Notifications
-    from slowboat.edges.settings import Cloud, Migration, Settings
+    from slowboat.edges.settings import Cloud, MigrationSettings, Settings
     from slowboat.edges.swift import Throttle
     from slowboat.engine.engine import Engine
 
@@ -66,7 +66,7 @@ def take_in(
     return store
 
 
-def _order(migration: Migration, connections: int, archive_dirs: Sequence[Path], account: Account) -> Order:
+def _order(migration: MigrationSettings, connections: int, archive_dirs: Sequence[Path], account: Account) -> Order:
     return Order(
         name=migration.name,
         source_dir=str(migration.source),

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slowboat import __version__
 from slowboat.core.errors import NeedsUser, SlowboatError
+from slowboat.daemon.idle import Idle
 from slowboat.daemon.migrations import take_in
-from slowboat.daemon.rest import Rest
 from slowboat.daemon.world import World
 from slowboat.edges.bus.service import Service
 from slowboat.edges.ledger import Ledger
-from slowboat.edges.memory import be_sparing
 from slowboat.edges.notify import Notifications
+from slowboat.edges.process import be_sparing
 from slowboat.edges.settings import load, state_dir
 from slowboat.edges.swift import Throttle
 from slowboat.edges.systemd import ServiceManager
 from slowboat.engine.engine import Engine
+from slowboat.engine.onset import Onsets
 from slowboat.engine.report import in_a_line
-from slowboat.engine.since import Since
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,8 +81,8 @@ class _Daemon:
         self._manager = manager
         self._service = Service(version=__version__, reload=self._reload)
         self._notifications = Notifications()
-        self._since = Since(time.time)
-        self._rest = Rest()
+        self._since = Onsets(time.time)
+        self._rest = Idle()
         self._world = World()
         self._shown = ""
 
@@ -158,7 +158,7 @@ class _Daemon:
                 ledger,
                 now=time.time,
                 publish=self._show,
-                set_rate=lambda rate, spare: throttle.set_rate(rate, spare=spare),
+                set_cap=lambda cap, spare: throttle.set_cap(cap, spare=spare),
                 crowded=lambda: throttle.crowded,
                 wake_at=world.clock.wake_at,
                 since=self._since,

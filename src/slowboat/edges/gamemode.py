@@ -11,7 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match
-from slowboat.edges.lookout import SETTLE, TIMEOUT, Lookout, Subject, whole
+from slowboat.edges.service_watch import SETTLE, TIMEOUT, ServiceWatch, Watched, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,25 +45,25 @@ class GameWatch:
         """
         self.on_change = on_change
         unknown: bool | None = None
-        subject = Subject("session", (NAME,), MATCHES, _read, False, unknown)  # noqa: FBT003  # a value, no switch
-        self._look = Lookout(subject, self._told, address=session, settle=settle, patience=patience)
+        watched = Watched("session", (NAME,), MATCHES, _read, False, unknown)  # noqa: FBT003  # a value, no switch
+        self._watch = ServiceWatch(watched, self._told, address=session, settle=settle, patience=patience)
 
     def _told(self) -> None:
         self.on_change()
 
     def current(self) -> bool | None:
         """Whether a game asked for the machine; None: not known."""
-        return self._look.value
+        return self._watch.value
 
     async def start(self) -> None:
         """Begins to watch; waits a moment for the first reading. Never raises, nor does anything after it."""
-        self._look.start()
+        self._watch.start()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._look.ready.wait(), 1.0)
+            await asyncio.wait_for(self._watch.ready.wait(), 1.0)
 
     async def stop(self) -> None:
         """Lets go of the bus."""
-        await self._look.stop()
+        await self._watch.stop()
 
 
 async def _read(bus: Connection) -> bool | None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core.conditions import Power
 from slowboat.edges.dbus import PROPERTIES, BusError, BusGone, Connection, Match
-from slowboat.edges.lookout import SETTLE, TIMEOUT, Lookout, Subject, text, truth
+from slowboat.edges.service_watch import SETTLE, TIMEOUT, ServiceWatch, Watched, text, truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +74,8 @@ class PowerWatch:
         )
         names = (UPOWER, *(name for name, _ in PROFILES))
         unknown: Power | None = Power()
-        subject = Subject("system", names, matches, self._read, None, unknown)
-        self._look = Lookout(subject, self._told, address=system, settle=settle, patience=patience)
+        watched = Watched("system", names, matches, self._read, None, unknown)
+        self._watch = ServiceWatch(watched, self._told, address=system, settle=settle, patience=patience)
         self._word = Power()
 
     def current(self) -> Power:
@@ -84,19 +84,19 @@ class PowerWatch:
 
     async def start(self) -> None:
         """Begins to watch; waits a moment for the first reading. Never raises, nor does anything after it."""
-        self._look.start()
+        self._watch.start()
         try:
-            await asyncio.wait_for(self._look.ready.wait(), 1.0)
+            await asyncio.wait_for(self._watch.ready.wait(), 1.0)
         except TimeoutError:
             log.debug("no word on the power yet")
 
     async def stop(self) -> None:
         """Lets go of the bus."""
-        await self._look.stop()
+        await self._watch.stop()
         self._rest()
 
     def _told(self) -> None:
-        word = self._look.value
+        word = self._watch.value
         if word is None:  # there is no system bus, so nobody who could know of power profiles
             on_battery, level = self._kernel()
             word = Power(on_battery, level, power_saver=False)
@@ -137,10 +137,10 @@ class PowerWatch:
 
     def _again(self) -> None:
         self._timer = None
-        if self._look.value is None:
+        if self._watch.value is None:
             self._told()
         else:
-            self._look.look()
+            self._watch.look()
 
     def _rest(self) -> None:
         if self._timer is not None:

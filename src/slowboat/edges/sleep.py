@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from slowboat.edges.dbus import BusError, Connection, Match
-from slowboat.edges.lookout import truth
+from slowboat.edges.service_watch import truth
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

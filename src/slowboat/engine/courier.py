@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING
 from slowboat.core import names
 from slowboat.core.errors import Refused, Stopped, Transient
 from slowboat.core.framing import Framing
-from slowboat.core.line import Line, cut, fits_one_put, segment_size, usual_sizes
 from slowboat.core.plan import RENEW_EVERY
+from slowboat.core.segmenting import UplinkEstimate, cut, fits_one_put, segment_size, usual_sizes
 from slowboat.core.words import Digests
-from slowboat.engine import verdicts
-from slowboat.engine.voyage import Hashes, Part, Portion, Voyage
+from slowboat.engine import file_errors
+from slowboat.engine.segmented import Hashes, Part, Portion, SegmentedUpload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -66,10 +66,10 @@ class Freight:
 
 @dataclass(frozen=True, slots=True)
 class _Trip:
-    """One call of `carry` for an object in segments: its voyage, and what the server's listing showed of it."""
+    """One call of `carry` for an object in segments: the upload, and what the server's listing showed of it."""
 
     item: Item
-    voyage: Voyage
+    upload: SegmentedUpload
     held: Mapping[tuple[int, int], RemoteObject]
     freight: Freight
 
@@ -83,9 +83,9 @@ class Courier:
         self._store = store
         self._prefix = prefix
         self._concatenates = concatenates
-        self._voyages: dict[SourceFile, Voyage] = {}
+        self._uploads: dict[SourceFile, SegmentedUpload] = {}
 
-    async def carry(self, item: Item, line: Line, limits: Limits, freight: Freight) -> str:
+    async def carry(self, item: Item, estimate: UplinkEstimate, limits: Limits, freight: Freight) -> str:
         """Brings one object to the target; answers its MD5, which the server has confirmed.
 
         Raises:
@@ -94,9 +94,9 @@ class Courier:
             SourceAbsent, Transient, NeedsUser, asyncio.CancelledError: as the drive and the store raise them.
             Stopped: the freight says that the next request may not be begun.
         """
-        if not item.segment and fits_one_put(item.file.size, line, limits):
+        if not item.segment and fits_one_put(item.file.size, estimate, limits):
             return await self._in_one_put(item, freight)
-        return await self._in_segments(item, line, limits, freight)
+        return await self._in_segments(item, estimate, limits, freight)
 
     async def prove(self, item: Item) -> Digests:
         """Reads the drive's file whole and holds it against duplicity's own hash or its framing. Raises as `carry`.
@@ -116,7 +116,7 @@ class Courier:
         """One reading, and what is wrong with it; `keep` is given each block of a file without a SHA-1."""
         if item.sha1:
             digests = await self._source.digest(item.file)
-            return digests, None if digests.sha1 == item.sha1 else verdicts.rotten(item)
+            return digests, None if digests.sha1 == item.sha1 else file_errors.rotten(item)
         framing = Framing(item.name)
 
         def feed(block: bytes) -> None:  # in the source's thread
@@ -126,7 +126,7 @@ class Courier:
 
         digests = await self._source.digest(item.file, feed=feed)
         wrong = framing.finish()
-        return digests, verdicts.badly_framed(item, wrong) if wrong else None
+        return digests, file_errors.badly_framed(item, wrong) if wrong else None
 
     async def same(self, item: Item, stands: RemoteObject) -> str:
         """The MD5 of the file on the drive where `stands` holds the very same bytes; "" where it does not.
@@ -184,7 +184,7 @@ class Courier:
         """What an SLO at a final name is made of must never expire: whoever finds one sees to it once more."""
         for part in parts:
             if not await self._renewed(part.name, 0):
-                raise verdicts.lost_data(item)
+                raise file_errors.lost_data(item)
 
     async def sweep(self, item: Item) -> None:
         """Deletes what is left of an object's segments; where an SLO stands at its name they are its data, and stay.
@@ -197,12 +197,12 @@ class Courier:
             return
         left = await self._store.listing(names.segment_prefix(whole), segments=True)
         ours = {stored.name for stored in left if names.parse_segment(stored.name)}
-        if voyage := self._voyages.get(item.file):
-            ours.update(part.name for part in voyage.parts)
-            ours.add(names.slo_name(whole, item.file.size, voyage.segment))
+        if upload := self._uploads.get(item.file):
+            ours.update(part.name for part in upload.parts)
+            ours.add(names.slo_name(whole, item.file.size, upload.segment))
         if ours:
             await self._store.delete(sorted(ours))
-        self._voyages.pop(item.file, None)
+        self._uploads.pop(item.file, None)
 
     async def renew(self, item: Item, now: float) -> None:
         """Lets the segments of an object that is begun live on; only while nothing else is done with that object.
@@ -225,7 +225,7 @@ class Courier:
         freight.known(digests.md5)
         stored = await self._store.put(self._full(item), body, len(body), etag=digests.md5, progress=freight.progress)
         if stored.md5 != digests.md5:
-            raise verdicts.mismatch(item)
+            raise file_errors.mismatch(item)
         return digests.md5
 
     async def _hashed(self, item: Item) -> tuple[bytes, Digests]:
@@ -235,7 +235,7 @@ class Courier:
             digests = _digests(body)
             if digests.sha1 == item.sha1:
                 return body, digests
-        raise verdicts.rotten(item)
+        raise file_errors.rotten(item)
 
     async def _unhashed(self, item: Item) -> tuple[bytes, Digests]:
         """A whole file of which no hash is recorded: two readings must agree, of three at most, and be well framed."""
@@ -248,28 +248,28 @@ class Courier:
                     raise error
                 return b"".join(blocks), digests
             seen.append(digests)
-        raise verdicts.unstable(item)
+        raise file_errors.unstable(item)
 
     # -- segments --------------------------------------------------------------------------------------------
 
-    async def _in_segments(self, item: Item, line: Line, limits: Limits, freight: Freight) -> str:
+    async def _in_segments(self, item: Item, estimate: UplinkEstimate, limits: Limits, freight: Freight) -> str:
         if await self._store.head(self._full(item)) is not None:
-            raise verdicts.exists(item)  # before anything is paid for, or done to segments that may be its data
+            raise file_errors.exists(item)  # before anything is paid for, or done to segments that may be its data
         held = await self._held(item)
-        voyage = self._voyage(item, held, line, limits)
-        freight.begun(voyage.segment)
+        upload = self._segmented(item, held, estimate, limits)
+        freight.begun(upload.segment)
         in_place = item.file.size > limits.max_object or not self._concatenates
-        if in_place and voyage.permanent:
-            await self._let_expire(item, voyage, begun=bool(item.segment or held))
-        if not item.sha1 and not voyage.expected:
-            voyage.expected = (await self.prove(item)).md5
-        trip = _Trip(item, voyage, held, freight)
-        for part in self._parts(item, voyage.segment):
+        if in_place and upload.permanent:
+            await self._let_expire(item, upload, begun=bool(item.segment or held))
+        if not item.sha1 and not upload.expected:
+            upload.expected = (await self.prove(item)).md5
+        trip = _Trip(item, upload, held, freight)
+        for part in self._parts(item, upload.segment):
             await self._segment(trip, part)
-        await self._judge(item, voyage)
-        freight.known(voyage.hashes.md5.hexdigest())
-        await self._finish(item, voyage, in_place=in_place)
-        return voyage.hashes.md5.hexdigest()
+        await self._judge(item, upload)
+        freight.known(upload.hashes.md5.hexdigest())
+        await self._finish(item, upload, in_place=in_place)
+        return upload.hashes.md5.hexdigest()
 
     async def _held(self, item: Item) -> Mapping[tuple[int, int], RemoteObject]:
         """The segments of this very file that the server has: (segment size, index) to object."""
@@ -281,33 +281,35 @@ class Courier:
                 found[parsed.segment, parsed.index] = stored
         return found
 
-    def _voyage(self, item: Item, held: Mapping[tuple[int, int], RemoteObject], line: Line, limits: Limits) -> Voyage:
-        """The voyage under way, or a new one in the size that was begun, here or by a run that is forgotten."""
-        known = self._voyages.get(item.file)
+    def _segmented(
+        self, item: Item, held: Mapping[tuple[int, int], RemoteObject], estimate: UplinkEstimate, limits: Limits
+    ) -> SegmentedUpload:
+        """The upload under way, or a new one in the size that was begun, here or by a run that is forgotten."""
+        known = self._uploads.get(item.file)
         if known is None:
             begun: dict[int, int] = {}
             for (segment, _), stored in held.items():
                 begun[segment] = begun.get(segment, 0) + stored.size
             most = max(begun, key=lambda segment: begun[segment], default=0)
-            known = Voyage(
-                item.segment or most or segment_size(item.file.size, line, limits),
+            known = SegmentedUpload(
+                item.segment or most or segment_size(item.file.size, estimate, limits),
                 expected=item.md5,
                 resumed=bool(item.segment or held),
                 permanent=True,  # by a run that was killed at the very end, for all that is known
             )
-            self._voyages[item.file] = known
+            self._uploads[item.file] = known
         known.lagging = True
         return known
 
-    async def _let_expire(self, item: Item, voyage: Voyage, *, begun: bool) -> None:
+    async def _let_expire(self, item: Item, upload: SegmentedUpload, *, begun: bool) -> None:
         """Takes back what `_stay_an_slo` did for an SLO that has not come to stand at its name.
 
         Where nothing tells of an earlier run (`begun`), the first segment's absence is enough.
         """
-        for part in self._parts(item, voyage.segment):
+        for part in self._parts(item, upload.segment):
             if not await self._renewed(part.name, LIFE) and not begun:
                 break
-        voyage.permanent = False
+        upload.permanent = False
 
     async def _renewed(self, name: str, life: int) -> bool:
         """Gives a segment another life; False where it is gone, though a listing may show it still."""
@@ -321,32 +323,32 @@ class Courier:
 
     async def _segment(self, trip: _Trip, part: Part) -> None:
         """One segment: confirmed by what the server has already, or sent."""
-        item, voyage = trip.item, trip.voyage
-        listed = trip.held.get((voyage.segment, part.index))
-        believed = listed if not voyage.doubted else None
+        item, upload = trip.item, trip.upload
+        listed = trip.held.get((upload.segment, part.index))
+        believed = listed if not upload.doubted else None
         if believed and await self._is_it(trip, part, believed):
             return
-        stands = await self._by_name(voyage, part) if listed or voyage.lagging else None
+        stands = await self._by_name(upload, part) if listed or upload.lagging else None
         differs = stands and not (believed and (stands.size, stands.md5) == (believed.size, believed.md5))
         if stands and differs and await self._is_it(trip, part, stands):
             return
         fresh, hashes = await self._send(trip, part)
-        known = voyage.known(part)
+        known = upload.known(part)
         if known is None:
-            voyage.parts.append(fresh)
-            voyage.hashes = hashes
+            upload.parts.append(fresh)
+            upload.hashes = hashes
         elif fresh.md5 != known.md5:
-            self._voyages.pop(item.file, None)
-            raise verdicts.misread(item)
+            self._uploads.pop(item.file, None)
+            raise file_errors.misread(item)
 
-    async def _by_name(self, voyage: Voyage, part: Part) -> RemoteObject | None:
+    async def _by_name(self, upload: SegmentedUpload, part: Part) -> RemoteObject | None:
         """A segment asked for by name.
 
         After the first that the server does not have, no unlisted one is asked for, unless an earlier run may have
         sent it: a request costs a thousandth of a segment.
         """
         stands = await self._store.head(part.name, segments=True)
-        voyage.lagging = voyage.resumed or stands is not None or voyage.known(part) is not None
+        upload.lagging = upload.resumed or stands is not None or upload.known(part) is not None
         return stands
 
     async def _is_it(self, trip: _Trip, part: Part, stored: RemoteObject) -> bool:
@@ -354,17 +356,17 @@ class Courier:
 
         One that has lived for half of its life is renewed: an upload may take longer than one life.
         """
-        voyage, known = trip.voyage, trip.voyage.known(part)
+        upload, known = trip.upload, trip.upload.known(part)
         if stored.size != part.length:
             return False
-        hashes = voyage.hashes if known else await self._hashes_with(trip, part, stored)
+        hashes = upload.hashes if known else await self._hashes_with(trip, part, stored)
         if hashes is None or (known and known.md5 != stored.md5):
             return False
         if trip.freight.now - stored.modified > LIFE / 2 and not await self._renewed(stored.name, LIFE):
             return False
         if known is None:
-            voyage.parts.append(stored)
-            voyage.hashes = hashes
+            upload.parts.append(stored)
+            upload.hashes = hashes
         trip.freight.confirmed(part.length)
         return True
 
@@ -374,53 +376,53 @@ class Courier:
         A reading that differs is made again: the drive is cheaper than the line.
         """
         for _ in range(2):
-            hashes = trip.voyage.hashes.copy()  # a reading that is broken off must not have touched the voyage's own
+            hashes = trip.upload.hashes.copy()  # a reading that is broken off must not have touched the upload's own
             read = await self._source.digest(trip.item.file, part.offset, part.length, feed=hashes.feed)
             if read.md5 == stored.md5:
                 return hashes
         return None
 
     async def _send(self, trip: _Trip, part: Part) -> tuple[RemoteObject, Hashes]:
-        """Sends one segment; answers what the server stored, and the voyage's hashes after it."""
+        """Sends one segment; answers what the server stored, and the upload's hashes after it."""
         _ask(trip.freight, part.length)
         with self._source.open(trip.item.file, part.offset) as reader:
-            portion = Portion(reader, part.length, trip.voyage.hashes)
+            portion = Portion(reader, part.length, trip.upload.hashes)
             stored = await self._store.put(
                 part.name, portion, part.length, segments=True, expires_after=LIFE, progress=trip.freight.progress
             )
         if stored.md5 != portion.alone.md5.hexdigest():
-            raise verdicts.mismatch(trip.item)
+            raise file_errors.mismatch(trip.item)
         trip.freight.confirmed(part.length)
         return stored, portion.whole
 
-    async def _judge(self, item: Item, voyage: Voyage) -> None:
+    async def _judge(self, item: Item, upload: SegmentedUpload) -> None:
         """Holds the whole against duplicity's hash, or the first reading; a file that fails is read once more."""
-        md5 = voyage.hashes.md5.hexdigest()
-        right = voyage.hashes.sha1.hexdigest() == item.sha1 if item.sha1 else voyage.expected in ("", md5)
+        md5 = upload.hashes.md5.hexdigest()
+        right = upload.hashes.sha1.hexdigest() == item.sha1 if item.sha1 else upload.expected in ("", md5)
         if right:
             return
         try:
             digests = await self.prove(item)  # raises where the file itself is wrong
             if not item.sha1 and not item.md5 and digests.md5 == md5:
-                voyage.expected = md5  # it was the first reading that was wrong
+                upload.expected = md5  # it was the first reading that was wrong
                 return
-            if not item.sha1 and digests.md5 != voyage.expected:
-                raise verdicts.unstable(item)
+            if not item.sha1 and digests.md5 != upload.expected:
+                raise file_errors.unstable(item)
         except Refused:
             with suppress(Transient):  # what stays expires, and the verdict is not to be lost over it
                 await self.sweep(item)
             raise
-        self._voyages.pop(item.file, None)
-        raise verdicts.misread(item)
+        self._uploads.pop(item.file, None)
+        raise file_errors.misread(item)
 
-    async def _finish(self, item: Item, voyage: Voyage, *, in_place: bool) -> None:
+    async def _finish(self, item: Item, upload: SegmentedUpload, *, in_place: bool) -> None:
         try:
             if in_place:
-                await self._stay_an_slo(item, voyage)
+                await self._stay_an_slo(item, upload)
             else:
-                await self._become_plain(item, voyage)
+                await self._become_plain(item, upload)
         except Transient as error:
-            voyage.doubted = error.scope == "object"
+            upload.doubted = error.scope == "object"
             raise
         except Refused as error:
             if error.code != "exists":  # what the server has is of no use, and another try is to send it again
@@ -428,26 +430,26 @@ class Courier:
                     await self.sweep(item)
             raise
 
-    async def _become_plain(self, item: Item, voyage: Voyage) -> None:
+    async def _become_plain(self, item: Item, upload: SegmentedUpload) -> None:
         """The server makes one plain object of the segments, and they go."""
         whole = self._full(item)
-        slo = names.slo_name(whole, item.file.size, voyage.segment)
-        await self._store.put_slo(slo, voyage.parts, expires_after=LIFE)
+        slo = names.slo_name(whole, item.file.size, upload.segment)
+        await self._store.put_slo(slo, upload.parts, expires_after=LIFE)
         if await self._store.head(whole) is not None:
-            raise verdicts.exists(item)
-        await self._store.copy(slo, whole, etag=voyage.hashes.md5.hexdigest())
+            raise file_errors.exists(item)
+        await self._store.copy(slo, whole, etag=upload.hashes.md5.hexdigest())
         await self.sweep(item)
 
-    async def _stay_an_slo(self, item: Item, voyage: Voyage) -> None:
+    async def _stay_an_slo(self, item: Item, upload: SegmentedUpload) -> None:
         """The SLO stands at the final name; its segments must never expire, and that is so before it stands there."""
         whole = self._full(item)
         if await self._store.head(whole) is not None:
-            raise verdicts.exists(item)
-        voyage.permanent = True
-        for part in voyage.parts:
+            raise file_errors.exists(item)
+        upload.permanent = True
+        for part in upload.parts:
             await self._store.renew(part.name, 0)
-        await self._store.put_slo(whole, voyage.parts, segments=False)
-        self._voyages.pop(item.file, None)
+        await self._store.put_slo(whole, upload.parts, segments=False)
+        self._uploads.pop(item.file, None)
 
     def _parts(self, item: Item, segment: int) -> tuple[Part, ...]:
         whole, size = self._full(item), item.file.size

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from slowboat.core.words import SourceFile
-    from slowboat.engine.work import Work
+    from slowboat.engine.context import Context
 
 DRIVE = "drive"
 """The ledger's fact that holds the identity of the adopted drive."""
@@ -28,65 +28,65 @@ PATIENCE = 60.0
 """Seconds that listing the drive may take: a sleeping disk spins up in ten, a dying one never."""
 
 
-async def look(work: Work) -> None:
+async def look(context: Context) -> None:
     """Notes whether the drive is there, and whether it still holds what was adopted.
 
     Raises:
         NeedsUser: it is there and cannot be read.
     """
-    seen = work.seen
-    seen.look_at_drive = False
+    observed = context.observed
+    observed.look_at_drive = False
     try:
-        files = await listing_or_copy(work)
+        files = await listing_or_copy(context)
     except SourceAbsent as error:
-        is_absent(work, error)
+        is_absent(context, error)
         return
-    if work.memory.items and not adoption.is_here(files, work.memory.items):
-        is_absent(work, _holds_nothing_of_it(work))
+    if context.memory.items and not adoption.is_here(files, context.memory.items):
+        is_absent(context, _holds_nothing_of_it(context))
         return
-    if not seen.drive_present and seen.last_error.startswith(seen.absent_why):
-        seen.last_error = ""  # a drive that is back was no trouble
-    seen.drive_present, seen.absent_why = True, ""
-    if not work.memory.items or adoption.fingerprint(files) == work.memory.fact("fingerprint"):
+    if not observed.drive_present and observed.last_error.startswith(observed.absent_why):
+        observed.last_error = ""  # a drive that is back was no trouble
+    observed.drive_present, observed.absent_why = True, ""
+    if not context.memory.items or adoption.fingerprint(files) == context.memory.fact("fingerprint"):
         return
-    if work.memory.handover is HandoverState.DONE:
-        _tell_fork(work, files)
+    if context.memory.handover is HandoverState.DONE:
+        _tell_fork(context, files)
     else:
-        seen.drive_changed = True
+        observed.drive_changed = True
 
 
-def _holds_nothing_of_it(work: Work) -> SourceAbsent:
+def _holds_nothing_of_it(context: Context) -> SourceAbsent:
     """A mount point that a drive has left, or a drive that nothing tells from the right one."""
     return SourceAbsent(
-        f"{work.order.source_dir} holds none of the files that are to be moved: the drive with them is not there",
+        f"{context.order.source_dir} holds none of the files that are to be moved: the drive with them is not there",
         hint="Connect it; if that backup is gone for good, give the migration of the new one another name",
         code=OTHER_DRIVE,
     )
 
 
-def is_absent(work: Work, error: SourceAbsent) -> None:
+def is_absent(context: Context, error: SourceAbsent) -> None:
     """Notes that the drive is not there, and what is there instead."""
-    work.seen.drive_present = False
-    work.seen.absent_why = error.what
-    work.seen.last_error = str(error)
+    context.observed.drive_present = False
+    context.observed.absent_why = error.what
+    context.observed.last_error = str(error)
 
 
-async def adopt(work: Work) -> None:
+async def adopt(context: Context) -> None:
     """Freezes the list of files; before the handover again, when the drive has new sets.
 
     Raises:
         NeedsUser: it cannot be adopted as it is; a list that was adopted before stays in force instead.
         SourceAbsent: the drive went away.
     """
-    memory, order = work.memory, work.order
-    files = await _listing(work)
-    work.seen.drive_changed = False
+    memory, order = context.memory, context.order
+    files = await _listing(context)
+    context.observed.drive_changed = False
     try:
         found = await adoption.adopt(
-            work.tools.source,
-            work.tools.cache,
+            context.tools.source,
+            context.tools.cache,
             files,
-            url=await frontend.source_url(work),
+            url=await frontend.source_url(context),
             file_prefix=order.file_prefix,
             canary=order.canary,
         )
@@ -94,65 +94,67 @@ async def adopt(work: Work) -> None:
         if not memory.items:
             raise NeedsUser(f"{order.source_dir}: {error.what}", hint=error.hint, code=error.code) from error
         memory.remember("fingerprint", adoption.fingerprint(files))  # a backup to the drive may be under way
-        work.seen.last_error = str(error)
+        context.observed.last_error = str(error)
         return
     facts = {
         "fingerprint": found.fingerprint,
-        "started_at": memory.fact("started_at") or repr(work.tools.now()),
+        "started_at": memory.fact("started_at") or repr(context.tools.now()),
         "finished_at": "",
     }
-    drive = await work.tools.source.identity()
+    drive = await context.tools.source.identity()
     memory.adopt(found.items, found.manifests, facts | {DRIVE: drive})
-    work.tools.source.expected = drive
+    context.tools.source.expected = drive
     size = sum(item.file.size for item in found.items)
     memory.note("adopted", f"{len(found.items)} files, {size / 1e6:,.1f} MB, from {order.source_dir}")
     for text in found.left_out:
         memory.note("left-out", text)
 
 
-async def listing_or_copy(work: Work) -> Sequence[SourceFile]:
+async def listing_or_copy(context: Context) -> Sequence[SourceFile]:
     """The adopted drive's listing, or that of another drive which holds the very same files: it takes its place.
 
     Raises:
         SourceAbsent: neither is there.
     """
     try:
-        return await _listing(work)
+        return await _listing(context)
     except SourceAbsent as error:
-        if error.code != OTHER_DRIVE or not work.memory.items:
+        if error.code != OTHER_DRIVE or not context.memory.items:
             raise
-        files = await _listing(work, any_drive=True)
-        if adoption.fingerprint(files) != work.memory.fact("fingerprint"):
+        files = await _listing(context, any_drive=True)
+        if adoption.fingerprint(files) != context.memory.fact("fingerprint"):
             raise
-    source = work.tools.source
+    source = context.tools.source
     source.expected = ""
     source.expected = await source.identity()
-    work.memory.remember(DRIVE, source.expected)
-    work.memory.note("drive", f"Another drive with the same files stands at {work.order.source_dir}; it is used now")
+    context.memory.remember(DRIVE, source.expected)
+    context.memory.note(
+        "drive", f"Another drive with the same files stands at {context.order.source_dir}; it is used now"
+    )
     return files
 
 
-async def _listing(work: Work, *, any_drive: bool = False) -> Sequence[SourceFile]:
+async def _listing(context: Context, *, any_drive: bool = False) -> Sequence[SourceFile]:
     try:
         async with asyncio.timeout(PATIENCE):
-            return await work.tools.source.listing(any_drive=any_drive)
+            return await context.tools.source.listing(any_drive=any_drive)
     except TimeoutError:
-        raise SourceAbsent(f"the drive with {work.order.source_dir} does not answer") from None
+        raise SourceAbsent(f"the drive with {context.order.source_dir} does not answer") from None
 
 
-def _tell_fork(work: Work, files: Sequence[SourceFile]) -> None:
+def _tell_fork(context: Context, files: Sequence[SourceFile]) -> None:
     """Sets that appear on the drive after the handover would fork the chain: named once, never sent."""
-    adopted = {item.name for item in work.memory.items}
+    adopted = {item.name for item in context.memory.items}
     new = sorted(file.name for file in files if file.name not in adopted and names.parse(file.name) is not None)
-    if not new or work.memory.fact("fork") == new[-1]:
+    if not new or context.memory.fact("fork") == new[-1]:
         return
-    work.memory.remember("fork", new[-1])
-    work.tell(
+    context.memory.remember("fork", new[-1])
+    context.tell(
         "fork",
         "fork",
-        f"{work.order.name}: a backup went to the drive",
-        f"Since the handover backups go to {work.url}, but duplicity wrote {len(new)} new files to "
-        f"{work.order.source_dir} ({new[-1]}). They are not moved: they would not fit the chain in the cloud. "
-        f"Point duplicity or Deja Dup at {work.url}.",
+        f"{context.order.name}: a backup went to the drive",
+        f"Since the handover backups go to {context.url}, but duplicity wrote {len(new)} new files to "
+        f"{context.order.source_dir} ({new[-1]}). They are not moved: they would not fit the chain in the cloud. "
+        f"Point duplicity or Deja Dup at {context.url}.",
         urgent=True,
     )

@@ -19,7 +19,7 @@ from slowboat.core.schedule import periods
 from slowboat.core.words import Connectivity
 from slowboat.engine import report
 from slowboat.engine.migration import Migration
-from slowboat.engine.since import Since
+from slowboat.engine.onset import Onsets
 from slowboat.engine.spending import UNSETTLED, Spending
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from slowboat.core.conditions import Conditions, Mode, Rules
     from slowboat.core.verify import Report as Verification
     from slowboat.core.words import ManagerReport, MigrationReport, Permit
+    from slowboat.engine.context import Order, Tools
     from slowboat.engine.ports import Ledger, World
-    from slowboat.engine.work import Order, Tools
 
 A_DAY = 86400.0
 TICK = 1.0
@@ -48,10 +48,10 @@ class Engine:
         *,
         now: Callable[[], float],
         publish: Callable[[ManagerReport], None],
-        set_rate: Callable[[int | None, bool], None],
+        set_cap: Callable[[int | None, bool], None],
         crowded: Callable[[], bool],
         wake_at: Callable[[float | None], None],
-        since: Since | None = None,
+        since: Onsets | None = None,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         """Runs nothing yet.
@@ -59,7 +59,7 @@ class Engine:
         Args:
             now: seconds since the epoch.
             publish: shows a report.
-            set_rate: moves the cap of all uploads, bytes per second, and says whether only the spare below it is
+            set_cap: moves the cap of all uploads, bytes per second, and says whether only the spare below it is
                 to be taken.
             crowded: whether somebody else is seen on the line.
             wake_at: has `world_changed` called at that time (seconds since the epoch); None: not at all.
@@ -74,15 +74,15 @@ class Engine:
         self._steady = steady
         self._drift = now() - steady()
         self._publish = publish
-        self._set_rate = set_rate
+        self._set_cap = set_cap
         self._crowded = crowded
         self._wake_at = wake_at
         self._migrations: dict[str, Migration] = {}
         self._at_home: dict[str, bool] = {}
         self._holds: tuple[Hold, ...] = ()
-        self._since = since or Since(now)
+        self._since = since or Onsets(now)
         self._spending = Spending(ledger)
-        self._pace: tuple[int | None, bool] = (-1, False)  # no rate at all: the first one is always set
+        self._applied: tuple[int | None, bool] = (-1, False)  # no cap at all: the first one is always set
         self._was_crowded = False
         self._was_online = False
         self._changed = asyncio.Event()
@@ -166,12 +166,12 @@ class Engine:
     def world_changed(self) -> None:
         """A watch has news: network, power, sleep, holds, the clock (the time has come that the permit waited for)."""
         permits = [self._permit(name) for name in self._migrations]
-        rates = [permit.rate for permit in permits]
-        rate = None if None in rates else max((rate for rate in rates if rate is not None), default=0)
+        caps = [permit.cap for permit in permits]
+        cap = None if None in caps else max((cap for cap in caps if cap is not None), default=0)
         spare = any(permit.open and permit.spare for permit in permits)
-        if (rate, spare) != self._pace:
-            self._pace = (rate, spare)
-            self._set_rate(rate, spare)
+        if (cap, spare) != self._applied:
+            self._applied = (cap, spare)
+            self._set_cap(cap, spare)
         self._spending.allow(policy.budget_left(self.conditions(), self._rules))
         online = self.conditions().network.connectivity >= Connectivity.LIMITED
         returned, self._was_online = online and not self._was_online, online

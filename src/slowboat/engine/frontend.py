@@ -16,8 +16,8 @@ from slowboat.core.words import Role, SetType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from slowboat.engine.context import Context
     from slowboat.engine.ports import FrontEnd
-    from slowboat.engine.work import Work
 
 BUTTON = "Switch Deja Dup to the cloud"
 """Below the notice of the handover."""
@@ -26,52 +26,52 @@ _FACT = "front_end"
 """The ledger's fact of a switch: its URL, the settings before it, and those that it made."""
 
 
-def plan(work: Work, values: Mapping[str, str]) -> dejadup.Switch:
+def plan(context: Context, values: Mapping[str, str]) -> dejadup.Switch:
     """What would be changed. Raises NeedsUser where Deja Dup cannot reach the target."""
-    target = work.order.target
+    target = context.order.target
     place = f"{target.container}/{target.prefix}".rstrip("/")
-    return dejadup.switch(values, target.urls, place, work.order.account)
+    return dejadup.switch(values, target.urls, place, context.order.account)
 
 
-async def source_url(work: Work) -> str:
+async def source_url(context: Context) -> str:
     """What duplicity knows the source by: as configured, else what Deja Dup calls it; "" where nobody says."""
-    if work.order.source_url or work.tools.front_end is None:
-        return work.order.source_url
-    return next(iter(await work.tools.front_end.sources(work.order.source_dir)), "")
+    if context.order.source_url or context.tools.front_end is None:
+        return context.order.source_url
+    return next(iter(await context.tools.front_end.sources(context.order.source_dir)), "")
 
 
-async def must_be_able(work: Work) -> None:
+async def must_be_able(context: Context) -> None:
     """Whether `switch` would do it, as far as can be known. Raises as it does."""
-    values = await _values(work)
-    if dejadup.cloud_url(values, "") not in work.order.target.urls:
-        plan(work, values)
-        await _must_be_ours(work)
+    values = await _values(context)
+    if dejadup.cloud_url(values, "") not in context.order.target.urls:
+        plan(context, values)
+        await _must_be_ours(context)
 
 
-async def switch(work: Work) -> str:
+async def switch(context: Context) -> str:
     """Points Deja Dup at the target; the handover is done. Answers the URL that it uses, which has its cache.
 
     Raises:
         NeedsUser: it would not go on with this chain there, or cannot be switched from here; with the cure.
     """
-    values = await _values(work)
-    wanted = plan(work, values)
+    values = await _values(context)
+    wanted = plan(context, values)
     if all(values.get(name) == text for name, text in wanted.values.items()):
         return wanted.url
-    await _must_be_ours(work)
+    await _must_be_ours(context)
     before = {name: values.get(name, "") for name in wanted.values}
     switched = {"url": wanted.url, "before": before, "after": dict(wanted.values)}
-    work.memory.remember(_FACT, json.dumps(switched))  # first: a crash in between must not lose the way back
+    context.memory.remember(_FACT, json.dumps(switched))  # first: a crash in between must not lose the way back
     try:
-        await _front_end(work).write(wanted.values)
+        await _front_end(context).write(wanted.values)
     except SlowboatError:
-        work.memory.remember(_FACT, "")
+        context.memory.remember(_FACT, "")
         raise
-    work.memory.note("front-end", f"Deja Dup backs up to {wanted.url} from now on")
+    context.memory.note("front-end", f"Deja Dup backs up to {wanted.url} from now on")
     return wanted.url
 
 
-async def switch_back(work: Work) -> bool:
+async def switch_back(context: Context) -> bool:
     """Points Deja Dup to where it backed up before; answers whether it was done.
 
     What the user has set since then stays as it is.
@@ -79,75 +79,75 @@ async def switch_back(work: Work) -> bool:
     Raises:
         NeedsUser: its settings cannot be changed; the hint has the commands.
     """
-    if not work.memory.fact(_FACT):
+    if not context.memory.fact(_FACT):
         return False
-    switched = json.loads(work.memory.fact(_FACT))
-    values = await _values(work)
+    switched = json.loads(context.memory.fact(_FACT))
+    values = await _values(context)
     untouched = all(values.get(name) == text for name, text in switched["after"].items())
     if untouched:
-        await _front_end(work).write(dict(reversed(switched["before"].items())))
-        work.memory.note("front-end", "Deja Dup backs up to where it did before the handover again")
+        await _front_end(context).write(dict(reversed(switched["before"].items())))
+        context.memory.note("front-end", "Deja Dup backs up to where it did before the handover again")
     else:
-        work.memory.note("front-end", "Deja Dup's settings were changed since the handover, and stay as they are")
-    work.memory.remember(_FACT, "")
+        context.memory.note("front-end", "Deja Dup's settings were changed since the handover, and stay as they are")
+    context.memory.remember(_FACT, "")
     return untouched
 
 
-async def advice(work: Work) -> tuple[str, str]:
+async def advice(context: Context) -> tuple[str, str]:
     """What is to be done with Deja Dup after the handover, a sentence, and a button that does it.
 
     "" and "" where Deja Dup has no part in this; no button where it cannot be switched.
     """
-    front_end = work.tools.front_end
-    if front_end is None or not await front_end.sources(work.order.source_dir):
+    front_end = context.tools.front_end
+    if front_end is None or not await front_end.sources(context.order.source_dir):
         return "", ""
     try:
-        await must_be_able(work)
+        await must_be_able(context)
     except NeedsUser as error:
         return str(error).rstrip("."), ""
     text = "Deja Dup still backs up to the drive: `slowboat handover --switch-deja-dup` points it to the cloud"
     return text, BUTTON
 
 
-async def _values(work: Work) -> Mapping[str, str]:
-    values = await work.tools.front_end.read() if work.tools.front_end else {}
+async def _values(context: Context) -> Mapping[str, str]:
+    values = await context.tools.front_end.read() if context.tools.front_end else {}
     if not values:
         raise NeedsUser(
             "there is no Deja Dup on this machine, or its settings cannot be read",
-            hint=f"Let whatever runs duplicity back up to {work.url} from now on",
+            hint=f"Let whatever runs duplicity back up to {context.url} from now on",
             code="front-end",
         )
     return values
 
 
-async def _must_be_ours(work: Work) -> None:
+async def _must_be_ours(context: Context) -> None:
     """An incremental of something else, or of a chain that Deja Dup does not know, would fail or begin anew."""
-    if not await _front_end(work).sources(work.order.source_dir):
+    if not await _front_end(context).sources(context.order.source_dir):
         raise NeedsUser(
-            f"Deja Dup's settings do not lead to {work.order.source_dir}",
+            f"Deja Dup's settings do not lead to {context.order.source_dir}",
             hint="Set its storage location to that folder first, so that it is clear whose backup is to go on in "
-            f"the cloud; or point whatever made that backup at {work.url}",
+            f"the cloud; or point whatever made that backup at {context.url}",
             code="front-end",
         )
-    localdir = _localdir(work)
+    localdir = _localdir(context)
     if localdir not in {b"", b"/"}:
         raise NeedsUser(
             f"this backup is one of {localdir.decode('utf-8', 'replace')}, and Deja Dup's are always of /",
-            hint=f"It was made by something else: let that back up to {work.url}",
+            hint=f"It was made by something else: let that back up to {context.url}",
             code="front-end",
         )
 
 
-def _localdir(work: Work) -> bytes:
+def _localdir(context: Context) -> bytes:
     """What the newest full was made of, as its manifest says; b"" where that is not known."""
-    for item in work.newest_metadata():
+    for item in context.newest_metadata():
         if item.role is Role.MANIFEST and item.set_id.type is SetType.FULL:
-            text = work.tools.ledger.manifest(work.order.name, names.metadata_key(item.name))
+            text = context.tools.ledger.manifest(context.order.name, names.metadata_key(item.name))
             return manifest.parse_bytes(text, item.name).localdir if text else b""
     return b""
 
 
-def _front_end(work: Work) -> FrontEnd:
-    if work.tools.front_end is None:
+def _front_end(context: Context) -> FrontEnd:
+    if context.tools.front_end is None:
         raise NeedsUser("there is no Deja Dup on this machine", code="front-end")
-    return work.tools.front_end
+    return context.tools.front_end

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slowboat.core import line as line_of
+from slowboat.core import segmenting
 from slowboat.core.plan import advance
 from slowboat.core.words import Event, HandoverState, Installed, Item, Phase
 
@@ -145,13 +145,13 @@ class Memory:
         _log.info("%s: %s", self.migration, text)
 
     @property
-    def line(self) -> line_of.Line:
+    def estimate(self) -> segmenting.UplinkEstimate:
         """The uplink as remembered."""
-        return line_of.parse(self.fact("line"))
+        return segmenting.parse(self.fact("line"))
 
-    @line.setter
-    def line(self, line: line_of.Line) -> None:
-        self.remember("line", line.text())
+    @estimate.setter
+    def estimate(self, estimate: segmenting.UplinkEstimate) -> None:
+        self.remember("line", estimate.text())
 
     @property
     def handover(self) -> HandoverState:

@@ -13,8 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slowboat.core import backoff
-from slowboat.core import line as line_of
+from slowboat.core import backoff, segmenting
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped
 from slowboat.core.plan import (
     ADOPT,
@@ -38,11 +37,11 @@ from slowboat.core.plan import (
 )
 from slowboat.core.words import Activity
 from slowboat.engine import drive, guard, handover, report, target
+from slowboat.engine.context import NO_OBJECT, Context, Order, Tools
 from slowboat.engine.memory import Memory
 from slowboat.engine.objects import Objects
 from slowboat.engine.trouble import TRY_AGAIN, Trouble, mistake
 from slowboat.engine.verify import Verifier
-from slowboat.engine.work import NO_OBJECT, Order, Tools, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -87,13 +86,13 @@ class Migration:
         self._changed = changed
         self._memory = Memory(tools.ledger, order.name)
         self._memory.belongs_to(f"{order.target.cloud}: {order.target.container}/{order.target.prefix}")
-        self._work = Work(order, tools, self._memory)
-        self._seen = self._work.seen
-        self._objects = Objects(self._work, may_begin=self._may_begin, spent=spent, largest_piece=largest_piece)
-        self._trouble = Trouble(self._work, self._objects)
+        self._context = Context(order, tools, self._memory)
+        self._observed = self._context.observed
+        self._objects = Objects(self._context, may_begin=self._may_begin, spent=spent, largest_piece=largest_piece)
+        self._trouble = Trouble(self._context, self._objects)
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._renewing: set[str] = set()
-        self._verifier = Verifier(self._work, lambda: permit(0), changed)
+        self._verifier = Verifier(self._context, lambda: permit(0), changed)
         self._wake = asyncio.Event()
         self._decision = Decision((), Activity.STARTING)
 
@@ -106,14 +105,14 @@ class Migration:
     def drive_may_have_changed(self) -> None:
         """A mount, an unplugged cable, a new file."""
         if not self._memory.items:
-            self._seen.blocked = None  # what was wrong with the folder may be mended
-        self._seen.look_at_drive = True
+            self._observed.blocked = None  # what was wrong with the folder may be mended
+        self._observed.look_at_drive = True
         self.wake()
 
     def rescan(self) -> None:
         """Drive and target are read again, and duplicity is asked for its version."""
-        self._seen.objects = None
-        if guard.waits_for_version(self._work):
+        self._observed.objects = None
+        if guard.waits_for_version(self._context):
             self._memory.remember("handover_at", self._tools.now())
         self.drive_may_have_changed()
 
@@ -161,18 +160,18 @@ class Migration:
     async def hand_over(self) -> None:
         """At the user's word, now. Raises NeedsUser or Transient with what stands in its way."""
         try:
-            await handover.asked(self._work)
+            await handover.asked(self._context)
         finally:
             self.wake()  # what it saw at the target may be news
 
     async def undo_handover(self) -> None:
         """Takes the handover back. Raises NeedsUser where duplicity has used the cache since."""
-        await handover.undo(self._work)
+        await handover.undo(self._context)
         self.wake()
 
     async def switch_front_end(self) -> str:
         """Points Deja Dup at the target. Raises NeedsUser or Transient with what stands in its way."""
-        url = await handover.switch_front_end(self._work)
+        url = await handover.switch_front_end(self._context)
         self.wake()
         return url
 
@@ -182,15 +181,15 @@ class Migration:
             url = await self.switch_front_end()
         except SlowboatError as error:
             title, text = f"{self.order.name}: Deja Dup was not switched", str(error)
-            self._work.tell("front-end", "handover", title, text, urgent=True)
+            self._context.tell("front-end", "handover", title, text, urgent=True)
         else:
             text = f"It backs up to {url}. `slowboat handover --undo` takes it back."
-            self._work.tell("front-end", "handover", "Deja Dup goes on in the cloud", text)
+            self._context.tell("front-end", "handover", "Deja Dup goes on in the cloud", text)
 
     def told(self, key: str) -> None:
         """A desktop shows the notice of that key, of this migration or another."""
         if key.endswith(f"-{self.order.name}"):
-            self._work.told(key)
+            self._context.told(key)
 
     def listed(self) -> Sequence[Mapping[str, str | int | bool]]:
         """The objects in sending order."""
@@ -198,32 +197,32 @@ class Migration:
 
     def report(self) -> MigrationReport:
         """What is shown."""
-        memory, seen = self._memory, self._seen
+        memory, observed = self._memory, self._observed
         sending = self._busy.keys() - NO_OBJECT - self._renewing
         rate = self._objects.rate() if sending else 0
-        state, why = handover.shown(self._work)
+        state, why = handover.shown(self._context)
         shown = report.of_migration(
             self.order.name,
             memory.items,
             self._decision,
             source=self.order.source_dir,
-            target_url=self._work.url,
+            target_url=self._context.url,
             handover=state,
             handover_why=why,
-            partly=seen.partly,
+            partly=observed.partly,
             in_flight=self._objects.in_flight(),
             rate=rate,
-            pace=rate or memory.line.rate,
+            estimated_rate=rate or memory.estimate.rate,
             started_at=memory.number("started_at"),
             current=min(sending, default="", key=lambda name: memory.item(name).rank),
-            last_error=seen.last_error,
+            last_error=observed.last_error,
             now=self._tools.now(),
         )
         verifier = self._verifier
         return replace(
             shown,
-            reasons=(*shown.reasons, *guard.reasons(self._work)),
-            direct_sets=seen.direct_sets,
+            reasons=(*shown.reasons, *guard.reasons(self._context)),
+            direct_sets=observed.direct_sets,
             verify_state=verifier.state,
             verify_progress=verifier.progress,
             verify_bytes=verifier.total,
@@ -233,7 +232,7 @@ class Migration:
 
     async def run(self) -> None:
         """Decides and acts until it is cancelled; then everything under way is broken off and remembered."""
-        self._work.tell_again()
+        self._context.tell_again()
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:
@@ -248,78 +247,78 @@ class Migration:
             self._verifier.stop()
 
     async def _observe(self) -> None:
-        if self._seen.look_at_drive and ADOPT not in self._busy:
+        if self._observed.look_at_drive and ADOPT not in self._busy:
             try:
-                await drive.look(self._work)
+                await drive.look(self._context)
             except NeedsUser as error:
                 self._trouble.block(error)
 
     def _snapshot(self) -> Snapshot:
-        seen, memory, now = self._seen, self._memory, self._tools.now()
+        observed, memory, now = self._observed, self._memory, self._tools.now()
         self._distrust_the_future(now)
         return Snapshot(
             now=now,
             items=memory.items,
             permit=self._permit_now(),
             where=self.order.source_dir,
-            drive_present=seen.drive_present,
-            absent_why=seen.absent_why,
-            drive_changed=seen.drive_changed,
-            sight=Sight(seen.objects, seen.listed_at) if seen.objects is not None else None,
-            confirmed_at=seen.confirmed_at,
+            drive_present=observed.drive_present,
+            absent_why=observed.absent_why,
+            drive_changed=observed.drive_changed,
+            sight=Sight(observed.objects, observed.listed_at) if observed.objects is not None else None,
+            confirmed_at=observed.confirmed_at,
             handover=memory.handover,
             handover_at=self._handover_at(),
             blocked=self._trouble.blocked(now),
             wait=self._trouble.waiting(now),
-            object_waits=seen.object_waits,
+            object_waits=observed.object_waits,
             busy=frozenset(self._busy) - self._renewing,
             renewing=frozenset(self._renewing),
-            renewed=seen.renewed,
-            lanes=line_of.lanes(memory.line, self.order.lanes),
+            renewed=observed.renewed,
+            lanes=segmenting.lanes(memory.estimate, self.order.lanes),
             finished=bool(memory.number("finished_at")),
-            look_every=guard.look_every(self._work),
+            look_every=guard.look_every(self._context),
             mend_at=memory.number("mend_at") or None,
         )
 
     def _handover_at(self) -> float:
         """When a blocked handover is tried again; where only the last volume was missing, once that is there."""
         at = self._memory.number("handover_at")
-        if guard.waits_for_version(self._work) and guard.newest_is_complete(self._work):
-            return min(at, self._seen.confirmed_at)
+        if guard.waits_for_version(self._context) and guard.newest_is_complete(self._context):
+            return min(at, self._observed.confirmed_at)
         return at
 
     def _distrust_the_future(self, now: float) -> None:
         """A listing or a confirmation later than now is the work of a clock set back: neither proves the other."""
-        seen = self._seen
-        if max(seen.listed_at, seen.confirmed_at) > now:
-            seen.objects, seen.listed_at, seen.confirmed_at = None, 0.0, 0.0
+        observed = self._observed
+        if max(observed.listed_at, observed.confirmed_at) > now:
+            observed.objects, observed.listed_at, observed.confirmed_at = None, 0.0, 0.0
         for fact in ("handover_at", "mend_at"):
             if TRY_AGAIN + backoff.CLOCK_SLACK < self._memory.number(fact) - now < math.inf:
                 self._memory.remember(fact, now)  # no wait is as long as that
 
     def _permit_now(self) -> Permit:
         """The permit for what comes next: a piece that was too large for a budget waits for a larger one."""
-        permit = self._permit(self._seen.needs)
+        permit = self._permit(self._observed.needs)
         if permit.open:
-            self._seen.needs = 0
+            self._observed.needs = 0
         return permit
 
     def _may_begin(self, length: int) -> bool:
         """Whether a request of so many bytes may be begun now."""
         if self._permit(length).open:
             return True
-        self._seen.needs = length
+        self._observed.needs = length
         return False
 
     async def _woken(self, wake_at: float | None) -> None:
-        absent = not self._seen.drive_present
+        absent = not self._observed.drive_present
         now = self._tools.now()
         moments = [*([wake_at] if wake_at is not None else []), *([now + ABSENT_DRIVE] if absent else [])]
         try:
             async with asyncio.timeout(max(0.05, min(moments) - now) if moments else None):
                 await self._wake.wait()
         except TimeoutError:
-            self._seen.look_at_drive |= absent
+            self._observed.look_at_drive |= absent
 
     # -- acting ----------------------------------------------------------------------------------------------
 
@@ -343,13 +342,13 @@ class Migration:
     def _of_no_object(self, action: Adopt | Look | HandOver | Mend) -> tuple[str, Coroutine[None, None, None]]:
         match action:
             case Adopt():
-                return ADOPT, drive.adopt(self._work)
+                return ADOPT, drive.adopt(self._context)
             case Look():
-                return LOOK, target.look(self._work)
+                return LOOK, target.look(self._context)
             case HandOver():
-                return HAND_OVER, handover.do(self._work)
+                return HAND_OVER, handover.do(self._context)
             case Mend():
-                return MEND, guard.mend(self._work)
+                return MEND, guard.mend(self._context)
 
     def _spawn(self, tasks: asyncio.TaskGroup, key: str, act: Coroutine[None, None, None]) -> None:
         if key in self._busy:
@@ -376,7 +375,7 @@ class Migration:
         try:
             await act
         except SourceAbsent as error:
-            drive.is_absent(self._work, error)
+            drive.is_absent(self._context, error)
         except Stopped:
             pass  # the next look at the permit says why
         except SlowboatError as error:
@@ -393,8 +392,8 @@ class Migration:
         if error.code not in {"changed", "read-error"}:
             return False
         with suppress(NeedsUser):
-            await drive.look(self._work)
-        return not self._seen.drive_present
+            await drive.look(self._context)
+        return not self._observed.drive_present
 
     def _settle(self, key: str) -> None:
         """Books the bytes of what is no longer under way, and leaves no object SENDING."""

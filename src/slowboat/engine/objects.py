@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core import line as line_of
+from slowboat.core import segmenting
 from slowboat.core.plan import is_removed
 from slowboat.core.words import Event, Limits, Phase, RemoteObject
 from slowboat.engine import target
@@ -18,7 +18,7 @@ from slowboat.engine.meter import Meter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from slowboat.engine.work import Work
+    from slowboat.engine.context import Context
 
 
 class Objects:
@@ -26,7 +26,7 @@ class Objects:
 
     def __init__(
         self,
-        work: Work,
+        context: Context,
         *,
         may_begin: Callable[[int], bool],
         spent: Callable[[int], None],
@@ -35,12 +35,12 @@ class Objects:
         """Touches nothing yet.
 
         Args:
-            work: what the parts of the migration share.
+            context: what the parts of the migration share.
             may_begin: answers whether a request of so many bytes may be begun now.
             spent: told bytes that went over the line, from any thread.
             largest_piece: the most bytes that one request should have now; None: any number.
         """
-        self._work = work
+        self._context = context
         self._may_begin = may_begin
         self._spent = spent
         self._largest_piece = largest_piece
@@ -50,7 +50,7 @@ class Objects:
 
     def rate(self) -> int:
         """Bytes per second now; to be asked about once a second while something is sent."""
-        return self._meter.rate(self._work.tools.steady())
+        return self._meter.rate(self._context.tools.steady())
 
     def in_flight(self) -> int:
         """Bytes handed over in requests that have no answer yet."""
@@ -62,39 +62,39 @@ class Objects:
 
     def settle(self, name: str) -> None:
         """Books the bytes of an object that is no longer under way, and leaves it not SENDING."""
-        self._work.memory.sent(name, self._meter.take(name))
+        self._context.memory.sent(name, self._meter.take(name))
         self._marks.pop(name, None)
-        if self._work.memory.item(name).phase is Phase.SENDING:
-            self._work.memory.happened(name, Event.INTERRUPTED)
+        if self._context.memory.item(name).phase is Phase.SENDING:
+            self._context.memory.happened(name, Event.INTERRUPTED)
 
     def line_broke(self, name: str, seconds: float) -> None:
         """The world interrupted what was on the line, `seconds` after the action on `name` began."""
         if self._meter.under_way():
-            since = self._work.tools.steady() - self._marks[name] if name in self._marks else seconds
-            self._work.memory.line = self._work.memory.line.broke(since, len(self._marks))
+            since = self._context.tools.steady() - self._marks[name] if name in self._marks else seconds
+            self._context.memory.estimate = self._context.memory.estimate.broke(since, len(self._marks))
 
     async def _ready_courier(self) -> Courier:
         if self._courier is None:
             # a "no" may have been a passing trouble: the next run asks again
-            concatenates = self._work.memory.fact("copies_concatenate") == "yes"
+            concatenates = self._context.memory.fact("copies_concatenate") == "yes"
             if not concatenates:
-                concatenates = await self._work.tools.store.copies_concatenate()
-                self._work.memory.remember("copies_concatenate", "yes" if concatenates else "")
+                concatenates = await self._context.tools.store.copies_concatenate()
+                self._context.memory.remember("copies_concatenate", "yes" if concatenates else "")
             self._courier = Courier(
-                self._work.tools.source,
-                self._work.tools.store,
-                self._work.order.target.prefix,
+                self._context.tools.source,
+                self._context.tools.store,
+                self._context.order.target.prefix,
                 concatenates=concatenates,
             )
         return self._courier
 
     async def check(self, name: str) -> None:
         """What stands at one object's name: ours, nothing, or (Refused) something else."""
-        item, courier = self._work.memory.item(name), await self._ready_courier()
-        found = await target.check(self._work, courier, item)
+        item, courier = self._context.memory.item(name), await self._ready_courier()
+        found = await target.check(self._context, courier, item)
         if found is None:
-            (self._work.seen.objects or {}).pop(name, None)
-            self._work.memory.happened(name, Event.ABSENT)
+            (self._context.observed.objects or {}).pop(name, None)
+            self._context.memory.happened(name, Event.ABSENT)
             return
         stands, md5 = found
         self._confirm(name, stands, md5)
@@ -103,74 +103,82 @@ class Objects:
 
     async def send(self, name: str) -> None:
         """Brings one object to the target, unless its set's metadata is gone from there. Raises as the courier does."""
-        item = self._work.memory.item(name)
-        if not await target.set_still_stands(self._work, item):
-            self._work.seen.objects = None  # look first, then decide again
+        item = self._context.memory.item(name)
+        if not await target.set_still_stands(self._context, item):
+            self._context.observed.objects = None  # look first, then decide again
             return
         courier = await self._ready_courier()
-        self._work.memory.happened(name, Event.STARTED)
+        self._context.memory.happened(name, Event.STARTED)
         most = self._largest_piece()
-        line = self._work.memory.line if most is None else line_of.in_pieces_of(self._work.memory.line, most)
-        md5 = await courier.carry(item, line, self._work.seen.limits or Limits(), self._freight(name))
-        self._confirm(name, RemoteObject(self._work.full_name(name), item.file.size, md5), md5)
+        estimate = (
+            self._context.memory.estimate
+            if most is None
+            else segmenting.in_pieces_of(self._context.memory.estimate, most)
+        )
+        md5 = await courier.carry(item, estimate, self._context.observed.limits or Limits(), self._freight(name))
+        self._confirm(name, RemoteObject(self._context.full_name(name), item.file.size, md5), md5)
 
     async def renew(self, name: str) -> None:
         """Keeps the segments of an object that is begun from expiring."""
-        courier, now = await self._ready_courier(), self._work.tools.now()
-        await courier.renew(self._work.memory.item(name), now)
-        self._work.seen.renewed[name] = now
+        courier, now = await self._ready_courier(), self._context.tools.now()
+        await courier.renew(self._context.memory.item(name), now)
+        self._context.observed.renewed[name] = now
 
     def _freight(self, name: str) -> Freight:
         """What the courier tells of one object, and where it is written down."""
-        self._work.seen.partly[name] = 0
-        self._work.seen.renewed[name] = self._work.tools.now()  # whoever sends looks after them as well
-        self._marks[name] = self._work.tools.steady()
+        self._context.observed.partly[name] = 0
+        self._context.observed.renewed[name] = self._context.tools.now()  # whoever sends looks after them as well
+        self._marks[name] = self._context.tools.steady()
 
         def progress(count: int) -> None:
             self._meter.add(name, count)
             self._spent(count)
 
         def confirmed(length: int) -> None:
-            now, count = self._work.tools.steady(), self._meter.take(name)
+            now, count = self._context.tools.steady(), self._meter.take(name)
             if count:
-                self._work.memory.sent(name, count)
-                self._work.memory.line = self._work.memory.line.sent(count, now - self._marks[name], len(self._marks))
+                self._context.memory.sent(name, count)
+                self._context.memory.estimate = self._context.memory.estimate.sent(
+                    count, now - self._marks[name], len(self._marks)
+                )
             self._marks[name] = now
-            self._work.seen.partly[name] += length
+            self._context.observed.partly[name] += length
 
         return Freight(
-            now=self._work.tools.now(),
+            now=self._context.tools.now(),
             progress=progress,
             confirmed=confirmed,
-            begun=lambda segment: self._work.memory.begun_segments(name, segment),
-            known=lambda md5: self._work.memory.learned(name, md5),
+            begun=lambda segment: self._context.memory.begun_segments(name, segment),
+            known=lambda md5: self._context.memory.learned(name, md5),
             may_begin=self._may_begin,
         )
 
     def _confirm(self, name: str, stands: RemoteObject, md5: str) -> None:
-        self._work.memory.happened(name, Event.CONFIRMED, md5=md5)
-        self._work.seen.confirmed_at = self._work.tools.now()
-        self._work.seen.partly.pop(name, None)
-        self._work.seen.object_waits.pop(name, None)
-        if self._work.seen.objects is not None:
-            self._work.seen.objects[name] = stands
+        self._context.memory.happened(name, Event.CONFIRMED, md5=md5)
+        self._context.observed.confirmed_at = self._context.tools.now()
+        self._context.observed.partly.pop(name, None)
+        self._context.observed.object_waits.pop(name, None)
+        if self._context.observed.objects is not None:
+            self._context.observed.objects[name] = stands
 
     async def finish(self) -> None:
         """The end, seen in one listing: sweep what is left of our segments, and tell."""
         courier = await self._ready_courier()
-        for item in self._work.memory.items:
+        for item in self._context.memory.items:
             if item.segment and item.phase is Phase.DONE:
                 await courier.sweep(item)
-        self._work.memory.remember("finished_at", self._work.tools.now())
-        left = [item for item in self._work.memory.items if item.phase is Phase.REFUSED]
+        self._context.memory.remember("finished_at", self._context.tools.now())
+        left = [item for item in self._context.memory.items if item.phase is Phase.REFUSED]
         refused = [item.name for item in left if not is_removed(item)]
         if left and not refused:
-            title = f"{self._work.order.name}: the backup is in the cloud"
-            text = f"Everything is at {self._work.url} but {len(left)} files of backups that were removed from there."
+            title = f"{self._context.order.name}: the backup is in the cloud"
+            text = (
+                f"Everything is at {self._context.url} but {len(left)} files of backups that were removed from there."
+            )
         elif refused:
-            title = f"{self._work.order.name}: all but {len(refused)} files are in the cloud"
-            text = f"These could not be moved to {self._work.url}: {', '.join(refused[:3])}. Keep the drive."
+            title = f"{self._context.order.name}: all but {len(refused)} files are in the cloud"
+            text = f"These could not be moved to {self._context.url}: {', '.join(refused[:3])}. Keep the drive."
         else:
-            title = f"{self._work.order.name}: the backup is in the cloud"
-            text = f"Every file is at {self._work.url}, confirmed. The drive is no longer the only copy."
-        self._work.tell("done", "done", title, text, urgent=bool(refused))
+            title = f"{self._context.order.name}: the backup is in the cloud"
+            text = f"Every file is at {self._context.url}, confirmed. The drive is no longer the only copy."
+        self._context.tell("done", "done", title, text, urgent=bool(refused))

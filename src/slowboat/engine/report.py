@@ -28,7 +28,7 @@ def of_migration(
     partly: Mapping[str, int],
     in_flight: int,
     rate: int,
-    pace: float,
+    estimated_rate: float,
     started_at: float,
     current: str,
     last_error: str,
@@ -40,7 +40,7 @@ def of_migration(
         partly: bytes confirmed as segments of objects that are not done, by name.
         in_flight: bytes handed over in requests without an answer yet.
         rate: bytes per second now.
-        pace: bytes per second to reckon the end by; 0 where nothing is known.
+        estimated_rate: bytes per second to reckon the end by; 0 where nothing is known.
     """
     volumes = [item for item in items if not item.role.is_metadata]
     metadata = [item for item in items if item.role.is_metadata]
@@ -50,7 +50,7 @@ def of_migration(
     refused = sum(item.file.size for item in items if item.phase is Phase.REFUSED)
     done = min(total, whole + parts + in_flight)
     left = max(0, total - done - refused)
-    sending = decision.activity is Activity.SENDING and pace > 0
+    sending = decision.activity is Activity.SENDING and estimated_rate > 0
     return MigrationReport(
         name=name,
         source=source,
@@ -69,7 +69,7 @@ def of_migration(
         bytes_sent=sum(item.bytes_sent for item in items) + in_flight,
         rate=rate,
         started_at=started_at,
-        expected_end=now + left / pace if sending else 0.0,
+        expected_end=now + left / estimated_rate if sending else 0.0,
         restorable_from_cloud=_restorable(items),
         current_object=current,
         last_error=last_error,

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from slowboat.core.words import Item, RemoteObject
+    from slowboat.engine.context import Context
     from slowboat.engine.courier import Courier
-    from slowboat.engine.work import Work
 
 STILL_THERE = 60.0
 """Seconds for which a set's manifest, once seen at the target, is taken to be there still."""
 
 
-async def look(work: Work) -> None:
+async def look(context: Context) -> None:
     """Reads the target's listing; what it does not show of what was confirmed is asked for by name.
 
     Raises:
         NeedsUser: another backup stands there (code "other-chain"), or the store needs the user.
         Transient: as the store raises it.
     """
-    await looked(work)
+    await looked(context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +45,36 @@ class Looked:
     finished: bool
 
 
-async def looked(work: Work, *, sparing: bool = False) -> Looked:
+async def looked(context: Context, *, sparing: bool = False) -> Looked:
     """As `look`; `sparing` leaves a whole backup set that is gone after the end as it is: it may have been removed."""
-    async with work.seen.looking:
-        ran = await guard.before(work)
-        sight, gone = await _survey(work)
-        before = Looked(sight, work.memory.items, bool(work.memory.number("finished_at")))
+    async with context.observed.looking:
+        ran = await guard.before(context)
+        sight, gone = await _survey(context)
+        before = Looked(sight, context.memory.items, bool(context.memory.number("finished_at")))
         alone = sets_gone(before.items, sight.objects) if sparing and before.finished else frozenset()
         spared = {item.name for item in before.items if item.set_id in alone}
-        away = _take(work, sight, gone, spared)
-        await guard.after(work, sight, [name for name in gone if name not in spared], away, ran=ran)
+        away = _take(context, sight, gone, spared)
+        await guard.after(context, sight, [name for name in gone if name not in spared], away, ran=ran)
     return before
 
 
-async def _survey(work: Work) -> tuple[Sight, tuple[str, ...]]:
+async def _survey(context: Context) -> tuple[Sight, tuple[str, ...]]:
     """What stands at the target, and the names of what was confirmed and does not stand there; changes nothing.
 
     Raises as `look` does.
     """
-    store, seen = work.tools.store, work.seen
-    began = work.tools.now()
-    if seen.limits is None:
-        seen.limits = await store.limits()
-    prefix = work.order.target.prefix
+    store, observed = context.tools.store, context.observed
+    began = context.tools.now()
+    if observed.limits is None:
+        observed.limits = await store.limits()
+    prefix = context.order.target.prefix
     found = {stored.name.removeprefix(prefix): stored for stored in await store.listing(prefix)}
     objects = {name: stored for name, stored in found.items() if "/" not in name}
-    _refuse_strangers(work, objects)
-    items = {item.name: item for item in work.memory.items}
+    _refuse_strangers(context, objects)
+    items = {item.name: item for item in context.memory.items}
     gone: list[str] = []
     for name in unseen(items.values(), Sight(objects, began)):
-        stands = await store.head(work.full_name(name))
+        stands = await store.head(context.full_name(name))
         if stands is None:
             objects.pop(name, None)
         else:
@@ -84,38 +84,38 @@ async def _survey(work: Work) -> tuple[Sight, tuple[str, ...]]:
     return Sight(objects, began), tuple(gone)
 
 
-def _take(work: Work, sight: Sight, gone: Collection[str], spared: Collection[str]) -> frozenset[str]:
+def _take(context: Context, sight: Sight, gone: Collection[str], spared: Collection[str]) -> frozenset[str]:
     """Goes on with what was seen; what is `gone` is no longer done, but for what is `spared`.
 
     Answers what its owner removed on purpose.
     """
-    away = guard.taken_away(work, sight, gone)
-    still = {item.name for item in work.memory.items if item.phase is Phase.DONE}
+    away = guard.taken_away(context, sight, gone)
+    still = {item.name for item in context.memory.items if item.phase is Phase.DONE}
     for name in gone:
         if name in still and name not in away and name not in spared:
-            _vanished(work, name, sight.objects.get(name))
-    guard.set_aside(work, away)
-    work.seen.objects, work.seen.listed_at = dict(sight.objects), sight.taken_at
+            _vanished(context, name, sight.objects.get(name))
+    guard.set_aside(context, away)
+    context.observed.objects, context.observed.listed_at = dict(sight.objects), sight.taken_at
     return away
 
 
-def _vanished(work: Work, name: str, stands: RemoteObject | None) -> None:
-    work.memory.happened(name, Event.VANISHED)
-    work.memory.remember("finished_at", 0.0)
+def _vanished(context: Context, name: str, stands: RemoteObject | None) -> None:
+    context.memory.happened(name, Event.VANISHED)
+    context.memory.remember("finished_at", 0.0)
     if stands is None:
-        work.memory.note("vanished", f"{name} was at the target and is not any more; it goes up again")
+        context.memory.note("vanished", f"{name} was at the target and is not any more; it goes up again")
     else:
-        work.memory.note("replaced", f"Somebody has put something else at the place of {name} at the target")
+        context.memory.note("replaced", f"Somebody has put something else at the place of {name} at the target")
 
 
-def _refuse_strangers(work: Work, objects: Mapping[str, RemoteObject]) -> None:
+def _refuse_strangers(context: Context, objects: Mapping[str, RemoteObject]) -> None:
     """Before the handover nothing of another chain may stand where this one is to go."""
-    if work.memory.handover is HandoverState.DONE:
+    if context.memory.handover is HandoverState.DONE:
         return
-    adopted = {item.name for item in work.memory.items}
+    adopted = {item.name for item in context.memory.items}
     strange = sorted(name for name in objects if name not in adopted and names.parses_for_duplicity(name))
-    if strange and not _only_continue(work, strange, objects):
-        where = work.order.target
+    if strange and not _only_continue(context, strange, objects):
+        where = context.order.target
         raise NeedsUser(
             f"{where.container}/{where.prefix} holds another backup already ({strange[0]}, {len(strange)} files)",
             hint="Choose an empty container or prefix for this migration, or remove that backup with duplicity",
@@ -123,9 +123,9 @@ def _refuse_strangers(work: Work, objects: Mapping[str, RemoteObject]) -> None:
         )
 
 
-def _only_continue(work: Work, strange: Sequence[str], objects: Mapping[str, RemoteObject]) -> bool:
+def _only_continue(context: Context, strange: Sequence[str], objects: Mapping[str, RemoteObject]) -> bool:
     """Whether duplicity wrote them straight to the target, after a handover that is forgotten."""
-    metadata = work.newest_metadata()
+    metadata = context.newest_metadata()
     end = max((item.set_id.end for item in metadata), default=0)
     parsed = [names.parse(name) for name in strange]
     return (
@@ -135,37 +135,37 @@ def _only_continue(work: Work, strange: Sequence[str], objects: Mapping[str, Rem
     )
 
 
-async def check(work: Work, courier: Courier, item: Item) -> tuple[RemoteObject, str] | None:
+async def check(context: Context, courier: Courier, item: Item) -> tuple[RemoteObject, str] | None:
     """What stands at one object's name: our bytes (and their MD5), or None where nothing does.
 
     Raises:
         Refused: something else stands there (code "conflict"), or the file on the drive is damaged.
         SourceAbsent, Transient, NeedsUser: as the drive and the store raise them.
     """
-    stands = await work.tools.store.head(work.full_name(item.name))
+    stands = await context.tools.store.head(context.full_name(item.name))
     if stands is None:
         return None
     md5 = await courier.same(item, stands)
     if not md5:
         raise Refused(
-            f"another file stands at {stands.name} in {work.order.target.container}",
+            f"another file stands at {stands.name} in {context.order.target.container}",
             hint="slowboat overwrites nothing: move or remove that object, then say `slowboat retry`",
             code="conflict",
         )
     return stands, md5
 
 
-async def set_still_stands(work: Work, item: Item) -> bool:
+async def set_still_stands(context: Context, item: Item) -> bool:
     """No volume before its set's metadata, and none after somebody took that away."""
     if item.role.is_metadata:
         return True
-    manifest = work.manifest_of(item)
+    manifest = context.manifest_of(item)
     if manifest is None:
         return False
-    now = work.tools.now()
-    if 0 <= now - work.seen.manifests_at.get(manifest.name, 0.0) < STILL_THERE:
+    now = context.tools.now()
+    if 0 <= now - context.observed.manifests_at.get(manifest.name, 0.0) < STILL_THERE:
         return True
-    if not matches(manifest, await work.tools.store.head(work.full_name(manifest.name))):
+    if not matches(manifest, await context.tools.store.head(context.full_name(manifest.name))):
         return False
-    work.seen.manifests_at[manifest.name] = now
+    context.observed.manifests_at[manifest.name] = now
     return True

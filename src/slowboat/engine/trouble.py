@@ -15,11 +15,11 @@ from slowboat.core.errors import NeedsUser, Refused, SlowboatError, Transient
 from slowboat.core.plan import HAND_OVER, MEND
 from slowboat.core.words import Event, HandoverState, Phase, Reason
 from slowboat.engine import guard, handover
-from slowboat.engine.work import NO_OBJECT
+from slowboat.engine.context import NO_OBJECT
 
 if TYPE_CHECKING:
+    from slowboat.engine.context import Context
     from slowboat.engine.objects import Objects
-    from slowboat.engine.work import Work
 
 TRY_AGAIN = 3600.0
 """Seconds until what needs the user is tried again unasked: quota may have been freed elsewhere."""
@@ -28,106 +28,113 @@ TRY_AGAIN = 3600.0
 class Trouble:
     """The troubles of one migration."""
 
-    def __init__(self, work: Work, objects: Objects) -> None:
-        self._work = work
+    def __init__(self, context: Context, objects: Objects) -> None:
+        self._context = context
         self._objects = objects
 
     def blocked(self, now: float) -> Reason | None:
         """What only a person can mend; None: nothing, or it is time to try again."""
-        if self._work.seen.blocked is not None and (self._work.seen.blocked.until or 0.0) <= now:
-            self._work.seen.blocked = None
-        return self._work.seen.blocked
+        if self._context.observed.blocked is not None and (self._context.observed.blocked.until or 0.0) <= now:
+            self._context.observed.blocked = None
+        return self._context.observed.blocked
 
     def waiting(self, now: float) -> Reason | None:
         """Why the server is left alone for now, and until when; None: it need not be."""
-        left = backoff.remaining(self._work.memory.number("retry_at"), now)
+        left = backoff.remaining(self._context.memory.number("retry_at"), now)
         if left <= 0:
             return None
-        why = self._work.memory.fact("retry_why") or "the server asked to wait"
-        cure = self._work.memory.fact("retry_cure")
+        why = self._context.memory.fact("retry_why") or "the server asked to wait"
+        cure = self._context.memory.fact("retry_cure")
         by_itself = "slowboat tries again by itself"
         return Reason("server-wait", why, cure=f"{cure}; {by_itself}" if cure else by_itself, until=now + left)
 
     def retry_now(self) -> None:
         """Every waiting time ends; what was refused gets another chance."""
-        self._work.seen.blocked = None
-        self._work.seen.told = ""  # who asks again hears again
-        self._work.seen.object_waits.clear()
+        self._context.observed.blocked = None
+        self._context.observed.told = ""  # who asks again hears again
+        self._context.observed.object_waits.clear()
         self.calm()
-        for item in self._work.memory.items:
+        for item in self._context.memory.items:
             if item.phase is Phase.REFUSED:
-                self._work.memory.happened(item.name, Event.RETRIED)
-                self._work.memory.remember("finished_at", 0.0)
-        if self._work.memory.handover is HandoverState.BLOCKED and self._work.memory.number("handover_at") < math.inf:
-            self._work.memory.handover_undone()  # but for one that the user has taken back
+                self._context.memory.happened(item.name, Event.RETRIED)
+                self._context.memory.remember("finished_at", 0.0)
+        if (
+            self._context.memory.handover is HandoverState.BLOCKED
+            and self._context.memory.number("handover_at") < math.inf
+        ):
+            self._context.memory.handover_undone()  # but for one that the user has taken back
 
     def reckon_anew(self, seconds: float) -> None:
         """The clock was set by so many seconds: what was so many seconds ahead still is, what is behind has passed."""
-        seen, memory = self._work.seen, self._work.memory
+        observed, memory = self._context.observed, self._context.memory
         if seconds < 0:
-            seen.object_waits = {name: until + seconds for name, until in seen.object_waits.items()}
-            if seen.blocked is not None and seen.blocked.until is not None:
-                seen.blocked = replace(seen.blocked, until=seen.blocked.until + seconds)
+            observed.object_waits = {name: until + seconds for name, until in observed.object_waits.items()}
+            if observed.blocked is not None and observed.blocked.until is not None:
+                observed.blocked = replace(observed.blocked, until=observed.blocked.until + seconds)
             for fact in ("retry_at", "handover_at", "mend_at"):
                 if 0.0 < memory.number(fact) < math.inf:
                     memory.remember(fact, max(1.0, memory.number(fact) + seconds))
 
     def failed(self, key: str, error: SlowboatError, seconds: float, *, renewing: bool) -> None:
         """What a failed action means; `key` is its name among the busy, `seconds` how long it took."""
-        self._work.seen.last_error = str(error)
+        self._context.observed.last_error = str(error)
         match error:
             case NeedsUser() | Transient() if key == HAND_OVER:
-                handover.refused(self._work, error)
+                handover.refused(self._context, error)
             case _ if key == MEND:
-                guard.not_mended(self._work, error)
+                guard.not_mended(self._context, error)
             case Transient():
                 self._later(key, error, seconds)
             case Refused() if renewing:
                 # what cannot be renewed is sent again where it is needed
-                self._work.seen.renewed[key] = self._work.tools.now()
+                self._context.observed.renewed[key] = self._context.tools.now()
             case Refused() if key not in NO_OBJECT:
                 self._refuse(key, error)
             case _:
                 self.block(error)
 
     def _later(self, key: str, error: Transient, seconds: float) -> None:
-        now, chance = self._work.tools.now(), self._work.tools.chance()
+        now, chance = self._context.tools.now(), self._context.tools.chance()
         if error.scope == "object" and key not in NO_OBJECT:
-            attempts = self._work.memory.item(key).attempts
-            self._work.seen.object_waits[key] = now + backoff.wait(attempts, chance, error.retry_after)
+            attempts = self._context.memory.item(key).attempts
+            self._context.observed.object_waits[key] = now + backoff.wait(attempts, chance, error.retry_after)
             return
         # the lanes of one line break together: that is one trouble, not two
-        already = self._work.memory.number("retry_at") > now
-        attempt = int(self._work.memory.number("retry_attempts")) + (0 if already else 1)
-        self._work.memory.remember("retry_attempts", attempt)
-        self._work.memory.remember("retry_at", now + backoff.wait(attempt, chance, error.retry_after))
-        self._work.memory.remember("retry_why", error.what)
-        self._work.memory.remember("retry_cure", error.hint)
+        already = self._context.memory.number("retry_at") > now
+        attempt = int(self._context.memory.number("retry_attempts")) + (0 if already else 1)
+        self._context.memory.remember("retry_attempts", attempt)
+        self._context.memory.remember("retry_at", now + backoff.wait(attempt, chance, error.retry_after))
+        self._context.memory.remember("retry_why", error.what)
+        self._context.memory.remember("retry_cure", error.hint)
         self._objects.line_broke(key, seconds)
 
     def _refuse(self, name: str, error: Refused) -> None:
         if error.code == "exists":
             return  # ours, of a request whose answer was lost, or somebody's: the next pass asks
-        self._work.memory.happened(name, Event.REJECTED, error=error.what)
-        title = f"{self._work.order.name}: a file cannot be moved"
-        self._work.tell("refused", f"refused-{name}", title, str(error), urgent=True)
+        self._context.memory.happened(name, Event.REJECTED, error=error.what)
+        title = f"{self._context.order.name}: a file cannot be moved"
+        self._context.tell("refused", f"refused-{name}", title, str(error), urgent=True)
 
     def block(self, error: SlowboatError) -> None:
         """Nothing goes on until somebody mends it; tried again unasked after a while, told once."""
-        self._work.seen.last_error = str(error)
-        self._work.seen.blocked = Reason(error.code, error.what, error.hint, self._work.tools.now() + TRY_AGAIN)
-        if self._work.seen.told != str(error):  # tried again every hour, told once
-            self._work.seen.told = str(error)
-            self._work.tell("needs-user", "needs-you", f"{self._work.order.name} needs you", str(error), urgent=True)
+        self._context.observed.last_error = str(error)
+        self._context.observed.blocked = Reason(
+            error.code, error.what, error.hint, self._context.tools.now() + TRY_AGAIN
+        )
+        if self._context.observed.told != str(error):  # tried again every hour, told once
+            self._context.observed.told = str(error)
+            self._context.tell(
+                "needs-user", "needs-you", f"{self._context.order.name} needs you", str(error), urgent=True
+            )
 
     def calm(self) -> None:
         """Something worked: the next trouble starts its waits from the beginning."""
-        if self._work.seen.blocked is None:  # something that was under way may still end well
-            self._work.withdraw("needs-you")
-            self._work.seen.told = ""
-        if self._work.memory.fact("retry_at"):
+        if self._context.observed.blocked is None:  # something that was under way may still end well
+            self._context.withdraw("needs-you")
+            self._context.observed.told = ""
+        if self._context.memory.fact("retry_at"):
             for key in ("retry_at", "retry_attempts", "retry_why", "retry_cure"):
-                self._work.memory.remember(key, "")
+                self._context.memory.remember(key, "")
 
 
 def mistake(error: Exception, key: str) -> Transient:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from slowboat.core import manifest, names
 from slowboat.core.errors import Refused, SourceAbsent, Stopped, Transient
 from slowboat.core.framing import Framing
-from slowboat.core.line import cut
 from slowboat.core.plan import is_removed
+from slowboat.core.segmenting import cut
 from slowboat.core.verify import Evidence, Reading, Report, verify
 from slowboat.core.words import Phase, Role
 from slowboat.engine import drive, target
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from slowboat.core.manifest import VolumeInfo
     from slowboat.core.plan import Sight
     from slowboat.core.words import Item, Permit, RemoteObject, SetId, SourceFile
-    from slowboat.engine.work import Work
+    from slowboat.engine.context import Context
 
 NO_NETWORK = frozenset({"offline", "portal"})
 """Reasons with which even one listing is in vain; all others are about sending, or a guess that a try settles."""
@@ -37,9 +37,9 @@ LISTING, READING = "listing", "reading"
 class Verifier:
     """Verifies one migration; one verification at a time."""
 
-    def __init__(self, work: Work, permit: Callable[[], Permit], changed: Callable[[], None]) -> None:
+    def __init__(self, context: Context, permit: Callable[[], Permit], changed: Callable[[], None]) -> None:
         """`permit` tells why the network cannot be reached, where it cannot; `changed`: there is something to show."""
-        self._work = work
+        self._context = context
         self._permit = permit
         self._changed = changed
         self._task: asyncio.Task[Report] | None = None
@@ -73,12 +73,12 @@ class Verifier:
         """
         if self._task is not None:
             raise Transient(
-                f"{self._work.order.name} is being verified already",
+                f"{self._context.order.name} is being verified already",
                 hint="Wait for it, or stop it with `slowboat verify --stop`",
                 code="verifying",
             )
         self._task = asyncio.create_task(
-            self._verify(deep=deep, restore=restore), name=f"{self._work.order.name}: verify"
+            self._verify(deep=deep, restore=restore), name=f"{self._context.order.name}: verify"
         )
         try:
             await asyncio.wait([self._task])
@@ -96,19 +96,19 @@ class Verifier:
             self._task.cancel()
 
     async def _verify(self, *, deep: bool, restore: bool) -> Report:
-        work = self._work
-        if not work.memory.items:
+        context = self._context
+        if not context.memory.items:
             raise Transient(
-                f"there is nothing to verify: the backup of {work.order.name} has not been read from the drive yet",
+                f"there is nothing to verify: the backup of {context.order.name} has not been read from the drive yet",
                 hint="Connect the drive, and see `slowboat status`",
                 code="not-adopted",
             )
         self._show(LISTING)
         self._ask_network()
-        looked = await target.looked(work, sparing=True)
+        looked = await target.looked(context, sparing=True)
         sight, items = looked.sight, looked.items
         files = await self._files()
-        volumes = await _recorded(work, items)
+        volumes = await _recorded(context, items)
         recorded = {set_id: {each.number: each.sha1 for each in found} for set_id, found in volumes.items()}
         lost = await self._lost(items, sight)
         read = await self._read_all(items, files or {}, recorded, sight) if deep else None
@@ -122,11 +122,11 @@ class Verifier:
                 lost=lost,
                 read=read,
                 finished=looked.finished,
-                removed=frozenset(item.name for item in work.memory.items if is_removed(item)),
+                removed=frozenset(item.name for item in context.memory.items if is_removed(item)),
                 volumes=volumes if restore else None,
             )
         )
-        work.memory.note("verified", "; ".join(one.text for one in report.sentences))
+        context.memory.note("verified", "; ".join(one.text for one in report.sentences))
         return report
 
     def _show(self, state: str) -> None:
@@ -149,9 +149,9 @@ class Verifier:
         slos = [item for item in items if (stands := sight.objects.get(item.name)) and stands.slo]
         if not slos:
             return frozenset()
-        prefix = f"{names.SEGMENTS}{self._work.order.target.prefix}"
+        prefix = f"{names.SEGMENTS}{self._context.order.target.prefix}"
         sizes: dict[tuple[str, int, int], dict[int, int]] = {}
-        for stored in await self._work.tools.store.listing(prefix, segments=True):
+        for stored in await self._context.tools.store.listing(prefix, segments=True):
             one = names.parse_segment(stored.name)
             if one is not None and one.index is not None:
                 sizes.setdefault((one.object_name, one.size, one.segment), {})[one.index] = stored.size
@@ -159,7 +159,7 @@ class Verifier:
 
     async def _is_whole(self, item: Item, sizes: Mapping[tuple[str, int, int], Mapping[int, int]]) -> bool:
         """Whether all segments are there in one size; what the listing lacks is asked for by name, as it may lag."""
-        full, size = self._work.full_name(item.name), item.file.size
+        full, size = self._context.full_name(item.name), item.file.size
         begun = {segment for name, whole, segment in sizes if (name, whole) == (full, size)} | {item.segment}
         for segment in begun - {0}:
             held = sizes.get((full, size, segment), {})
@@ -169,16 +169,16 @@ class Verifier:
         return False
 
     async def _stands(self, item: Item, segment: int, index: int) -> bool:
-        name = names.segment_name(self._work.full_name(item.name), item.file.size, segment, index)
-        return await self._work.tools.store.head(name, segments=True) is not None
+        name = names.segment_name(self._context.full_name(item.name), item.file.size, segment, index)
+        return await self._context.tools.store.head(name, segments=True) is not None
 
     # -- the drive -------------------------------------------------------------------------------------------
 
     async def _files(self) -> Mapping[str, SourceFile] | None:
         try:
-            return {file.name: file for file in await drive.listing_or_copy(self._work)}
+            return {file.name: file for file in await drive.listing_or_copy(self._context)}
         except SourceAbsent as error:
-            drive.is_absent(self._work, error)
+            drive.is_absent(self._context, error)
             return None
 
     async def _read_all(
@@ -197,7 +197,7 @@ class Verifier:
             try:
                 read[item.name] = await self._read(item, _sha1(item, recorded), sight.objects.get(item.name))
             except SourceAbsent as error:
-                drive.is_absent(self._work, error)
+                drive.is_absent(self._context, error)
                 break
             self._whole += item.file.size
             self._part = 0
@@ -221,7 +221,7 @@ class Verifier:
                 parts.feed(block)
 
         try:
-            digests = await self._work.tools.source.digest(item.file, feed=feed)
+            digests = await self._context.tools.source.digest(item.file, feed=feed)
         except Refused as error:
             return Reading(wrong=f"cannot be read ({error.what})", unreadable=True)
         if sha1 and digests.sha1 != sha1:
@@ -270,7 +270,7 @@ def _sha1(item: Item, recorded: Mapping[SetId, Mapping[int, str]]) -> str:
     return volumes.get(parsed.volume, item.sha1) if parsed is not None and item.role is Role.VOLUME else item.sha1
 
 
-async def _recorded(work: Work, items: Sequence[Item]) -> dict[SetId, Sequence[VolumeInfo]]:
+async def _recorded(context: Context, items: Sequence[Item]) -> dict[SetId, Sequence[VolumeInfo]]:
     """What the copies of duplicity's manifests say of the volumes, by set. They may be large: in a thread.
 
     Where a copy is damaged, what the ledger took from it at the adoption holds.
@@ -279,13 +279,13 @@ async def _recorded(work: Work, items: Sequence[Item]) -> dict[SetId, Sequence[V
     for item in items:
         if item.role is not Role.MANIFEST:
             continue
-        text = work.tools.ledger.manifest(work.order.name, names.metadata_key(item.name))
+        text = context.tools.ledger.manifest(context.order.name, names.metadata_key(item.name))
         if text is None:
             continue
         try:
             read = await asyncio.to_thread(manifest.parse_bytes, text, item.name)
         except Refused as error:
-            work.memory.note("ledger", f"slowboat's own copy of a manifest is damaged: {error.what}")
+            context.memory.note("ledger", f"slowboat's own copy of a manifest is damaged: {error.what}")
             continue
         found[item.set_id] = read.volumes
     return found

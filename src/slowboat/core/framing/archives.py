@@ -124,7 +124,7 @@ class PlainManifest:
     """A manifest that is not encrypted: it can be read, begins with volume 1 and ends with a line's end."""
 
     def __init__(self) -> None:
-        self._reader = manifest.Reader()
+        self._reader = manifest.ManifestParser()
         self._rest = b""
 
     def feed(self, block: bytes) -> None:

@@ -5,9 +5,9 @@ Pure: what was seen comes in, a report by backup set goes out, in states for pro
 
 from __future__ import annotations
 
-from slowboat.core.verify.judging import set_name, sets_gone, verify
-from slowboat.core.verify.plainly import as_dict, from_dict
-from slowboat.core.verify.states import (
+from slowboat.core.verify.compare import set_name, sets_gone, verify
+from slowboat.core.verify.plain import as_dict, from_dict
+from slowboat.core.verify.report import (
     MOST_FINDINGS,
     WRONG_AT_TARGET,
     AtTarget,
@@ -18,12 +18,12 @@ from slowboat.core.verify.states import (
     Origin,
     Reading,
     Report,
-    Sample,
+    SampleFile,
     Sentence,
     SetReport,
 )
 
 __all__ = [
     "MOST_FINDINGS", "WRONG_AT_TARGET", "AtTarget", "Backup", "Evidence", "Finding", "OnDrive", "Origin", "Reading",
-    "Report", "Sample", "Sentence", "SetReport", "as_dict", "from_dict", "set_name", "sets_gone", "verify",
+    "Report", "SampleFile", "Sentence", "SetReport", "as_dict", "from_dict", "set_name", "sets_gone", "verify",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
-from slowboat.core.verify.states import Backup, Sample
+from slowboat.core.verify.report import Backup, SampleFile
 from slowboat.core.words import Role
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def backups(
     return tuple(told)
 
 
-def samples(items: Iterable[Item], right: frozenset[str], volumes: Volumes) -> tuple[Sample, ...]:
+def samples(items: Iterable[Item], right: frozenset[str], volumes: Volumes) -> tuple[SampleFile, ...]:
     """Paths of the newest backup of which the cloud holds all that a restore reads; those that cost least first.
 
     Arguments as of `backups`. () while metadata is missing, or nothing lies whole in what has arrived.
@@ -79,7 +79,7 @@ def samples(items: Iterable[Item], right: frozenset[str], volumes: Volumes) -> t
     newest = max(members, key=lambda each: each.end)
     parsed = next((one for each in members[newest] if (one := names.parse(each.name)) is not None), None)
     return tuple(
-        Sample(
+        SampleFile(
             "/".join(part.decode() for part in path),
             f"{newest.type.value} {newest.end}",
             always + cost,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
 from slowboat.edges.bus.objects import OBJECT_MANAGER
-from slowboat.edges.bus.shown import (
+from slowboat.edges.bus.report_properties import (
     MANAGER,
     MIGRATION,
     NAME,
@@ -24,7 +24,7 @@ from slowboat.edges.bus.shown import (
     to_migration,
     to_moment,
 )
-from slowboat.edges.bus.verified import from_answer
+from slowboat.edges.bus.verify_answer import from_answer
 from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match, Variant
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent
 from slowboat.core.words import ManagerReport, MigrationReport
 from slowboat.edges.bus.holds import Held, Holds
 from slowboat.edges.bus.objects import STANDARD, Interface, Tree, shipped
-from slowboat.edges.bus.shown import (
+from slowboat.edges.bus.report_properties import (
     COUNTERS,
     MANAGER,
     MIGRATION,
@@ -31,7 +31,7 @@ from slowboat.edges.bus.shown import (
     to_moment,
     to_properties,
 )
-from slowboat.edges.bus.verified import to_answer
+from slowboat.edges.bus.verify_answer import to_answer
 from slowboat.edges.dbus import Answer, BusError, Call, CallRefused, Connection
 
 if TYPE_CHECKING:

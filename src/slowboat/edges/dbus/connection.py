@@ -17,7 +17,7 @@ from slowboat.edges.dbus.library import (
     Message,
     MessageFlag,
     MessageType,
-    Wire,
+    PatchedBus,
     as_call,
     as_message,
     as_signal,
@@ -77,7 +77,7 @@ class Connection:
         self._queue: deque[tuple[Message, asyncio.Future[None]]] = deque()
         self._writing: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._wire = Wire(address, self._ended)
+        self._wire = PatchedBus(address, self._ended)
         self._wire.add_message_handler(self._arrived)
 
     @classmethod

@@ -45,8 +45,8 @@ __all__ = [
     "Message",
     "MessageFlag",
     "MessageType",
+    "PatchedBus",
     "Variant",
-    "Wire",
     "as_call",
     "as_message",
     "as_signal",
@@ -59,7 +59,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-class Wire(MessageBus):
+class PatchedBus(MessageBus):
     """dbus-next's connection with four of its private parts put right (see the module's docstring)."""
 
     def __init__(self, address: str, ended: Callable[[], None]) -> None:

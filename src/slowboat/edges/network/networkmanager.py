@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from slowboat.core.words import Connectivity, Network
 from slowboat.edges.dbus import PROPERTIES, BusError, BusGone, Connection, Match, NoReply
-from slowboat.edges.lookout import Subject, text, texts, truth, whole
+from slowboat.edges.service_watch import Watched, text, texts, truth, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,9 +64,9 @@ class NetworkManager:
     def __init__(self) -> None:
         self.seen = False
 
-    def subject(self) -> Subject[Network | None]:
-        """What a lookout needs; its value is None where there is no NetworkManager."""
-        return Subject("system", (NAME,), MATCHES, self.read, None, GONE)
+    def watched(self) -> Watched[Network | None]:
+        """What a ServiceWatch needs; its value is None where there is no NetworkManager."""
+        return Watched("system", (NAME,), MATCHES, self.read, None, GONE)
 
     async def read(self, bus: Connection) -> Network | None:
         """What NetworkManager says now; None where there is none.

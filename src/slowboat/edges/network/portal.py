@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core.words import Connectivity, Network
 from slowboat.edges.dbus import BusError, BusGone, Connection, Match, NoReply
-from slowboat.edges.lookout import Subject, truth, whole
+from slowboat.edges.service_watch import Watched, truth, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,4 +54,4 @@ def understood(status: Mapping[str, object]) -> Network:
     return Network(reach, metered=truth(status.get("metered")), witness=WITNESS)
 
 
-SUBJECT: Subject[Network | None] = Subject("session", (NAME,), MATCHES, read, None, None)
+WATCHED: Watched[Network | None] = Watched("session", (NAME,), MATCHES, read, None, None)

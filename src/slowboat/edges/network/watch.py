@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slowboat.core.words import Connectivity, Network
-from slowboat.edges.lookout import SETTLE, TIMEOUT, Lookout
 from slowboat.edges.network import networkmanager, portal
 from slowboat.edges.network.kernel import POLL, Routes
 from slowboat.edges.network.networkmanager import NetworkManager
+from slowboat.edges.service_watch import SETTLE, TIMEOUT, ServiceWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,10 +68,10 @@ class NetworkWatch:
         """
         self.on_change = on_change
         self._manager = NetworkManager()
-        self._manager_look = Lookout(
-            self._manager.subject(), self._told, address=system, settle=settle, patience=patience
+        self._manager_watch = ServiceWatch(
+            self._manager.watched(), self._told, address=system, settle=settle, patience=patience
         )
-        self._portal_look = Lookout(portal.SUBJECT, self._told, address=session, settle=settle, patience=patience)
+        self._portal_watch = ServiceWatch(portal.WATCHED, self._told, address=session, settle=settle, patience=patience)
         self._routes = Routes(self._told, settle=settle, proc=proc, sys=sys, poll=poll)
         self._metered = False  # the last who knew called this network metered
         self._word = UNKNOWN
@@ -86,14 +86,14 @@ class NetworkWatch:
 
     async def start(self) -> None:
         """Begins to watch; waits a moment for the first reading. Never raises, nor does anything after it."""
-        self._manager_look.start()
+        self._manager_watch.start()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._spoken.wait(), FIRST_WORD)
 
     async def stop(self) -> None:
         """Lets go of buses and sockets."""
         self._routes.stop()
-        await asyncio.gather(self._manager_look.stop(), self._portal_look.stop())
+        await asyncio.gather(self._manager_watch.stop(), self._portal_watch.stop())
         if self._retiring is not None:
             await self._retiring
 
@@ -101,9 +101,9 @@ class NetworkWatch:
         """A witness said something else."""
         if self._manager.seen and self._retiring is None:
             self._routes.stop()
-            self._retiring = asyncio.create_task(self._portal_look.stop())
+            self._retiring = asyncio.create_task(self._portal_watch.stop())
         elif not self._manager.seen:
-            self._portal_look.start()
+            self._portal_watch.start()
             self._routes.start()
         word = self._best()
         if word is not None:
@@ -112,10 +112,10 @@ class NetworkWatch:
     def _best(self) -> Network | None:
         """The word of the best witness; None while it is not clear yet who that is."""
         if self._manager.seen:
-            return self._manager_look.value or networkmanager.GONE
-        if not self._portal_look.ready.is_set():
+            return self._manager_watch.value or networkmanager.GONE
+        if not self._portal_watch.ready.is_set():
             return None
-        return self._portal_look.value or self._routes.value
+        return self._portal_watch.value or self._routes.value
 
     def _remembering(self, word: Network) -> Network:
         """The word, metered where it does not know and the last who knew said so."""

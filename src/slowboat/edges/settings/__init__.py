@@ -6,13 +6,13 @@ the text, `checks` what must hold beyond types, `reading` puts them together. do
 
 from slowboat.edges.settings.amounts import parse_rate, parse_size
 from slowboat.edges.settings.reading import EXAMPLE, config_path, load, parse, state_dir
-from slowboat.edges.settings.shape import ENV_CLOUD, Cloud, Migration, Settings
+from slowboat.edges.settings.shape import ENV_CLOUD, Cloud, MigrationSettings, Settings
 
 __all__ = [
     "ENV_CLOUD",
     "EXAMPLE",
     "Cloud",
-    "Migration",
+    "MigrationSettings",
     "Settings",
     "config_path",
     "load",

@@ -18,7 +18,7 @@ from slowboat.core.identity import Identity, is_loopback
 from slowboat.core.schedule import Schedule, Window
 from slowboat.core.words import Target
 from slowboat.edges.settings.amounts import parse_days, parse_minute, parse_rate, parse_size
-from slowboat.edges.settings.shape import Cloud, Migration
+from slowboat.edges.settings.shape import Cloud, MigrationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -144,13 +144,13 @@ def folder(where: Where, text: str) -> Path:
 # -- migrations ------------------------------------------------------------------------------------------
 
 
-def migration(name: str, table: MigrationTable, clouds: Iterable[str]) -> Migration:
+def migration(name: str, table: MigrationTable, clouds: Iterable[str]) -> MigrationSettings:
     """Checks one migration's table."""
     checked_name("migration", name)
     here = ("migration", name)
     container = _container((*here, "container"), table.container)
     prefix = _prefix((*here, "prefix"), table.prefix)
-    return Migration(
+    return MigrationSettings(
         name=name,
         source=folder((*here, "source"), table.source),
         source_url=_url((*here, "source_url"), table.source_url) if table.source_url else "",
@@ -238,7 +238,7 @@ def _same_place(where: Where, url: str, container: str, prefix: str) -> None:
         raise Wrong(where, "cf+http:// knows no prefix", "Leave prefix out, or use swift:// or rclone://")
 
 
-def distinct(migrations: Iterable[Migration]) -> None:
+def distinct(migrations: Iterable[MigrationSettings]) -> None:
     """Two chains in one place would be one broken chain."""
     seen: dict[tuple[str, str, str], str] = {}
     for one in migrations:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slowboat.edges.settings.lines import Where
-    from slowboat.edges.settings.shape import Migration
+    from slowboat.edges.settings.shape import MigrationSettings
 
 EXAMPLE = """\
 [cloud.mycloud]
@@ -133,7 +133,7 @@ def _settings(tables: dict[str, Any], path: Path, environment: Mapping[str, str]
     clouds = {name: checks.cloud(name, _table(("cloud", name), raw, CloudTable)) for name, raw in top.cloud.items()}
     if not clouds and (found := env_cloud(environment)) is not None:
         clouds = {ENV_CLOUD: found}
-    migrations: dict[str, Migration] = {
+    migrations: dict[str, MigrationSettings] = {
         name: checks.migration(name, _table(("migration", name), raw, MigrationTable), clouds)
         for name, raw in top.migration.items()
     }

@@ -1,7 +1,7 @@
 """What may stand in the configuration, as types; and the settings as the program uses them.
 
 The structs that end in "Table" are the file's own words; msgspec checks them. `Settings`, `Cloud` and
-`Migration` are what the rest of the program sees. No secret is ever in either: see edges/secrets.
+`MigrationSettings` are what the rest of the program sees. No secret is ever in either: see edges/secrets.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Cloud(Identity):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Migration:
+class MigrationSettings:
     """One chain's move, as the user wants it.
 
     Attributes:
@@ -172,5 +172,5 @@ class Settings:
     path: Path | None
     connections: int
     clouds: Mapping[str, Cloud]
-    migrations: Mapping[str, Migration]
+    migrations: Mapping[str, MigrationSettings]
     rules: Rules

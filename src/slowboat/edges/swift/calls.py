@@ -50,7 +50,7 @@ https://github.com/openstack/swift/blob/master/CHANGELOG"""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StoreCalls:
     """A wire and the right to use it, and what can be asked over it."""
 
     wire: Wire

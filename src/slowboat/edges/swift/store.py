@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from slowboat.core.words import Limits
-    from slowboat.edges.swift.calls import Line
+    from slowboat.edges.swift.calls import StoreCalls
     from slowboat.edges.swift.credentials import Credentials
     from slowboat.edges.swift.throttle import Readable
     from slowboat.edges.swift.wire import Wire
@@ -110,14 +110,14 @@ class SwiftStore:
         """Bytes per second handed over lately; `now` is a moment of `time.monotonic`, None for this one."""
         return self._throttle.rate(now)
 
-    def set_rate(self, rate: int | None) -> None:
+    def set_cap(self, rate: int | None) -> None:
         """The most bytes per second over all uploads under way and to come; 0 stands still, None: no cap."""
-        self._throttle.set_rate(rate)
+        self._throttle.set_cap(rate)
 
     async def limits(self) -> Limits:
         """What the server allows; asked once."""
         if self._limits is None:
-            self._limits = await self._small(lambda line: line.info())
+            self._limits = await self._small(lambda calls: calls.info())
         return self._limits
 
     async def listing(self, prefix: str, *, segments: bool = False) -> Sequence[RemoteObject]:
@@ -139,7 +139,7 @@ class SwiftStore:
     async def head(self, name: str, *, segments: bool = False) -> RemoteObject | None:
         """One object, or None where the server says that it is not there."""
         container = self._where(segments=segments)
-        return await self._small(lambda line: line.head(container, _named(name)))
+        return await self._small(lambda calls: calls.head(container, _named(name)))
 
     async def put(
         self,
@@ -209,7 +209,7 @@ class SwiftStore:
             return
         container, checked = self.segments_container, [_named(name) for name in names]
         if len(names) > 1 and (await self.limits()).bulk_delete:
-            await self._small(lambda line: line.delete_many(container, checked))
+            await self._small(lambda calls: calls.delete_many(container, checked))
             return
         for name in checked:
             await self._delete(container, name)
@@ -217,7 +217,7 @@ class SwiftStore:
     async def renew(self, name: str, expires_after: int) -> None:
         """Lets a segment expire `expires_after` seconds from now; 0: never."""
         container = self.segments_container
-        await self._small(lambda line: line.expire(container, _named(name), expires_after))
+        await self._small(lambda calls: calls.expire(container, _named(name), expires_after))
 
     async def copies_concatenate(self) -> bool:
         """Whether a COPY of an SLO makes one plain object; probed with a few bytes in the segments' container."""
@@ -309,12 +309,12 @@ class SwiftStore:
             headers["X-Delete-After"] = str(expires_after)
         _named(name)
 
-        def work(line: Line) -> RemoteObject:
-            self._stand(line, container)
-            asked = line.asked(verb, name)
-            body = Body(source, size, name, self._throttle, line.wire.stopped, progress)
-            with self._throttle.watching(line.wire.sample):
-                made = line.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
+        def work(calls: StoreCalls) -> RemoteObject:
+            self._stand(calls, container)
+            asked = calls.asked(verb, name)
+            body = Body(source, size, name, self._throttle, calls.wire.stopped, progress)
+            with self._throttle.watching(calls.wire.sample):
+                made = calls.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
             if made.md5 != (expected or body.md5):
                 raise statuses.error(statuses.STATUSES["*", 422], asked)
             return replace(made, expires=time.time() + expires_after) if expires_after else made
@@ -327,19 +327,19 @@ class SwiftStore:
                     self._standing.discard(container)
                 raise
 
-    def _stand(self, line: Line, container: str) -> None:
+    def _stand(self, calls: StoreCalls, container: str) -> None:
         """Before a body: a connection that has answered, with this token, about a container that is there."""
-        if container not in self._standing or not line.wire.warm():
-            line.stand(container)
+        if container not in self._standing or not calls.wire.warm():
+            calls.stand(container)
             self._standing.add(container)
 
     async def _copy(self, source: str, target: tuple[str, str], etag: str, headers: Mapping[str, str]) -> None:
         where = (self.segments_container, _named(source))
         _named(target[1])
 
-        def work(line: Line) -> str:
-            self._stand(line, target[0])
-            return line.copy(where, target, etag=etag, headers=headers)
+        def work(calls: StoreCalls) -> str:
+            self._stand(calls, target[0])
+            return calls.copy(where, target, etag=etag, headers=headers)
 
         try:
             stored = await self._once(work)
@@ -355,7 +355,7 @@ class SwiftStore:
         """Looks at the copy: a plain object with the right MD5 that stays."""
         found = await self.head(name)
         if found and found.expires is not None:
-            await self._small(lambda line: line.expire(self._container, name, 0))
+            await self._small(lambda calls: calls.expire(self._container, name, 0))
             found = await self.head(name)
         if found is None or found.md5 != etag:
             raise Transient(f"{name} is not there yet after its copy", code="not-stored", scope="object")
@@ -368,15 +368,15 @@ class SwiftStore:
         return found
 
     async def _page(self, container: str, prefix: str, marker: str, limit: int) -> Sequence[RemoteObject] | None:
-        return await self._small(lambda line: line.page(container, prefix, marker, limit))
+        return await self._small(lambda calls: calls.page(container, prefix, marker, limit))
 
     async def _delete(self, container: str, name: str) -> None:
-        await self._small(lambda line: line.delete(container, name))
+        await self._small(lambda calls: calls.delete(container, name))
 
     def _where(self, *, segments: bool) -> str:
         return self.segments_container if segments else self._container
 
-    async def _small(self, work: Callable[[Line], T]) -> T:
+    async def _small(self, work: Callable[[StoreCalls], T]) -> T:
         """A small request that may be made twice: again after a passing trouble, a moment later."""
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -388,15 +388,15 @@ class SwiftStore:
         )
         return await retrying(self._once, work)
 
-    async def _once(self, work: Callable[[Line], T]) -> T:
+    async def _once(self, work: Callable[[StoreCalls], T]) -> T:
         return await self._lanes.run(lambda wire: self._with_token(wire, work))
 
-    def _with_token(self, wire: Wire, work: Callable[[Line], T]) -> T:
-        from slowboat.edges.swift.calls import Line
+    def _with_token(self, wire: Wire, work: Callable[[StoreCalls], T]) -> T:
+        from slowboat.edges.swift.calls import StoreCalls
 
         access = self._keyring.access(wire)
         try:
-            result = work(Line(wire, access))
+            result = work(StoreCalls(wire, access))
         except Transient as problem:
             if problem.code == "token" and not self._keyring.refused(access):
                 asked = statuses.Asked("AUTH", access.host, access.host)

@@ -48,10 +48,10 @@ class Throttle:
         self._changed = threading.Condition()
         self._bucket = Bucket(rate, now)
         self._meter = Meter(now)
-        self._most = rate
+        self._cap = rate
         self._spare = False
-        self._pacing = Pacing(self._paced)
-        self._pace = START
+        self._pacing = Pacing(self._spare_changed)
+        self._spare_rate = START
 
     @property
     def bytes_sent(self) -> int:
@@ -75,16 +75,16 @@ class Throttle:
         """Whether somebody else was seen on the line lately; always False where not only the spare is taken."""
         return self._pacing.crowded
 
-    def set_rate(self, rate: int | None, *, spare: bool = False) -> None:
-        """Sets the rate for all uploads under way and to come, at once.
+    def set_cap(self, cap: int | None, *, spare: bool = False) -> None:
+        """Sets the cap of all uploads under way and to come, at once.
 
         Args:
-            rate: the most bytes per second; 0 stands still, None is without a cap.
-            spare: take only what nobody else uses, below that rate.
+            cap: the most bytes per second; 0 stands still, None is without a cap.
+            spare: take only what nobody else uses, below that cap.
         """
         self._pacing.want(wanted=spare)
         with self._changed:
-            self._most, self._spare = rate, spare
+            self._cap, self._spare = cap, spare
             self._move()
 
     def watching(self, probe: Probe) -> AbstractContextManager[None]:
@@ -95,15 +95,15 @@ class Throttle:
         """The network may be another one: nothing that was learnt of the line holds."""
         self._pacing.forget()
 
-    def _paced(self, rate: float) -> None:
+    def _spare_changed(self, rate: float) -> None:
         """The line has more, or less, to spare than before."""
         with self._changed:
-            self._pace = rate
+            self._spare_rate = rate
             self._move()
 
     def _move(self) -> None:
         """Under the lock: the rate that follows from what is allowed, and what the line has to spare."""
-        rate = min(self._pace, math.inf if self._most is None else self._most) if self._spare else self._most
+        rate = min(self._spare_rate, math.inf if self._cap is None else self._cap) if self._spare else self._cap
         self._bucket.set_rate(rate, time.monotonic())
         self._changed.notify_all()
 

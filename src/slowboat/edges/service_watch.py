@@ -1,4 +1,4 @@
-"""A lookout: one reading of some services on a bus, kept fresh without polling.
+"""One reading of some services on a bus, kept fresh without polling.
 
 Knows how to stay with a bus that restarts and services that come, go, freeze, flood or lie; must not know
 what the reading means. Signals only say that something may have changed: after a pause in which more of them
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Subject(Generic[T]):
+class Watched(Generic[T]):
     """What to look at.
 
     Attributes:
@@ -59,21 +59,21 @@ class Subject(Generic[T]):
     failed: T
 
 
-class Lookout(Generic[T]):
+class ServiceWatch(Generic[T]):
     """Keeps `value` fresh from `start` to `stop`; `on_change` is called when it is another. Never raises."""
 
     def __init__(
         self,
-        subject: Subject[T],
+        watched: Watched[T],
         on_change: Callable[[], None],
         *,
         address: str = "",
         settle: float = SETTLE,
         patience: float = TIMEOUT,
     ) -> None:
-        self.value = subject.failed
+        self.value = watched.failed
         self.ready = asyncio.Event()  # the first word is there
-        self._subject = subject
+        self._subject = watched
         self._on_change = on_change
         self._address = address
         self._settle = settle
@@ -189,4 +189,4 @@ def texts(value: object) -> list[str]:
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
-__all__ = ["SETTLE", "TIMEOUT", "Lookout", "Subject", "text", "texts", "truth", "whole"]
+__all__ = ["SETTLE", "TIMEOUT", "ServiceWatch", "Watched", "text", "texts", "truth", "whole"]

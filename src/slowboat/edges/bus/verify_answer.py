@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slowboat.core.verify import Report, as_dict, from_dict
-from slowboat.edges.bus.shown import count, from_moment, to_moment
+from slowboat.edges.bus.report_properties import count, from_moment, to_moment
 from slowboat.edges.dbus import Variant
 
 if TYPE_CHECKING:

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core.verify.states import AtTarget, Backup, Finding, OnDrive, Origin, Report, Sample, Sentence, SetReport
+from slowboat.core.verify.report import (
+    AtTarget,
+    Backup,
+    Finding,
+    OnDrive,
+    Origin,
+    Report,
+    SampleFile,
+    Sentence,
+    SetReport,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,8 +151,8 @@ def _backup(told: Mapping[str, Any]) -> Backup:
     )
 
 
-def _sample(told: Mapping[str, Any]) -> Sample:
-    return Sample(
+def _sample(told: Mapping[str, Any]) -> SampleFile:
+    return SampleFile(
         path=str(told["path"]),
         set_name=str(told.get("set", "")),
         size=int(told.get("bytes", 0)),

@@ -7,7 +7,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowboat.core.straight import REMOVED, removed, straight
+from slowboat.core.direct import REMOVED, direct_sets, removed
 from slowboat.core.words import Item, Phase, SetId, SourceFile
 
 OLD, FULL, INC1, INC2 = "20200101T000000Z", "20210101T000000Z", "20210102T000000Z", "20210103T000000Z"
@@ -48,36 +48,36 @@ ALL = {item.name for item in ITEMS}
 
 
 def test_nothing_beside_ours_is_nothing() -> None:
-    assert straight(ITEMS, ALL) == straight(ITEMS, set())
-    assert straight(ITEMS, ALL).whole == ()
+    assert direct_sets(ITEMS, ALL) == direct_sets(ITEMS, set())
+    assert direct_sets(ITEMS, ALL).whole == ()
 
 
 def test_whole_sets_are_told_from_unfinished_ones() -> None:
     direct = inc(INC2, NEXT)
-    found = straight(ITEMS, ALL | set(direct))
+    found = direct_sets(ITEMS, ALL | set(direct))
     assert [one.end - one.start > 0 for one in found.whole] == [True]
     assert found.unfinished == ()
     for missing in direct:
-        found = straight(ITEMS, ALL | (set(direct) - {missing}))
+        found = direct_sets(ITEMS, ALL | (set(direct) - {missing}))
         assert found.whole == ()
         assert bool(found.unfinished) == ("manifest" in missing)
 
 
 def test_a_volume_without_a_manifest_is_unfinished_and_a_gap_makes_no_whole_set() -> None:
     stray = {f"duplicity-full.{NEXT}.vol3.difftar.gpg"}
-    assert len(straight(ITEMS, ALL | stray).unfinished) == 1
+    assert len(direct_sets(ITEMS, ALL | stray).unfinished) == 1
     gap = {name for name in full(NEXT, 3) if "vol2" not in name}
-    assert straight(ITEMS, ALL | gap) == straight(ITEMS, ALL)
+    assert direct_sets(ITEMS, ALL | gap) == direct_sets(ITEMS, ALL)
 
 
 def test_other_backups_other_prefixes_and_older_ones_do_not_count() -> None:
     others = {f"other-{name}" for name in full(NEXT)} | {"README", "x/duplicity-full.20220101T000000Z.manifest"}
     older = set(full("20190101T000000Z"))
     partial = {f"duplicity-full.{NEXT}.manifest.part"}
-    assert straight(ITEMS, ALL | others | older | partial) == straight(ITEMS, ALL)
+    assert direct_sets(ITEMS, ALL | others | older | partial) == direct_sets(ITEMS, ALL)
     prefixed = items_of(NEWEST, 0, 0, prefix="pre-")
-    assert straight(prefixed, {"pre-" + name for name in full(NEXT)}).newest_full is not None
-    assert straight(prefixed, set(full(NEXT))).newest_full is None
+    assert direct_sets(prefixed, {"pre-" + name for name in full(NEXT)}).newest_full is not None
+    assert direct_sets(prefixed, set(full(NEXT))).newest_full is None
 
 
 def test_a_chain_that_gave_way_to_a_newer_full_was_removed() -> None:
@@ -127,5 +127,5 @@ def test_nothing_that_stands_whole_is_ever_called_removed(standing: set[str]) ->
             first = [one for one in ITEMS if one.chain == item.chain and one.role.is_metadata]
             lost = [one.set_id for one in first if one.name not in standing and one.set_id.end <= item.set_id.end]
             assert lost, "some metadata of the chain, its own or an earlier set's, is gone"
-    assert isinstance(straight(ITEMS, standing).whole, tuple)
-    assert all(isinstance(one, SetId) for one in straight(ITEMS, standing).unfinished)
+    assert isinstance(direct_sets(ITEMS, standing).whole, tuple)
+    assert all(isinstance(one, SetId) for one in direct_sets(ITEMS, standing).unfinished)

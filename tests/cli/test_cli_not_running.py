@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowboat.cli import absence
+from slowboat.cli import not_running
 from slowboat.edges.systemd import LAST_WORDS
 from slowboat.edges.units import State
 
@@ -34,7 +34,7 @@ WRONG = "/home/anna/.config/slowboat/config.toml, line 1: limti is not known. Di
     ],
 )
 def test_each_state_is_told_with_its_cure(state: State, what: str, hint: str) -> None:
-    told = absence.in_words(state)
+    told = not_running.in_words(state)
     assert what in told.what
     assert hint in told.hint
     assert told.code == "not-running"
@@ -45,6 +45,6 @@ WORDS = st.sampled_from(["", "loaded", "not-found", "failed", "active", "activat
 
 @given(st.builds(State, WORDS, WORDS, WORDS, WORDS, st.integers(-1, 300), st.text(max_size=20)))
 def test_any_state_has_its_words(state: State) -> None:
-    told = absence.in_words(state)
+    told = not_running.in_words(state)
     assert told.what.startswith("slowboat is ")
     assert told.hint

@@ -32,7 +32,7 @@ MOST_SEGMENTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class UplinkEstimate:
     """A running picture of the uplink.
 
     Attributes:
@@ -45,7 +45,7 @@ class Line:
     holds: float = 0.0
     since: float = 0.0
 
-    def sent(self, count: int, seconds: float, lanes: int = 1) -> Line:
+    def sent(self, count: int, seconds: float, lanes: int = 1) -> UplinkEstimate:
         """After `count` bytes went through one of `lanes` in `seconds`; samples too short to tell are only counted."""
         since = self.since + max(0.0, seconds) / max(1, lanes)
         holds = since if self.holds and since > 2 * self.holds else self.holds
@@ -55,7 +55,7 @@ class Line:
         rate = sample if not self.rate else self.rate + WEIGHT * (sample - self.rate)
         return replace(self, rate=rate, since=since, holds=holds)
 
-    def broke(self, seconds: float, lanes: int = 1) -> Line:
+    def broke(self, seconds: float, lanes: int = 1) -> UplinkEstimate:
         """After the world interrupted us, `seconds` after the lane's last confirmation.
 
         The lanes of one line break together: what the others tell in the moments after is the same interruption.
@@ -71,29 +71,29 @@ class Line:
         return f"{self.rate:.0f} {self.holds:.1f} {self.since:.1f}"
 
 
-def parse(text: str) -> Line:
+def parse(text: str) -> UplinkEstimate:
     """The line as remembered; an unknown one where the text is empty or not ours."""
     try:
         rate, holds, since = (max(0.0, float(word)) for word in text.split())
     except ValueError:
-        return Line()
-    return Line(rate, holds, since)
+        return UplinkEstimate()
+    return UplinkEstimate(rate, holds, since)
 
 
-def in_pieces_of(line: Line, most: int) -> Line:
+def in_pieces_of(estimate: UplinkEstimate, most: int) -> UplinkEstimate:
     """The line as it is to be cut for where no piece should have more than about `most` bytes (but see SMALLEST)."""
-    return replace(line, rate=min(line.rate, most / SECONDS))
+    return replace(estimate, rate=min(estimate.rate, most / SECONDS))
 
 
-def segment_size(size: int, line: Line, limits: Limits) -> int:
+def segment_size(size: int, estimate: UplinkEstimate, limits: Limits) -> int:
     """Bytes per segment for an object of `size` bytes: a whole number of MiB, so that few sizes are in use.
 
     On a line nothing is known of, the smallest: the first interruption then costs a second. Never more than the
     server's largest object; only where that is less than a MiB is it no whole number of them.
     """
-    wish = line.rate * SECONDS
-    if line.holds:
-        wish = min(wish, line.rate * line.holds / SHARE)
+    wish = estimate.rate * SECONDS
+    if estimate.holds:
+        wish = min(wish, estimate.rate * estimate.holds / SHARE)
     least = -(-size // min(MOST_SEGMENTS, limits.max_segments))
     wish = max(min(max(wish, SMALLEST), LARGEST), least, limits.min_segment)
     return min(-(-int(wish) // MIB) * MIB, limits.max_object // MIB * MIB or limits.max_object)
@@ -104,18 +104,18 @@ def usual_sizes() -> range:
     return range(SMALLEST, LARGEST + 1, MIB)
 
 
-def lanes(line: Line, most: int) -> int:
+def lanes(estimate: UplinkEstimate, most: int) -> int:
     """How many objects may be under way at once: one where the line breaks so often that each costs too much.
 
     Every break loses half a segment in each lane, and a segment cannot be smaller than `SMALLEST`.
     """
-    fragile = line.holds > 0.0 and line.rate * line.holds / SHARE < SMALLEST
+    fragile = estimate.holds > 0.0 and estimate.rate * estimate.holds / SHARE < SMALLEST
     return 1 if fragile else most
 
 
-def fits_one_put(size: int, line: Line, limits: Limits) -> bool:
+def fits_one_put(size: int, estimate: UplinkEstimate, limits: Limits) -> bool:
     """Whether the object goes up as one PUT: two segments' worth, half a minute, small enough to hold in memory."""
-    return size <= min(2 * segment_size(0, line, limits), LARGEST // 2, limits.max_object)
+    return size <= min(2 * segment_size(0, estimate, limits), LARGEST // 2, limits.max_object)
 
 
 def cut(size: int, segment: int) -> tuple[tuple[int, int], ...]:

@@ -25,7 +25,7 @@ REMOVED = "removed at the target"
 
 
 @dataclass(frozen=True, slots=True)
-class Straight:
+class DirectSets:
     """The backup sets that duplicity wrote straight to the target since our newest was made, by time.
 
     Attributes:
@@ -43,7 +43,7 @@ class Straight:
         return fulls[-1] if fulls else None
 
 
-def straight(items: Sequence[Item], standing: Iterable[str]) -> Straight:
+def direct_sets(items: Sequence[Item], standing: Iterable[str]) -> DirectSets:
     """What duplicity itself wrote.
 
     Args:
@@ -61,7 +61,7 @@ def straight(items: Sequence[Item], standing: Iterable[str]) -> Straight:
         if parsed.prefix == prefixes.get(parsed.kind, parsed.prefix):
             found[parsed.set_id][parsed.kind].add(parsed.volume)
     by_time = sorted(found, key=lambda one: (one.end, one.start))
-    return Straight(
+    return DirectSets(
         whole=tuple(one for one in by_time if _is_whole(found[one])),
         unfinished=tuple(one for one in by_time if found[one][NameKind.VOLUME] and not found[one][NameKind.MANIFEST]),
     )
@@ -106,7 +106,7 @@ def removed(items: Sequence[Item], gone: Collection[str], standing: Collection[s
 
 def _has_newer_full(manifest: Item, items: Sequence[Item], standing: Collection[str]) -> bool:
     start = min(item.set_id.start for item in items if item.chain == manifest.chain)
-    direct = straight(items, standing).newest_full
+    direct = direct_sets(items, standing).newest_full
     if direct is not None and direct.start > start:
         return True
     metadata: dict[SetId, list[bool]] = collections.defaultdict(list)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from slowboat.core.words import Activity
-from slowboat.edges.memory import give_back
+from slowboat.edges.process import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ SIDE_THREADS = 4
 """For what would hold the event loop, such as copying a cache: rarely one at a time."""
 
 
-class Rest:
+class Idle:
     """Lets go of threads, sockets and memory once nothing has been under way for a moment."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""An engine on clocks of its own, with one migration whose volume goes to a model store: a boat that sails."""
+"""An engine on clocks of its own, with one migration whose volume goes to a model store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from engine.crew import VOLUME, encrypted, md5
+from engine.courier_bed import VOLUME, encrypted, md5
 from engine.model_source import ModelSource
 from engine.model_store import ModelStore, Stored
 from slowboat.core import names
@@ -17,9 +17,9 @@ from slowboat.core.conditions import MAINS, Conditions, Rules
 from slowboat.core.words import Activity, Connectivity, Item, Network, Phase, RemoteObject, Role, SetId, Target
 from slowboat.edges.ledger import Ledger
 from slowboat.engine import adoption
+from slowboat.engine.context import Order, Tools
 from slowboat.engine.courier import LIFE
 from slowboat.engine.engine import Engine
-from slowboat.engine.work import Order, Tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def rows(files) -> list[Item]:
     return made
 
 
-class Boat:
+class EngineBed:
     """An engine with one migration, handed over, of which one volume is still to be sent.
 
     Attributes:
@@ -102,7 +102,7 @@ class Boat:
     def __init__(self, folder: Path, *, rules: Rules = EVERYWHERE, at_home: bool = False, **facts: str) -> None:
         self.clock = Clock()
         self.sleeping, self.network, self.crowded = False, HOME, False
-        self.paces: list[tuple[int | None, bool]] = []
+        self.caps: list[tuple[int | None, bool]] = []
         self.reports = []
         self.source = Drive(**FILES)
         self.store = ModelStore(lambda: self.clock.wall)
@@ -116,7 +116,7 @@ class Boat:
             "test", rules, self, self.ledger,
             now=self.clock.now, steady=self.clock.steady,
             publish=self.reports.append, wake_at=lambda _: None,
-            set_rate=lambda rate, spare: self.paces.append((rate, spare)), crowded=lambda: self.crowded,
+            set_cap=lambda rate, spare: self.caps.append((rate, spare)), crowded=lambda: self.crowded,
         )  # fmt: skip
         self.tools = Tools(
             self.source, self.store, Cache(), self.ledger, self,
@@ -161,11 +161,11 @@ class Boat:
 
 @asynccontextmanager
 async def sailing(folder: Path, *, rules: Rules = EVERYWHERE, at_home: bool = False, **facts: str):
-    boat = Boat(folder, rules=rules, at_home=at_home, **facts)
-    task = asyncio.create_task(boat.engine.run())
+    bed = EngineBed(folder, rules=rules, at_home=at_home, **facts)
+    task = asyncio.create_task(bed.engine.run())
     try:
-        yield boat
+        yield bed
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        boat.ledger.close()
+        bed.ledger.close()

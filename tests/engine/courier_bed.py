@@ -15,11 +15,10 @@ from unittest.mock import patch
 
 from engine.model_source import ModelSource
 from engine.model_store import ModelStore
-from slowboat.core import line as line_module
-from slowboat.core import names
+from slowboat.core import names, segmenting
 from slowboat.core.errors import Refused, SlowboatError, SourceAbsent, Transient
-from slowboat.core.line import Line
 from slowboat.core.plan import SETTLED, advance
+from slowboat.core.segmenting import UplinkEstimate
 from slowboat.core.words import Event, Item, Limits, Phase, Role, SetId
 from slowboat.engine.courier import Courier, Freight
 
@@ -36,7 +35,7 @@ LIMITS = Limits(max_object=64 * UNIT)
 
 def small_units():
     """Lets a segment be as small as 64 bytes; a context manager."""
-    return patch.multiple(line_module, MIB=UNIT, SMALLEST=UNIT, LARGEST=64 * UNIT)
+    return patch.multiple(segmenting, MIB=UNIT, SMALLEST=UNIT, LARGEST=64 * UNIT)
 
 
 def md5(data: bytes) -> str:
@@ -74,7 +73,7 @@ def item_of(source: ModelSource, name: str) -> Item:
     )
 
 
-class Crew:
+class CourierBed:
     """A source, a store, a courier between them, and the ledger's row of one object.
 
     Attributes:
@@ -95,7 +94,7 @@ class Crew:
         """With `hashed`, duplicity has written down the SHA-1 of a volume; of signatures it never does."""
         self.now = 1e9
         self.right, self.name, self.full = data, name, names.object_name(PREFIX, name)
-        self.limits, self.concatenates, self.line = limits, concatenates, Line()
+        self.limits, self.concatenates, self.estimate = limits, concatenates, UplinkEstimate()
         self.source = ModelSource(**{name: data})
         self.store = ModelStore(lambda: self.now, limits=limits, concatenates=concatenates, changed=changed)
         self.item = item_of(self.source, name)
@@ -136,7 +135,7 @@ class Crew:
         )
 
     async def carry(self) -> str:
-        return await self.courier.carry(self.item, self.line, self.limits, self.freight())
+        return await self.courier.carry(self.item, self.estimate, self.limits, self.freight())
 
     # -- as engine/migration does it ---------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from slowboat.core.verify.states import AtTarget, OnDrive, Origin, Sentence
+from slowboat.core.verify.report import AtTarget, OnDrive, Origin, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from slowboat.core.verify.states import Finding, Reading, SetReport
+    from slowboat.core.verify.report import Finding, Reading, SetReport
 
 TARGET = {
     AtTarget.UNCONFIRMED: "in the cloud, but not compared yet",

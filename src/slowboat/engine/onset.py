@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slowboat.core.words import Reason
 
 
-class Since:
+class Onsets:
     """Remembers when each reason was first seen, for as long as it is seen."""
 
     def __init__(self, now: Callable[[], float]) -> None:

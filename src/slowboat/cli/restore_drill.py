@@ -28,8 +28,8 @@ from slowboat.edges.swift.credentials import Credentials
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from slowboat.core.verify import Report, Sample
-    from slowboat.edges.settings import Cloud, Migration
+    from slowboat.core.verify import Report, SampleFile
+    from slowboat.edges.settings import Cloud, MigrationSettings
 
 _ROOMY = Path("/var/tmp")  # noqa: S108  # a private folder is made in it
 """Where large temporary files belong (file-hierarchy(7)): /tmp may be memory, and a chain's signatures are large."""
@@ -72,7 +72,7 @@ def _passphrase(*, encrypted: bool) -> str | None:
     return str(click.prompt(asked, default="", hide_input=True, show_default=False, err=True))
 
 
-def _drill(name: str, samples: Sequence[Sample], passphrase: str) -> bool:
+def _drill(name: str, samples: Sequence[SampleFile], passphrase: str) -> bool:
     from slowboat.edges import settings
 
     read = settings.load(None)
@@ -89,7 +89,7 @@ def _drill(name: str, samples: Sequence[Sample], passphrase: str) -> bool:
         return _compared(PathRestore(program, version, Path(folder), secrets), migration, samples)
 
 
-def _compared(restore: PathRestore, migration: Migration, samples: Sequence[Sample]) -> bool:
+def _compared(restore: PathRestore, migration: MigrationSettings, samples: Sequence[SampleFile]) -> bool:
     """Restores the first of the samples that is a file, from both sides."""
     cloud = urls.swift(migration.target.container, migration.target.prefix)
     for sample in samples:
@@ -112,7 +112,7 @@ def _compared(restore: PathRestore, migration: Migration, samples: Sequence[Samp
     return True
 
 
-def _restored(restore: PathRestore, url: str, sample: Sample) -> Path | None:
+def _restored(restore: PathRestore, url: str, sample: SampleFile) -> Path | None:
     """The restored file; None where that backup has no file of the name."""
     when = int(sample.set_name.rpartition(" ")[2])
     made = restore.run(url, sample.path, when, file_prefix=sample.file_prefix, encrypted=sample.encrypted)

@@ -34,7 +34,7 @@ class Hashes:
 
 
 @dataclass(slots=True)
-class Voyage:
+class SegmentedUpload:
     """What is known in memory of an upload in segments.
 
     Attributes:

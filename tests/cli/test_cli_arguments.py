@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowboat.cli import asking
+from slowboat.cli import arguments
 
 NOW = 1795000000.0  # 2026-11-18 12:06:40 in Berlin
 
@@ -23,13 +23,13 @@ def at(text, zone="+01:00"):
     [("90s", 90), ("30min", 1800), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("1.5h", 5400), ("2D", 172800)],
 )
 def test_spans(text, seconds):
-    assert asking.span(text) == seconds
+    assert arguments.span(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "0h", "0.0s", "-2h", "2 hours", "2hx", "400d", "1e3s", "two"])
 def test_what_is_no_span(text):
-    with pytest.raises(asking.NotUnderstood):
-        asking.span(text)
+    with pytest.raises(arguments.NotUnderstood):
+        arguments.span(text)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_is_no_span(text):
     ],
 )
 def test_pauses(words, until, name):
-    assert asking.pause(words, NOW) == (until, name)
+    assert arguments.pause(words, NOW) == (until, name)
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_pauses(words, until, name):
     ],
 )
 def test_what_is_no_pause(words):
-    with pytest.raises(asking.NotUnderstood):
-        asking.pause(words, NOW)
+    with pytest.raises(arguments.NotUnderstood):
+        arguments.pause(words, NOW)
 
 
 def test_a_clock_time_is_kept_across_the_change_to_winter_time():
     evening_before = at("2026-10-24 20:00", "+02:00")
-    assert asking.pause(["until", "08:00"], evening_before)[0] == at("2026-10-25 08:00")
+    assert arguments.pause(["until", "08:00"], evening_before)[0] == at("2026-10-25 08:00")
     assert at("2026-10-25 08:00") - evening_before == 13 * 3600
 
 
@@ -95,18 +95,18 @@ def test_a_clock_time_is_kept_across_the_change_to_winter_time():
     ],
 )
 def test_limits(text, rate):
-    assert asking.limit(text) == (rate, "")
+    assert arguments.limit(text) == (rate, "")
 
 
 @pytest.mark.parametrize(("text", "mode"), [("spare", "spare"), ("go", "go"), (" Spare", "spare"), ("GO", "go")])
 def test_modes(text, mode):
-    assert asking.limit(text) == (0, mode)
+    assert arguments.limit(text) == (0, mode)
 
 
 @pytest.mark.parametrize("text", ["500kb", "4mb/s"])
 def test_bits_and_bytes_are_not_guessed(text):
-    with pytest.raises(asking.NotUnderstood, match="mean bits or bytes"):
-        asking.limit(text)
+    with pytest.raises(arguments.NotUnderstood, match="mean bits or bytes"):
+        arguments.limit(text)
 
 
 @pytest.mark.parametrize(
@@ -114,22 +114,27 @@ def test_bits_and_bytes_are_not_guessed(text):
     ["0", "0.0", "500", "-5k", "k", "", "500x", "0k", "0.1k", "900000000G", "spare 500k", "gone", ".", "off please"],
 )
 def test_what_is_no_limit(text):
-    with pytest.raises(asking.NotUnderstood):
-        asking.limit(text)
+    with pytest.raises(arguments.NotUnderstood):
+        arguments.limit(text)
 
 
 @given(st.text())
 def test_any_text_is_understood_or_refused(text):
-    for parse in (asking.span, asking.limit, lambda one: asking.pause([one], NOW), lambda one: asking.point(one, NOW)):
-        with contextlib.suppress(asking.NotUnderstood):
+    for parse in (
+        arguments.span,
+        arguments.limit,
+        lambda one: arguments.pause([one], NOW),
+        lambda one: arguments.point(one, NOW),
+    ):
+        with contextlib.suppress(arguments.NotUnderstood):
             parse(text)
 
 
 @given(st.text())
 def test_a_limit_that_is_understood_is_a_sensible_one(text):
     try:
-        rate, mode = asking.limit(text)
-    except asking.NotUnderstood:
+        rate, mode = arguments.limit(text)
+    except arguments.NotUnderstood:
         return
     assert rate == 0 or (1000 <= rate <= 10**12 and not mode)
 
@@ -137,7 +142,7 @@ def test_a_limit_that_is_understood_is_a_sensible_one(text):
 @given(st.lists(st.sampled_from(["until", "2h", "18:00", "laptop", "2026-11-24", "x"]), max_size=4))
 def test_a_pause_that_is_understood_ends_later_or_when_told(words):
     try:
-        until, _ = asking.pause(words, NOW)
-    except asking.NotUnderstood:
+        until, _ = arguments.pause(words, NOW)
+    except arguments.NotUnderstood:
         return
-    assert until == 0.0 or NOW < until <= NOW + asking.LONGEST_PAUSE
+    assert until == 0.0 or NOW < until <= NOW + arguments.LONGEST_PAUSE

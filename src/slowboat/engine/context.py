@@ -1,6 +1,6 @@
 """What the parts of one migration share: its order, its tools, its memory, and what this run has seen.
 
-Data only. What outlives the run is in `Memory`; everything in `Seen` is asked for again by the next run.
+Data only. What outlives the run is in `Memory`; everything in `Observed` is asked for again by the next run.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Tools:
 
 
 @dataclass(slots=True)
-class Seen:
+class Observed:
     """What is known of the world in this run alone.
 
     Attributes:
@@ -133,13 +133,13 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Work:
-    """One migration's order, tools, memory and sight."""
+class Context:
+    """One migration's order, tools, memory and what was observed."""
 
     order: Order
     tools: Tools
     memory: Memory
-    seen: Seen = field(default_factory=Seen)
+    observed: Observed = field(default_factory=Observed)
 
     def full_name(self, name: str) -> str:
         """A file's object name in the target's container."""

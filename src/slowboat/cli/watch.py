@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from slowboat.cli import machine, phrases, screen
+from slowboat.cli import json_output, phrases, screen
 from slowboat.cli.status import brief, view
 from slowboat.core.errors import NeedsUser
 from slowboat.edges.bus.client import Client
@@ -42,7 +42,7 @@ async def in_words() -> None:
 
 async def in_json() -> None:
     """Writes every change as one line of JSON until the daemon has gone. Raises as `in_words` does."""
-    await _follow(lambda report: screen.write(machine.status(report, indent=None)))
+    await _follow(lambda report: screen.write(json_output.status(report, indent=None)))
 
 
 async def _follow(show: Callable[[ManagerReport], None]) -> None:

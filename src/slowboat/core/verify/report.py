@@ -174,7 +174,7 @@ class Backup:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SampleFile:
     """A path of the newest backup that the cloud alone can restore.
 
     Attributes:
@@ -230,4 +230,4 @@ class Report:
     foreign: int = 0
     sentences: tuple[Sentence, ...] = ()
     backups: tuple[Backup, ...] = ()
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[SampleFile, ...] = ()

@@ -9,8 +9,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
-from slowboat.core.verify import restorable, telling
-from slowboat.core.verify.states import (
+from slowboat.core.verify import restorable, wording
+from slowboat.core.verify.report import (
     MOST_FINDINGS,
     WRONG_AT_TARGET,
     WRONG_ON_DRIVE,
@@ -26,7 +26,7 @@ from slowboat.core.words import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from slowboat.core.verify.states import Evidence, Reading
+    from slowboat.core.verify.report import Evidence, Reading
     from slowboat.core.words import Item, RemoteObject, SetId, SourceFile
 
 
@@ -50,7 +50,7 @@ def verify(seen: Evidence) -> Report:
     right = frozenset(one.name for one in judged if one.target is AtTarget.RIGHT)
     unhashed = sum(one.unhashed for one in (seen.read or {}).values())
     sentences = tuple(
-        telling.sentences(judged, sets, complete=complete, deep=deep, drive_seen=drive_seen, unhashed=unhashed)
+        wording.sentences(judged, sets, complete=complete, deep=deep, drive_seen=drive_seen, unhashed=unhashed)
     )
     return Report(
         at=seen.at,
@@ -84,7 +84,7 @@ def _judged(item: Item, seen: Evidence, gone: frozenset[SetId]) -> Finding:
     if target in _ABSENT and item.name in seen.removed:
         target = AtTarget.REMOVED
     drive = _on_drive(item, seen.drive, reading)
-    text = "; ".join(filter(None, (telling.TARGET.get(target, ""), telling.on_drive(drive, reading))))
+    text = "; ".join(filter(None, (wording.TARGET.get(target, ""), wording.on_drive(drive, reading))))
     if target is AtTarget.REFUSED:
         text = item.error or text
     return Finding(item.name, set_name(item.set_id), item.role.value, item.file.size, target, drive, text)
