@@ -17,6 +17,7 @@ from realparts.duplicity import DEBIANS, NEWEST, Duplicity, installed_duplicity
 from realparts.keystone_server import KeystoneSwift, running_keystone
 from realparts.presence import program
 from realparts.private_bus import PrivateBus, running_bus
+from realparts.rgw_server import RgwServer, running_rgw
 from realparts.swift_server import SwiftServer, running_swift
 from realparts.turns import turn
 
@@ -78,6 +79,13 @@ def _nobodys_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
 def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwiftServer]:
     """One real Swift for the whole run; a test takes containers of its own (`swift.container()`)."""
     with running_swift(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RgwServer]:
+    """One real Ceph RADOS Gateway for the whole run, its expirer at work all the time; 20 seconds to start."""
+    with running_rgw(tmp_path_factory.mktemp("rgw"), expirer=5) as server:
         yield server
 
 

@@ -23,6 +23,7 @@ class SwiftServer:
     """One Swift; `start` and `stop` may be repeated and keep data and port.
 
     Attributes:
+        launcher: the command that starts it and prints READY and its address.
         storage: its folder: data, configuration, swift.log.
         auth_url: for v1 authentication, ending in /auth/v1.0.
         user, key: an account that may write.
@@ -30,6 +31,7 @@ class SwiftServer:
 
     user = "test:tester"
     key = "testing"
+    launcher = ROOT / "contrib/swift"
 
     def __init__(self, storage: Path, options: Mapping[str, object]) -> None:
         self.storage = storage
@@ -37,16 +39,20 @@ class SwiftServer:
         self._options = dict(options)
         self._process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
+    def need(self) -> None:
+        """Ends the running test where the server is not on this machine."""
         if not (ROOT / ".venv/bin/swift-object-server").exists():
             absent("the swift package in .venv", "run contrib/setup")
+
+    def start(self) -> None:
+        self.need()
         if self.auth_url:
             self._options["port"] = self.port
         self.storage.mkdir(parents=True, exist_ok=True)
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in self._options.items()]
         with (self.storage / "stderr").open("a") as stderr:
             self._process = subprocess.Popen(
-                with_us(ROOT / "contrib/swift", "--dir", self.storage, *flags),
+                with_us(self.launcher, "--dir", self.storage, *flags),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
