@@ -99,7 +99,10 @@ class EngineBed:
         paces: each rate the engine has set, with whether it is spare.
     """
 
-    def __init__(self, folder: Path, *, rules: Rules = EVERYWHERE, at_home: bool = False, **facts: str) -> None:
+    def __init__(
+        self, folder: Path, *, rules: Rules = EVERYWHERE, at_home: bool = False, url: str = "swift://c", **facts: str
+    ) -> None:
+        self.notices = []
         self.clock = Clock()
         self.sleeping, self.network, self.crowded = False, HOME, False
         self.caps: list[tuple[int | None, bool]] = []
@@ -122,12 +125,13 @@ class EngineBed:
             self.source, self.store, Cache(), self.ledger, self,
             self.clock.now, self.clock.steady, lambda: 0.5,
         )  # fmt: skip
-        self.engine.add(Order("m", "/drive", "", Target("c", "c", "", ("swift://c",))), self.tools, at_home=at_home)
+        self.engine.add(Order("m", "/drive", "", Target("c", "c", "", (url,))), self.tools, at_home=at_home)
 
     def conditions(self) -> Conditions:
         return Conditions(network=self.network, power=MAINS, gaming=False, zone=UTC, sleeping=self.sleeping)
 
-    def tell(self, notice) -> None: ...
+    def tell(self, notice) -> None:
+        self.notices.append(notice)
 
     def withdraw(self, key) -> None: ...
 
@@ -160,8 +164,10 @@ class EngineBed:
 
 
 @asynccontextmanager
-async def sailing(folder: Path, *, rules: Rules = EVERYWHERE, at_home: bool = False, **facts: str):
-    bed = EngineBed(folder, rules=rules, at_home=at_home, **facts)
+async def sailing(
+    folder: Path, *, rules: Rules = EVERYWHERE, at_home: bool = False, url: str = "swift://c", **facts: str
+):
+    bed = EngineBed(folder, rules=rules, at_home=at_home, url=url, **facts)
     task = asyncio.create_task(bed.engine.run())
     try:
         yield bed

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slowboat.core import names
+from slowboat.core import names, urls
 from slowboat.core.dejadup import Account
 from slowboat.core.plan import ADOPT, HAND_OVER, LOOK, MEND
 from slowboat.core.words import Notice, Role
@@ -147,8 +147,8 @@ class Context:
 
     @property
     def url(self) -> str:
-        """The URL that the user is told to use."""
-        return self.order.target.urls[0]
+        """The URL that the user is told to use, as it may be shown."""
+        return urls.without_user(self.order.target.urls[0])
 
     def newest_metadata(self) -> tuple[Item, ...]:
         """The metadata files of the newest chain, in order."""
