@@ -91,7 +91,7 @@ def rgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RgwServer]:
 
 @pytest.fixture
 def start_swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., SwiftServer]]:
-    """Starts a Swift of this test's own: start_swift(max_file_size=..., token_life=..., expirer=...)."""
+    """Starts a Swift of this test's own: start_swift(max_file_size=..., without=..., expirer=...)."""
     with ExitStack() as stack:
 
         def start(**options: object) -> SwiftServer:

@@ -52,3 +52,19 @@ def test_refuses_what_is_larger_than_told(start_swift):
     with pytest.raises(swiftclient.ClientException) as refusal:
         server.put("c", "o", b"x" * 101)
     assert refusal.value.http_status == 413
+
+
+def test_does_without_large_objects_where_told(start_swift):
+    server = start_swift(without="slo")
+    with server.connection() as connection:
+        assert "slo" not in connection.get_capabilities()
+    listed = json.dumps([{"path": "/c/part"}]).encode()
+    server.put("c", "whole", listed, query_string="multipart-manifest=put")
+    assert server.read("c", "whole") == listed, "a plain Swift knows no manifest, and stores it like any bytes"
+
+
+def test_does_without_copies_where_told(start_swift):
+    server = start_swift(without=["copy"])
+    server.put("c", "source", b"data")
+    server.put("c", "copy", b"", headers={"X-Copy-From": "/c/source"})
+    assert server.read("c", "copy") == b"", "what knows no copies takes it for an object without bytes"

@@ -30,6 +30,9 @@ PIPELINE = (
     "container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
 )
 
+OPTIONAL = ("slo", "copy", "bulk")
+"""What a cloud may do without, and slowboat has to."""
+
 DEFAULTS = """[DEFAULT]
 swift_dir = {etc}
 devices = {devices}
@@ -128,6 +131,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--max-file-size", type=int, default=5368709122, help="bytes of the largest object")
     parser.add_argument("--token-life", type=int, default=86400, help="seconds until a token expires")
     parser.add_argument("--expirer", type=float, default=0, help="run Swift's object expirer every so many seconds")
+    parser.add_argument(
+        "--without", action="append", default=[], choices=OPTIONAL, help="take this out of the pipeline; repeatable"
+    )
     parser.add_argument("--keystone", default="", help="let this Keystone say who may do what: its address, with /v3")
     parser.add_argument("--keystone-password", default="swift", help='of Keystone\'s user "swift" in project "service"')
     parser.add_argument("--loglevel", default="WARNING", help="of DIR/swift.log")
@@ -151,9 +157,11 @@ def write_configuration(etc: Path, ports: dict[str, int], values: dict[str, Any]
         "[storage-policy:0]\nname = default\ndefault = yes\n"
         f"[swift-constraints]\nmax_file_size = {values['max_file_size']}\n"
     )
+    auth = "authtoken keystoneauth" if values["keystone"] else "tempauth"
+    wanted = [each for each in PIPELINE.format(auth=auth).split() if each not in values["without"]]
     inner = "catch_errors proxy-logging cache symlink proxy-server"
     parts = {server: STORAGE.format(server=server) for server in SERVERS} | {
-        "proxy": pipeline(PIPELINE.format(auth="authtoken keystoneauth" if values["keystone"] else "tempauth"), values),
+        "proxy": pipeline(" ".join(wanted), values),
         "internal-client": pipeline(inner, values),
         "object-expirer": EXPIRER.format(**values),
     }
@@ -207,7 +215,8 @@ def serve(server: str, conf: Path, listener: socket.socket) -> None:
     from swift.common.utils import NullLogger
     from swift.common.wsgi import loadapp
 
-    app = loadapp(str(conf), global_conf={"log_name": server})
+    # As it is configured: Swift would put back a "copy" that is taken out (required_filters in swift.proxy.server).
+    app = loadapp(str(conf), global_conf={"log_name": server}, allow_modify_pipeline=False)
     wsgi.server(
         listener,
         app,

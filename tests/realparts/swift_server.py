@@ -49,7 +49,11 @@ class SwiftServer:
         if self.auth_url:
             self._options["port"] = self.port
         self.storage.mkdir(parents=True, exist_ok=True)
-        flags = [f"--{name.replace('_', '-')}={value}" for name, value in self._options.items()]
+        flags = [
+            f"--{name.replace('_', '-')}={value}"
+            for name, values in self._options.items()
+            for value in (values if isinstance(values, (list, tuple)) else [values])
+        ]
         with (self.storage / "stderr").open("a") as stderr:
             self._process = subprocess.Popen(
                 with_us(self.launcher, "--dir", self.storage, *flags),
