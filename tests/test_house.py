@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -13,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from realparts.presence import ROOT
+from slowboat.engine import facts
 
 BIN = Path(sys.executable).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SRC = ROOT / "src/slowboat"
+MEMORY = {"get", "remember", "all_of", "fact", "number"}
 CONTRACTS = [contract["name"] for contract in PROJECT["tool"]["importlinter"]["contracts"]]
 
 
@@ -116,6 +120,24 @@ def test_every_exception_to_the_rules_has_its_reason() -> None:
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if bare.search(line)
     ]
+    assert not found
+
+
+def test_facts_are_written_and_read_in_one_place() -> None:
+    """The keys and forms of what the ledger keeps are engine/facts' alone; all of it goes through engine/memory."""
+    keys = {fact.key for fact in facts.table().values()}
+    allowed = {"engine/facts.py", "engine/memory.py", "engine/ports.py"}
+    found = []
+    for path in sorted([*SRC.glob("engine/*.py"), *SRC.glob("daemon/*.py")]):
+        room = str(path.relative_to(SRC))
+        for node in ast.walk(ast.parse(path.read_text())) if room not in allowed else ():
+            if isinstance(node, ast.Attribute) and node.attr in {"set_fact", "facts"}:
+                found.append(f"{room}:{node.lineno}: past the mirror")
+            if isinstance(node, ast.Import) and any(name.name == "json" for name in node.names):
+                found.append(f"{room}:{node.lineno}: a form of its own")
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MEMORY:
+                literals = [part.value for part in node.args if isinstance(part, ast.Constant)]
+                found += [f"{room}:{node.lineno}: the key {text!r}" for text in literals[:1] if text in keys]
     assert not found
 
 

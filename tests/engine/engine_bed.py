@@ -145,7 +145,7 @@ class EngineBed:
         name, first = names.segment_name(VOLUME, 200, 64, 0), FILES[VOLUME][:64]
         self.store.segments.objects[name] = Stored(first, modified=self.clock.wall, expires=self.clock.wall + LIFE)
         self.store.segments.journal.append((name, RemoteObject(name, 64, md5(first), modified=self.clock.wall)))
-        memory = self.engine._migrations["m"]._memory  # what a run before this one has left
+        memory = self.engine._migrations["m"].memory  # what a run before this one has left
         memory.begun_segments(VOLUME, 64)
 
     def looks_after_segments(self) -> int:

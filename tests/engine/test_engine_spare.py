@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from engine.engine_bed import DAY, FILES, HOUR, EngineBed, sailing
 from slowboat.core.conditions import NetworkRule, Rules
 from slowboat.core.words import Target
 from slowboat.engine.context import Order
+from slowboat.engine.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,14 +116,15 @@ def _set_limit_until_killed(bed: EngineBed, wish: tuple[int, float, str], last: 
         def __getattr__(self, name: str) -> object:
             return getattr(ledger, name)
 
-    bed.engine._ledger = Dying()
-    with pytest.raises(Killed):
+    bed.engine._memory.ledger = Dying()
+    with suppress(Killed):  # where fewer facts than that change, it ends well
         bed.engine.set_limit(*wish)
-    bed.engine._ledger = ledger
+    bed.engine._memory = Memory(ledger, "")  # as the next run reads it
 
 
 def test_a_word_of_another_version_is_none(bed: EngineBed) -> None:
     bed.ledger.set_fact("", "mode", "turbo")
+    bed.engine._memory = Memory(bed.ledger, "")
     assert bed.engine.conditions().mode == ""
     assert bed.engine.report().mode == "spare"
 

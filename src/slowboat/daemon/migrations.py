@@ -18,8 +18,9 @@ from slowboat.edges.duplicity import InstalledDuplicity
 from slowboat.edges.secrets import secret_of
 from slowboat.edges.source import Source
 from slowboat.edges.swift import Credentials, SwiftStore
+from slowboat.engine import facts
 from slowboat.engine.context import Order, Tools
-from slowboat.engine.drive import DRIVE
+from slowboat.engine.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ def take_in(
     store = SwiftStore(credentials, target.container, connections=settings.connections, throttle=throttle)
     archive_dirs = (migration.archive_dir,) if migration.archive_dir else usual_archive_dirs(os.environ)
     tools = Tools(
-        source=Source(migration.source, expected=ledger.facts(name).get(DRIVE)),
+        source=Source(migration.source, expected=Memory(ledger, name).get(facts.DRIVE)),
         store=store,
         cache=Cache(archive_dirs, target.urls),
         ledger=ledger,

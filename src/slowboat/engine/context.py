@@ -6,7 +6,6 @@ Data only. What outlives the run is in `Memory`; everything in `Observed` is ask
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from slowboat.core import names, urls
 from slowboat.core.dejadup import Account
 from slowboat.core.plan import ADOPT, HAND_OVER, LOOK, MEND
 from slowboat.core.words import Notice, Role
+from slowboat.engine import facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 LASTING = frozenset({"handover", "done"})
 """What the user must hear of once, also where no desktop was there to show it before a restart."""
-UNTOLD = "untold "
-"""Begins the facts that hold such notices."""
 NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER, MEND})
 """The names among the busy that are no object's."""
 
@@ -163,18 +161,18 @@ class Context:
         self.memory.note(kind, text)
         notice = Notice(f"{key}-{self.order.name}", title, text, urgent=urgent, button=button)
         if key in LASTING:
-            self.memory.remember(f"{UNTOLD}{notice.key}", json.dumps([title, text, urgent, button]))
+            self.memory.remember(facts.UNSHOWN[notice.key], facts.Unshown(title, text, urgent, button))
         self.tools.notifier.tell(notice)
 
     def tell_again(self) -> None:
         """After a restart: what a desktop has not shown yet."""
-        for fact, text in self.memory.facts(UNTOLD):
-            title, body, urgent, button = json.loads(text)
-            self.tools.notifier.tell(Notice(fact.removeprefix(UNTOLD), title, body, urgent=urgent, button=button))
+        for key, one in self.memory.all_of(facts.UNSHOWN):
+            if one is not None:
+                self.tools.notifier.tell(Notice(key, one.title, one.text, urgent=one.urgent, button=one.button))
 
     def told(self, key: str) -> None:
         """A desktop shows the notice of that key."""
-        self.memory.remember(f"{UNTOLD}{key}", "")
+        self.memory.remember(facts.UNSHOWN[key], None)
 
     def withdraw(self, key: str) -> None:
         """What was told of `key` holds no longer."""

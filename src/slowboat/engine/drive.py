@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, SourceAbsent
 from slowboat.core.words import HandoverState
-from slowboat.engine import adoption, frontend
+from slowboat.engine import adoption, facts, frontend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from slowboat.core.words import SourceFile
     from slowboat.engine.context import Context
 
-DRIVE = "drive"
-"""The ledger's fact that holds the identity of the adopted drive."""
 OTHER_DRIVE = "other-drive"
 """The code of the error where another drive stands in its place."""
 PATIENCE = 60.0
@@ -47,7 +45,7 @@ async def look(context: Context) -> None:
     if not observed.drive_present and observed.last_error.startswith(observed.absent_why):
         observed.last_error = ""  # a drive that is back was no trouble
     observed.drive_present, observed.absent_why = True, ""
-    if not context.memory.items or adoption.fingerprint(files) == context.memory.fact("fingerprint"):
+    if not context.memory.items or adoption.fingerprint(files) == context.memory.get(facts.FINGERPRINT):
         return
     if context.memory.handover is HandoverState.DONE:
         _tell_fork(context, files)
@@ -93,16 +91,17 @@ async def adopt(context: Context) -> None:
     except NeedsUser as error:
         if not memory.items:
             raise NeedsUser(f"{order.source_dir}: {error.what}", hint=error.hint, code=error.code) from error
-        memory.remember("fingerprint", adoption.fingerprint(files))  # a backup to the drive may be under way
+        memory.remember(facts.FINGERPRINT, adoption.fingerprint(files))  # a backup to the drive may be under way
         context.observed.last_error = str(error)
         return
-    facts = {
-        "fingerprint": found.fingerprint,
-        "started_at": memory.fact("started_at") or repr(context.tools.now()),
-        "finished_at": "",
-    }
     drive = await context.tools.source.identity()
-    memory.adopt(found.items, found.manifests, facts | {DRIVE: drive})
+    known = (
+        facts.FINGERPRINT.row(found.fingerprint),
+        facts.STARTED_AT.row(memory.get(facts.STARTED_AT) or context.tools.now()),
+        facts.FINISHED_AT.row(0.0),
+        facts.DRIVE.row(drive),
+    )
+    memory.adopt(found.items, found.manifests, dict(known))
     context.tools.source.expected = drive
     size = sum(item.file.size for item in found.items)
     memory.note("adopted", f"{len(found.items)} files, {size / 1e6:,.1f} MB, from {order.source_dir}")
@@ -122,12 +121,12 @@ async def listing_or_copy(context: Context) -> Sequence[SourceFile]:
         if error.code != OTHER_DRIVE or not context.memory.items:
             raise
         files = await _listing(context, any_drive=True)
-        if adoption.fingerprint(files) != context.memory.fact("fingerprint"):
+        if adoption.fingerprint(files) != context.memory.get(facts.FINGERPRINT):
             raise
     source = context.tools.source
     source.expected = ""
     source.expected = await source.identity()
-    context.memory.remember(DRIVE, source.expected)
+    context.memory.remember(facts.DRIVE, source.expected)
     context.memory.note(
         "drive", f"Another drive with the same files stands at {context.order.source_dir}; it is used now"
     )
@@ -146,9 +145,9 @@ def _tell_fork(context: Context, files: Sequence[SourceFile]) -> None:
     """Sets that appear on the drive after the handover would fork the chain: named once, never sent."""
     adopted = {item.name for item in context.memory.items}
     new = sorted(file.name for file in files if file.name not in adopted and names.parse(file.name) is not None)
-    if not new or context.memory.fact("fork") == new[-1]:
+    if not new or context.memory.get(facts.FORK) == new[-1]:
         return
-    context.memory.remember("fork", new[-1])
+    context.memory.remember(facts.FORK, new[-1])
     context.tell(
         "fork",
         "fork",

@@ -13,11 +13,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import policy
-from slowboat.core.conditions import MODES, Hold
+from slowboat.core.conditions import Hold
 from slowboat.core.errors import NeedsUser, Refused
 from slowboat.core.schedule import periods
 from slowboat.core.words import Connectivity
-from slowboat.engine import report
+from slowboat.engine import facts, report
+from slowboat.engine.memory import Memory
 from slowboat.engine.migration import Migration
 from slowboat.engine.onset import Onsets
 from slowboat.engine.spending import UNSETTLED, Spending
@@ -70,6 +71,7 @@ class Engine:
         self._rules = rules
         self._world = world
         self._ledger = ledger
+        self._memory = Memory(ledger, "")  # what concerns all migrations
         self._now = now
         self._steady = steady
         self._drift = now() - steady()
@@ -129,16 +131,15 @@ class Engine:
 
     def conditions(self) -> Conditions:
         """The world as it is, with what people and programs asked for."""
-        world, now = self._world.conditions(), self._now()
-        facts = self._ledger.facts("")
-        until = float(facts.get("limit_until") or 0.0)
+        world, now, memory = self._world.conditions(), self._now(), self._memory
+        until = memory.get(facts.LIMIT_UNTIL)
         limited = not until or until > now
         return replace(
             world,
-            paused_until=_paused_until(facts, now),
+            paused_until=_paused_until(memory, now),
             holds=self._holds,
-            limit=int(facts.get("limit") or 0) if limited else 0,
-            mode=MODES.get(facts.get("mode", ""), "") if limited else "",
+            limit=memory.get(facts.LIMIT) if limited else 0,
+            mode=memory.get(facts.MODE) if limited else "",
             limit_until=until if until and limited else None,
             crowded=self._in_company(),
             usage=self._spending.at(policy.charged(world.network), periods(now, world.zone)[0]),
@@ -147,7 +148,7 @@ class Engine:
     def _permit(self, migration: str, needs: int = 0) -> Permit:
         conditions = self.conditions()
         if conditions.paused_until is None:
-            paused_until = _paused_until(self._ledger.facts(migration), self._now())
+            paused_until = _paused_until(self._migrations[migration].memory, self._now())
             conditions = replace(conditions, paused_until=paused_until)
         at_home = self._at_home[migration]
         if at_home:  # no network is needed to reach this machine; what it is still counts
@@ -185,8 +186,8 @@ class Engine:
     def _next_change(self) -> float | None:
         """When the clock alone changes a permit: a pause ends, an hour of the schedule begins."""
         now = self._now()
-        pauses = (self._ledger.facts(name).get("paused_until", "") for name in self._migrations)
-        moments = [policy.next_change(self.conditions(), self._rules, now), *(float(text or 0.0) for text in pauses)]
+        pauses = (migration.memory.get(facts.PAUSED_UNTIL) for migration in self._migrations.values())
+        moments = [policy.next_change(self.conditions(), self._rules, now), *pauses]
         return min((moment for moment in moments if moment and moment > now), default=None)
 
     def drives_changed(self) -> None:
@@ -209,10 +210,11 @@ class Engine:
 
         Less than a day is the user's own doing, or a time zone's: there the clock on the wall is what was meant.
         """
-        for name, fact in [("", "limit_until"), *((name, "paused_until") for name in ("", *self._migrations))]:
-            until = float(self._ledger.facts(name).get(fact) or 0.0)
-            if until:
-                self._ledger.set_fact(name, fact, repr(max(1.0, until + seconds)))
+        if until := self._memory.get(facts.LIMIT_UNTIL):
+            self._memory.remember(facts.LIMIT_UNTIL, max(1.0, until + seconds))
+        for memory in self._memories():
+            if paused_until := memory.get(facts.PAUSED_UNTIL):
+                memory.remember(facts.PAUSED_UNTIL, max(1.0, paused_until + seconds))
 
     async def stand_still(self) -> None:
         """Before sleep: returns as soon as nothing is on the line any more."""
@@ -270,18 +272,17 @@ class Engine:
 
     def pause(self, migration: str, until: float) -> None:
         """Stops sending: of one migration, or ("") of all; `until` seconds since the epoch, 0.0 until told."""
-        self._named(migration)
-        self._ledger.set_fact(migration, "paused_until", repr(until))
-        self._ledger.set_fact(migration, "paused_at", repr(self._now()))
-        self._ledger.note(migration, "paused", "Paused by you.")
+        memory = self._memory_of(migration)
+        memory.remember(facts.PAUSED_UNTIL, until)
+        memory.remember(facts.PAUSED_AT, self._now())
+        memory.note("paused", "Paused by you.")
         self._asked()
 
     def resume(self, migration: str) -> None:
-        """Takes a pause back."""
-        for name in self._named(migration):
-            self._ledger.set_fact(name, "paused_until", "")
-        self._ledger.set_fact(migration, "paused_until", "")
-        self._ledger.note(migration, "resumed", "Resumed by you.")
+        """Takes a pause back: of one migration, or ("") every pause."""
+        for memory in (self._memory_of(migration),) if migration else self._memories():
+            memory.remember(facts.PAUSED_UNTIL, None)
+        self._memory_of(migration).note("resumed", "Resumed by you.")
         self._asked()
 
     def retry_now(self) -> None:
@@ -302,10 +303,11 @@ class Engine:
         """
         if limit < 0:
             raise NeedsUser(f"{limit} is no limit", hint="Give bytes per second, 0 for none", code="limit")
-        self._ledger.set_fact("", "mode", "")  # first, for a kill between two facts must leave no "go" without its end
-        self._ledger.set_fact("", "limit_until", repr(until) if (limit or mode) and until else "")
-        self._ledger.set_fact("", "limit", str(limit) if limit else "")
-        self._ledger.set_fact("", "mode", mode)
+        memory = self._memory
+        memory.remember(facts.MODE, "")  # first, for a kill between two facts must leave no "go" without its end
+        memory.remember(facts.LIMIT_UNTIL, until if limit or mode else 0.0)
+        memory.remember(facts.LIMIT, limit)
+        memory.remember(facts.MODE, mode)
         self._asked()
 
     def hold(self, holds: Sequence[tuple[str, str]]) -> None:
@@ -356,18 +358,21 @@ class Engine:
 
     def _remember_pause(self, migration: str) -> None:
         """A pause that outlived a restart began when it was asked for."""
-        facts = self._ledger.facts(migration)
-        if facts.get("paused_at") and _paused_until(facts, self._now()) is not None:
-            self._since.known(migration, "paused", float(facts["paused_at"]))
+        memory = self._memory_of(migration)
+        paused_at = memory.get(facts.PAUSED_AT)
+        if paused_at and _paused_until(memory, self._now()) is not None:
+            self._since.known(migration, "paused", paused_at)
 
     def _asked(self) -> None:
         """People do not wait for the next tick."""
         self.world_changed()
 
-    def _named(self, migration: str) -> Sequence[str]:
-        if not migration:
-            return tuple(self._migrations)
-        return (self._one(migration).order.name,)
+    def _memory_of(self, migration: str) -> Memory:
+        """A migration's memory; "": what concerns all of them."""
+        return self._one(migration).memory if migration else self._memory
+
+    def _memories(self) -> Sequence[Memory]:
+        return (self._memory, *(migration.memory for migration in self._migrations.values()))
 
     def _one(self, migration: str) -> Migration:
         found = self._migrations.get(migration)
@@ -377,7 +382,7 @@ class Engine:
         return found
 
 
-def _paused_until(facts: Mapping[str, str], now: float) -> float | None:
+def _paused_until(memory: Memory, now: float) -> float | None:
     """As in `Conditions`; a pause whose time has come is none."""
-    until = float(facts["paused_until"]) if facts.get("paused_until") else None
+    until = memory.get(facts.PAUSED_UNTIL)
     return None if until and until <= now else until

@@ -6,12 +6,12 @@ Knows when that is safe and what must be remembered for the way back. Must not k
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from slowboat.core import dejadup, manifest, names
 from slowboat.core.errors import NeedsUser, SlowboatError
 from slowboat.core.words import Role, SetType
+from slowboat.engine import facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 BUTTON = "Switch Deja Dup to the cloud"
 """Below the notice of the handover."""
-
-_FACT = "front_end"
-"""The ledger's fact of a switch: its URL, the settings before it, and those that it made."""
 
 
 def plan(context: Context, values: Mapping[str, str]) -> dejadup.Switch:
@@ -60,12 +57,12 @@ async def switch(context: Context) -> str:
         return wanted.url
     await _must_be_ours(context)
     before = {name: values.get(name, "") for name in wanted.values}
-    switched = {"url": wanted.url, "before": before, "after": dict(wanted.values)}
-    context.memory.remember(_FACT, json.dumps(switched))  # first: a crash in between must not lose the way back
+    switched = facts.Switched(wanted.url, before, dict(wanted.values))
+    context.memory.remember(facts.FRONT_END, switched)  # first: a crash in between must not lose the way back
     try:
         await _front_end(context).write(wanted.values)
     except SlowboatError:
-        context.memory.remember(_FACT, "")
+        context.memory.remember(facts.FRONT_END, None)
         raise
     context.memory.note("front-end", f"Deja Dup backs up to {wanted.url} from now on")
     return wanted.url
@@ -79,17 +76,17 @@ async def switch_back(context: Context) -> bool:
     Raises:
         NeedsUser: its settings cannot be changed; the hint has the commands.
     """
-    if not context.memory.fact(_FACT):
+    switched = context.memory.get(facts.FRONT_END)
+    if switched is None:
         return False
-    switched = json.loads(context.memory.fact(_FACT))
     values = await _values(context)
-    untouched = all(values.get(name) == text for name, text in switched["after"].items())
+    untouched = all(values.get(name) == text for name, text in switched.after.items())
     if untouched:
-        await _front_end(context).write(dict(reversed(switched["before"].items())))
+        await _front_end(context).write(dict(reversed(tuple(switched.before.items()))))
         context.memory.note("front-end", "Deja Dup backs up to where it did before the handover again")
     else:
         context.memory.note("front-end", "Deja Dup's settings were changed since the handover, and stay as they are")
-    context.memory.remember(_FACT, "")
+    context.memory.remember(facts.FRONT_END, None)
     return untouched
 
 

@@ -16,7 +16,7 @@ from slowboat.core.errors import NeedsUser, SlowboatError, Transient
 from slowboat.core.plan import LOOK_CLOSELY, LOOK_EVERY
 from slowboat.core.versions import Verdict
 from slowboat.core.words import Event, HandoverState, Phase, Reason
-from slowboat.engine import frontend
+from slowboat.engine import facts, frontend
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,8 +41,8 @@ async def ask_version(context: Context) -> Advice:
     advice = versions.verdict(known)
     name = f"duplicity {known}" if known else "a duplicity whose version is not known"
     context.observed.advice, context.observed.duplicity = advice, name
-    if context.memory.fact("duplicity") != name:
-        context.memory.remember("duplicity", name)
+    if context.memory.get(facts.DUPLICITY) != name:
+        context.memory.remember(facts.DUPLICITY, name)
         unknown = advice.verdict is Verdict.UNKNOWN
         danger = advice.helps if unknown else advice.danger or "nothing is known against it"
         context.memory.note("duplicity", f"Backups will be made by {name}: {danger}")
@@ -73,7 +73,7 @@ def newest_is_complete(context: Context) -> bool:
 
 def waits_for_version(context: Context) -> bool:
     """Whether the version is what the handover waits for."""
-    return context.memory.handover is HandoverState.BLOCKED and context.memory.fact("handover_code") == CODE
+    return context.memory.handover is HandoverState.BLOCKED and context.memory.get(facts.HANDOVER_CODE) == CODE
 
 
 def reasons(context: Context) -> tuple[Reason, ...]:
@@ -112,9 +112,9 @@ def set_aside(context: Context, away: Collection[str]) -> None:
         if item.phase is not Phase.SENDING:
             context.memory.happened(item.name, Event.REJECTED, error=REMOVED)
     sets = sorted({item.set_id for item in fresh})
-    if not sets or context.memory.fact("removed") == str(sets[0].end):
+    if not sets or context.memory.get(facts.REMOVED_SET) == sets[0].end:
         return
-    context.memory.remember("removed", str(sets[0].end))
+    context.memory.remember(facts.REMOVED_SET, sets[0].end)
     context.tell(
         "removed",
         "removed",
@@ -144,7 +144,7 @@ async def after(context: Context, sight: Sight, gone: Collection[str], away: Col
     context.observed.backup_under_way = bool(found.unfinished) and (ran or await _duplicity_runs(context))
     if not context.observed.backup_under_way:
         last = found.unfinished[-1] if found.unfinished else None
-        _tell_unfinished(context, describe(last) if last else "", str(last.end) if last else "")
+        _tell_unfinished(context, describe(last) if last else "", last.end if last else 0)
     if not damaged:
         await _look_for_caches(context)
 
@@ -157,7 +157,7 @@ def _damaged(context: Context, names_: list[str]) -> None:
     """Files of ours are gone, and nobody meant it: the plan sends them again; the cache is made whole after that."""
     handed_over = context.memory.handover is HandoverState.DONE
     if handed_over and any(context.memory.item(name).role.is_metadata for name in names_):
-        context.memory.remember("mend_at", context.tools.now())
+        context.memory.remember(facts.MEND_AT, context.tools.now())
     danger = _danger(context)
     known = f" {context.observed.duplicity} may do that: {danger}." if danger else ""
     away = "" if context.observed.drive_present else " Connect the drive."
@@ -181,29 +181,28 @@ def _tell_version(context: Context) -> None:
     """The user's duplicity has become one that destroys, after the handover."""
     advice = context.observed.advice
     harmful = advice is not None and advice.verdict is Verdict.WAIT and not newest_is_complete(context)
-    known = context.memory.fact("harmful")
+    known = context.memory.get(facts.HARMFUL)
     if advice is None or not harmful:
         if known:
-            context.memory.remember("harmful", "")
-            context.memory.remember("handover_why", "")
+            context.memory.remember(facts.HARMFUL, "")
+            context.memory.remember(facts.HANDOVER_WHY, "")
             context.withdraw("version")
         return
     if known == context.observed.duplicity:
         return
-    context.memory.remember("harmful", context.observed.duplicity)
+    context.memory.remember(facts.HARMFUL, context.observed.duplicity)
     text = (
         f"{context.observed.duplicity} makes no incremental backup before the last volume is in the cloud, and "
         f"{advice.danger}: until then run no cleanup. Update duplicity to 3.0.6.2 or newer"
     )
-    context.memory.remember("handover_why", text)
+    context.memory.remember(facts.HANDOVER_WHY, text)
     context.tell("version", "version", f"{context.order.name}: this duplicity is dangerous", f"{text}.", urgent=True)
 
 
 def _tell_overtaken(context: Context, full: int) -> None:
-    known = context.memory.fact("overtaken")
-    if not full or known == str(full):
+    if not full or context.memory.get(facts.OVERTAKEN) == full:
         return
-    context.memory.remember("overtaken", str(full))
+    context.memory.remember(facts.OVERTAKEN, full)
     if newest_is_complete(context):
         return
     context.tell(
@@ -215,13 +214,12 @@ def _tell_overtaken(context: Context, full: int) -> None:
     )
 
 
-def _tell_unfinished(context: Context, which: str, key: str) -> None:
+def _tell_unfinished(context: Context, which: str, end: int) -> None:
     """Volumes without a manifest, and nobody at work there: told with the cure of this version."""
-    known = context.memory.fact("unfinished")
-    if known == key:
+    if context.memory.get(facts.UNFINISHED) == end:
         return
-    context.memory.remember("unfinished", key)
-    if not key:
+    context.memory.remember(facts.UNFINISHED, end)
+    if not end:
         context.withdraw("unfinished")
         return
     advice = context.observed.advice or versions.NOT_KNOWN
@@ -238,15 +236,16 @@ def _tell_unfinished(context: Context, which: str, key: str) -> None:
 
 async def _look_for_caches(context: Context) -> None:
     """Deja Dup empties its archive dir when something goes wrong: what can be put back, is; told once."""
-    gone = [one.url for one in context.memory.installed if not await context.tools.cache.stands(one)]
-    known = context.memory.fact("caches_gone")
-    context.memory.remember("caches_gone", "\n".join(gone))
-    if not gone or known == "\n".join(gone):
+    installed = context.memory.installed
+    gone = tuple([one.url for one in installed if not await context.tools.cache.stands(one)])
+    known = context.memory.get(facts.CACHES_GONE)
+    context.memory.remember(facts.CACHES_GONE, gone)
+    if not gone or known == gone:
         return
     context.memory.note(
         "cache-gone", f"duplicity's cache for {gone[0]} is gone; Deja Dup does that when a backup fails"
     )
-    context.memory.remember("mend_at", context.tools.now())
+    context.memory.remember(facts.MEND_AT, context.tools.now())
 
 
 # -- the cache ---------------------------------------------------------------------------------------------
@@ -267,8 +266,8 @@ async def mend(context: Context) -> None:
     mended = [await context.tools.cache.mend(source, one) for one in context.memory.installed]
     count = sum(len(names_) for _, names_ in mended)
     context.memory.mended([installed for installed, _ in mended])
-    context.memory.remember("mend_at", 0.0)
-    context.memory.remember("caches_gone", "")
+    context.memory.remember(facts.MEND_AT, 0.0)
+    context.memory.remember(facts.CACHES_GONE, ())
     context.withdraw("damaged")
     context.memory.note("mended", f"All metadata is in the cloud; {count} files were put back into duplicity's cache")
 
@@ -276,9 +275,9 @@ async def mend(context: Context) -> None:
 def not_mended(context: Context, error: SlowboatError) -> None:
     """Later, where duplicity was running; else duplicity fetches what it lacks from the target by itself."""
     if isinstance(error, Transient):
-        context.memory.remember("mend_at", context.tools.now() + CACHE_IN_USE)
+        context.memory.remember(facts.MEND_AT, context.tools.now() + CACHE_IN_USE)
         return
-    context.memory.remember("mend_at", 0.0)
+    context.memory.remember(facts.MEND_AT, 0.0)
     context.memory.note(
         "mended",
         f"All metadata is in the cloud. duplicity's cache could not be made whole here ({error.what}): duplicity "

@@ -14,7 +14,7 @@ from slowboat.core import names
 from slowboat.core.errors import NeedsUser, SlowboatError, Transient
 from slowboat.core.plan import SETTLED, matches, ready_for_handover
 from slowboat.core.words import HandoverState
-from slowboat.engine import drive, frontend, guard, target
+from slowboat.engine import drive, facts, frontend, guard, target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def shown(context: Context) -> tuple[HandoverState, str]:
     """Its state and, where it is not done, why."""
     memory = context.memory
     if memory.handover is not HandoverState.PENDING:
-        return memory.handover, memory.fact("handover_why")
+        return memory.handover, memory.get(facts.HANDOVER_WHY)
     if not memory.items:
         return HandoverState.PENDING, "the drive has not been read yet"
     if ready_for_handover(memory.items):
@@ -97,19 +97,20 @@ async def _installed(
     context: Context, directory: Path, cached: Sequence[str], urls: Sequence[str]
 ) -> Sequence[Installed]:
     """Installs the cache for each URL; what a run that was killed had installed already counts as ours."""
-    begun = context.memory.fact("installing").splitlines()
+    already = context.memory.get(facts.INSTALLING)
+    begun = list(already)
     found: list[Installed] = []
     for url in urls:
-        context.memory.remember("installing", "\n".join([*begun, url]))
+        context.memory.remember(facts.INSTALLING, (*begun, url))
         try:
             one = await context.tools.cache.hand_over(directory, cached, url)
         except SlowboatError:  # nothing was installed: what stands there was there before
-            context.memory.remember("installing", "\n".join(begun))
+            context.memory.remember(facts.INSTALLING, tuple(begun))
             raise
         found.append(replace(one, adopted=one.adopted and url not in begun))
         if not found[-1].adopted:
             begun.append(url)
-    context.memory.remember("installing", "")
+    context.memory.remember(facts.INSTALLING, ())
     return found
 
 
@@ -187,7 +188,7 @@ async def undo(context: Context) -> None:
 
 def refused(context: Context, error: SlowboatError) -> None:
     """Remembers why it could not be done, and tells it where it is new and needs the user."""
-    known = context.memory.fact("handover_why")
+    known = context.memory.get(facts.HANDOVER_WHY)
     wait = CACHE_IN_USE if isinstance(error, Transient) else math.inf if error.code == "ask" else TRY_AGAIN
     context.memory.handover_blocked(str(error), context.tools.now() + wait, error.code)
     if known == str(error):

@@ -1,27 +1,30 @@
-"""One migration's memory: the ledger's rows, mirrored, because the engine is their only writer.
+"""A migration's memory, or that of all (""): the ledger's rows, mirrored, because the engine is their only writer.
 
-Knows the facts' keys and their forms; must not know what they are for.
+Knows objects and facts (their keys, types and forms are those of `facts`); must not know what they are for.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from slowboat.core import segmenting
 from slowboat.core.plan import advance
-from slowboat.core.words import Event, HandoverState, Installed, Item, Phase
+from slowboat.core.words import Event, HandoverState, Phase
+from slowboat.engine import facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from slowboat.core.segmenting import UplinkEstimate
+    from slowboat.core.words import Installed, Item
+    from slowboat.engine.facts import Fact
     from slowboat.engine.ports import Ledger
 
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Memory:
@@ -39,13 +42,13 @@ class Memory:
 
     def belongs_to(self, target: str) -> None:
         """Forgets everything but a pause where it was remembered for another target."""
-        if self.fact("target") not in {"", target}:
-            paused = self.fact("paused_until")
+        if self.get(facts.TARGET) not in {"", target}:
+            paused = self.get(facts.PAUSED_UNTIL)
             self.ledger.forget(self.migration)
             self._facts, self._items, self._as_tuple = {}, {}, None
-            self.remember("paused_until", paused)
+            self.remember(facts.PAUSED_UNTIL, paused)
             self.note("target", f"The target is another one now ({target}): everything is looked at anew")
-        self.remember("target", target)
+        self.remember(facts.TARGET, target)
 
     # -- objects ---------------------------------------------------------------------------------------------
 
@@ -60,13 +63,13 @@ class Memory:
         """One adopted object."""
         return self._items[name]
 
-    def adopt(self, items: Sequence[Item], manifests: Mapping[str, bytes], facts: Mapping[str, str]) -> None:
-        """Takes a new frozen list; what is known of a file that is still the same stays known."""
+    def adopt(self, items: Sequence[Item], manifests: Mapping[str, bytes], known: Mapping[str, str]) -> None:
+        """Takes a new frozen list, and facts (`Fact.row`); what is known of a file that is the same stays known."""
         merged = [self._merged(item) for item in items]
-        self.ledger.adopt(self.migration, merged, manifests, facts)
+        self.ledger.adopt(self.migration, merged, manifests, known)
         self._items = {item.name: item for item in merged}
         self._as_tuple = None
-        self._facts.update(facts)
+        self._facts.update(known)
 
     def _merged(self, item: Item) -> Item:
         old = self._items.get(item.name)
@@ -117,100 +120,70 @@ class Memory:
 
     # -- facts -----------------------------------------------------------------------------------------------
 
-    def fact(self, key: str) -> str:
-        """One fact's text, "" where it is not known."""
-        return self._facts.get(key, "")
+    def get(self, fact: Fact[T]) -> T:
+        """One fact's value; its default where it is not known."""
+        return fact.of(self._facts.get(fact.key, ""))
 
-    def facts(self, beginning: str) -> list[tuple[str, str]]:
-        """The facts whose keys begin so: (key, text)."""
-        return [(key, text) for key, text in self._facts.items() if key.startswith(beginning) and text]
-
-    def number(self, key: str) -> float:
-        """One fact as a number, 0.0 where it is not known."""
-        try:
-            return float(self._facts.get(key, "") or 0.0)
-        except ValueError:
-            return 0.0
-
-    def remember(self, key: str, value: str | float) -> None:
-        """One fact; "" or 0 forgets it."""
-        text = value if isinstance(value, str) else (repr(value) if value else "")
+    def remember(self, fact: Fact[T], value: T) -> None:
+        """One fact; its default forgets it."""
+        key, text = fact.row(value)
         if self._facts.get(key, "") != text:
             self.ledger.set_fact(self.migration, key, text)
             self._facts[key] = text
 
+    def all_of(self, kind: Fact[T]) -> list[tuple[str, T]]:
+        """All facts of a kind (see `Fact.__getitem__`): (name, value)."""
+        found = [(key, kind.of(text)) for key, text in self._facts.items() if key.startswith(kind.key) and text]
+        return [(key.removeprefix(kind.key), value) for key, value in found]
+
     def note(self, kind: str, text: str) -> None:
         """A line for the history, and for the journal."""
         self.ledger.note(self.migration, kind, text)
-        _log.info("%s: %s", self.migration, text)
+        _log.info("%s: %s", self.migration or "all migrations", text)
 
     @property
-    def estimate(self) -> segmenting.UplinkEstimate:
+    def estimate(self) -> UplinkEstimate:
         """The uplink as remembered."""
-        return segmenting.parse(self.fact("line"))
+        return self.get(facts.ESTIMATE)
 
     @estimate.setter
-    def estimate(self, estimate: segmenting.UplinkEstimate) -> None:
-        self.remember("line", estimate.text())
+    def estimate(self, estimate: UplinkEstimate) -> None:
+        self.remember(facts.ESTIMATE, estimate)
+
+    # -- the handover ----------------------------------------------------------------------------------------
 
     @property
     def handover(self) -> HandoverState:
         """PENDING, DONE or BLOCKED; READY is never remembered, it follows from the rest."""
-        try:
-            return HandoverState(self.fact("handover") or "pending")
-        except ValueError:
-            return HandoverState.PENDING
-
-    def handed_over(self, installed: Sequence[Installed]) -> None:
-        """What the handover installed, for its undoing."""
-        self.remember("installed", _installed_text(installed))
-        self.remember("handover_why", "")
-        self.remember("handover_code", "")
-        self.remember("handover_at", 0.0)
-        self.remember("handover", HandoverState.DONE.value)
-
-    def mended(self, installed: Sequence[Installed]) -> None:
-        """What is installed now, after duplicity's cache was made whole again."""
-        self.remember("installed", _installed_text(installed))
-
-    def handover_blocked(self, why: str, until: float, code: str = "") -> None:
-        """Why the handover cannot be done now (a sentence, and the error's code), and when to try again."""
-        self.remember("handover_why", why)
-        self.remember("handover_code", code)
-        self.remember("handover_at", until)
-        self.remember("handover", HandoverState.BLOCKED.value)
-
-    def handover_undone(self, why: str = "", until: float = 0.0) -> None:
-        """Back to where it was before."""
-        self.remember("installed", "")
-        self.remember("handover", "")
-        if why:
-            self.handover_blocked(why, until)
+        return self.get(facts.HANDOVER)
 
     @property
     def installed(self) -> tuple[Installed, ...]:
         """What the handover installed; () where it was not done."""
-        rows = json.loads(self.fact("installed") or "[]")
-        return tuple(
-            Installed(
-                Path(row["directory"]),
-                row["url"],
-                {name: (size, mtime) for name, (size, mtime) in row["files"].items()},
-                row["adopted"],
-            )
-            for row in rows
-        )
+        return self.get(facts.INSTALLED)
 
+    def handed_over(self, installed: Sequence[Installed]) -> None:
+        """What the handover installed, for its undoing."""
+        self.remember(facts.INSTALLED, tuple(installed))
+        self.remember(facts.HANDOVER_WHY, "")
+        self.remember(facts.HANDOVER_CODE, "")
+        self.remember(facts.HANDOVER_AT, 0.0)
+        self.remember(facts.HANDOVER, HandoverState.DONE)
 
-def _installed_text(installed: Sequence[Installed]) -> str:
-    return json.dumps(
-        [
-            {
-                "directory": str(one.directory),
-                "url": one.url,
-                "files": {name: list(known) for name, known in one.files.items()},
-                "adopted": one.adopted,
-            }
-            for one in installed
-        ]
-    )
+    def mended(self, installed: Sequence[Installed]) -> None:
+        """What is installed now, after duplicity's cache was made whole again."""
+        self.remember(facts.INSTALLED, tuple(installed))
+
+    def handover_blocked(self, why: str, until: float, code: str = "") -> None:
+        """Why the handover cannot be done now (a sentence, and the error's code), and when to try again."""
+        self.remember(facts.HANDOVER_WHY, why)
+        self.remember(facts.HANDOVER_CODE, code)
+        self.remember(facts.HANDOVER_AT, until)
+        self.remember(facts.HANDOVER, HandoverState.BLOCKED)
+
+    def handover_undone(self, why: str = "", until: float = 0.0) -> None:
+        """Back to where it was before."""
+        self.remember(facts.INSTALLED, ())
+        self.remember(facts.HANDOVER, HandoverState.PENDING)
+        if why:
+            self.handover_blocked(why, until)

@@ -36,7 +36,7 @@ from slowboat.core.plan import (
     plan,
 )
 from slowboat.core.words import Activity
-from slowboat.engine import drive, guard, handover, report, target
+from slowboat.engine import drive, facts, guard, handover, report, target
 from slowboat.engine.context import NO_OBJECT, Context, Order, Tools
 from slowboat.engine.memory import Memory
 from slowboat.engine.objects import Objects
@@ -60,7 +60,11 @@ dead, and waiting for their timeouts would be longer."""
 
 
 class Migration:
-    """Moves one chain. `run` ends only by cancellation."""
+    """Moves one chain. `run` ends only by cancellation.
+
+    Attributes:
+        memory: what is remembered of it.
+    """
 
     def __init__(
         self,
@@ -84,9 +88,9 @@ class Migration:
         self._tools = tools
         self._permit = permit
         self._changed = changed
-        self._memory = Memory(tools.ledger, order.name)
-        self._memory.belongs_to(f"{order.target.cloud}: {order.target.container}/{order.target.prefix}")
-        self._context = Context(order, tools, self._memory)
+        self.memory = Memory(tools.ledger, order.name)
+        self.memory.belongs_to(f"{order.target.cloud}: {order.target.container}/{order.target.prefix}")
+        self._context = Context(order, tools, self.memory)
         self._observed = self._context.observed
         self._objects = Objects(self._context, may_begin=self._may_begin, spent=spent, largest_piece=largest_piece)
         self._trouble = Trouble(self._context, self._objects)
@@ -104,7 +108,7 @@ class Migration:
 
     def drive_may_have_changed(self) -> None:
         """A mount, an unplugged cable, a new file."""
-        if not self._memory.items:
+        if not self.memory.items:
             self._observed.blocked = None  # what was wrong with the folder may be mended
         self._observed.look_at_drive = True
         self.wake()
@@ -113,7 +117,7 @@ class Migration:
         """Drive and target are read again, and duplicity is asked for its version."""
         self._observed.objects = None
         if guard.waits_for_version(self._context):
-            self._memory.remember("handover_at", self._tools.now())
+            self.memory.remember(facts.HANDOVER_AT, self._tools.now())
         self.drive_may_have_changed()
 
     def retry_now(self) -> None:
@@ -193,11 +197,11 @@ class Migration:
 
     def listed(self) -> Sequence[Mapping[str, str | int | bool]]:
         """The objects in sending order."""
-        return report.listed(self._memory.items)
+        return report.listed(self.memory.items)
 
     def report(self) -> MigrationReport:
         """What is shown."""
-        memory, observed = self._memory, self._observed
+        memory, observed = self.memory, self._observed
         sending = self._busy.keys() - NO_OBJECT - self._renewing
         rate = self._objects.rate() if sending else 0
         state, why = handover.shown(self._context)
@@ -213,7 +217,7 @@ class Migration:
             in_flight=self._objects.in_flight(),
             rate=rate,
             estimated_rate=rate or memory.estimate.rate,
-            started_at=memory.number("started_at"),
+            started_at=memory.get(facts.STARTED_AT),
             current=min(sending, default="", key=lambda name: memory.item(name).rank),
             last_error=observed.last_error,
             now=self._tools.now(),
@@ -254,7 +258,7 @@ class Migration:
                 self._trouble.block(error)
 
     def _snapshot(self) -> Snapshot:
-        observed, memory, now = self._observed, self._memory, self._tools.now()
+        observed, memory, now = self._observed, self.memory, self._tools.now()
         self._distrust_the_future(now)
         return Snapshot(
             now=now,
@@ -275,14 +279,14 @@ class Migration:
             renewing=frozenset(self._renewing),
             renewed=observed.renewed,
             lanes=segmenting.lanes(memory.estimate, self.order.lanes),
-            finished=bool(memory.number("finished_at")),
+            finished=bool(memory.get(facts.FINISHED_AT)),
             look_every=guard.look_every(self._context),
-            mend_at=memory.number("mend_at") or None,
+            mend_at=memory.get(facts.MEND_AT) or None,
         )
 
     def _handover_at(self) -> float:
         """When a blocked handover is tried again; where only the last volume was missing, once that is there."""
-        at = self._memory.number("handover_at")
+        at = self.memory.get(facts.HANDOVER_AT)
         if guard.waits_for_version(self._context) and guard.newest_is_complete(self._context):
             return min(at, self._observed.confirmed_at)
         return at
@@ -292,9 +296,9 @@ class Migration:
         observed = self._observed
         if max(observed.listed_at, observed.confirmed_at) > now:
             observed.objects, observed.listed_at, observed.confirmed_at = None, 0.0, 0.0
-        for fact in ("handover_at", "mend_at"):
-            if TRY_AGAIN + backoff.CLOCK_SLACK < self._memory.number(fact) - now < math.inf:
-                self._memory.remember(fact, now)  # no wait is as long as that
+        for fact in (facts.HANDOVER_AT, facts.MEND_AT):
+            if TRY_AGAIN + backoff.CLOCK_SLACK < self.memory.get(fact) - now < math.inf:
+                self.memory.remember(fact, now)  # no wait is as long as that
 
     def _permit_now(self) -> Permit:
         """The permit for what comes next: a piece that was too large for a budget waits for a larger one."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import segmenting
 from slowboat.core.plan import is_removed
 from slowboat.core.words import Event, Limits, Phase, RemoteObject
-from slowboat.engine import target
+from slowboat.engine import facts, target
 from slowboat.engine.courier import Courier, Freight
 from slowboat.engine.meter import Meter
 
@@ -76,10 +76,10 @@ class Objects:
     async def _ready_courier(self) -> Courier:
         if self._courier is None:
             # a "no" may have been a passing trouble: the next run asks again
-            concatenates = self._context.memory.fact("copies_concatenate") == "yes"
+            concatenates = self._context.memory.get(facts.COPIES_CONCATENATE)
             if not concatenates:
                 concatenates = await self._context.tools.store.copies_concatenate()
-                self._context.memory.remember("copies_concatenate", "yes" if concatenates else "")
+                self._context.memory.remember(facts.COPIES_CONCATENATE, concatenates)
             self._courier = Courier(
                 self._context.tools.source,
                 self._context.tools.store,
@@ -167,7 +167,7 @@ class Objects:
         for item in self._context.memory.items:
             if item.segment and item.phase is Phase.DONE:
                 await courier.sweep(item)
-        self._context.memory.remember("finished_at", self._context.tools.now())
+        self._context.memory.remember(facts.FINISHED_AT, self._context.tools.now())
         left = [item for item in self._context.memory.items if item.phase is Phase.REFUSED]
         refused = [item.name for item in left if not is_removed(item)]
         if left and not refused:

@@ -13,7 +13,7 @@ from slowboat.core.errors import NeedsUser, Refused
 from slowboat.core.plan import Sight, matches, unseen
 from slowboat.core.verify import sets_gone
 from slowboat.core.words import Event, HandoverState, Phase
-from slowboat.engine import guard
+from slowboat.engine import facts, guard
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -50,7 +50,7 @@ async def looked(context: Context, *, sparing: bool = False) -> Looked:
     async with context.observed.looking:
         ran = await guard.before(context)
         sight, gone = await _survey(context)
-        before = Looked(sight, context.memory.items, bool(context.memory.number("finished_at")))
+        before = Looked(sight, context.memory.items, bool(context.memory.get(facts.FINISHED_AT)))
         alone = sets_gone(before.items, sight.objects) if sparing and before.finished else frozenset()
         spared = {item.name for item in before.items if item.set_id in alone}
         away = _take(context, sight, gone, spared)
@@ -101,7 +101,7 @@ def _take(context: Context, sight: Sight, gone: Collection[str], spared: Collect
 
 def _vanished(context: Context, name: str, stands: RemoteObject | None) -> None:
     context.memory.happened(name, Event.VANISHED)
-    context.memory.remember("finished_at", 0.0)
+    context.memory.remember(facts.FINISHED_AT, 0.0)
     if stands is None:
         context.memory.note("vanished", f"{name} was at the target and is not any more; it goes up again")
     else:

@@ -14,7 +14,7 @@ from slowboat.core import backoff
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, Transient
 from slowboat.core.plan import HAND_OVER, MEND
 from slowboat.core.words import Event, HandoverState, Phase, Reason
-from slowboat.engine import guard, handover
+from slowboat.engine import facts, guard, handover
 from slowboat.engine.context import NO_OBJECT
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class Trouble:
 
     def waiting(self, now: float) -> Reason | None:
         """Why the server is left alone for now, and until when; None: it need not be."""
-        left = backoff.remaining(self._context.memory.number("retry_at"), now)
+        left = backoff.remaining(self._context.memory.get(facts.RETRY_AT), now)
         if left <= 0:
             return None
-        why = self._context.memory.fact("retry_why") or "the server asked to wait"
-        cure = self._context.memory.fact("retry_cure")
+        why = self._context.memory.get(facts.RETRY_WHY) or "the server asked to wait"
+        cure = self._context.memory.get(facts.RETRY_CURE)
         by_itself = "slowboat tries again by itself"
         return Reason("server-wait", why, cure=f"{cure}; {by_itself}" if cure else by_itself, until=now + left)
 
@@ -57,10 +57,10 @@ class Trouble:
         for item in self._context.memory.items:
             if item.phase is Phase.REFUSED:
                 self._context.memory.happened(item.name, Event.RETRIED)
-                self._context.memory.remember("finished_at", 0.0)
+                self._context.memory.remember(facts.FINISHED_AT, 0.0)
         if (
             self._context.memory.handover is HandoverState.BLOCKED
-            and self._context.memory.number("handover_at") < math.inf
+            and self._context.memory.get(facts.HANDOVER_AT) < math.inf
         ):
             self._context.memory.handover_undone()  # but for one that the user has taken back
 
@@ -71,9 +71,9 @@ class Trouble:
             observed.object_waits = {name: until + seconds for name, until in observed.object_waits.items()}
             if observed.blocked is not None and observed.blocked.until is not None:
                 observed.blocked = replace(observed.blocked, until=observed.blocked.until + seconds)
-            for fact in ("retry_at", "handover_at", "mend_at"):
-                if 0.0 < memory.number(fact) < math.inf:
-                    memory.remember(fact, max(1.0, memory.number(fact) + seconds))
+            for fact in (facts.RETRY_AT, facts.HANDOVER_AT, facts.MEND_AT):
+                if 0.0 < memory.get(fact) < math.inf:
+                    memory.remember(fact, max(1.0, memory.get(fact) + seconds))
 
     def failed(self, key: str, error: SlowboatError, seconds: float, *, renewing: bool) -> None:
         """What a failed action means; `key` is its name among the busy, `seconds` how long it took."""
@@ -100,12 +100,12 @@ class Trouble:
             self._context.observed.object_waits[key] = now + backoff.wait(attempts, chance, error.retry_after)
             return
         # the lanes of one line break together: that is one trouble, not two
-        already = self._context.memory.number("retry_at") > now
-        attempt = int(self._context.memory.number("retry_attempts")) + (0 if already else 1)
-        self._context.memory.remember("retry_attempts", attempt)
-        self._context.memory.remember("retry_at", now + backoff.wait(attempt, chance, error.retry_after))
-        self._context.memory.remember("retry_why", error.what)
-        self._context.memory.remember("retry_cure", error.hint)
+        already = self._context.memory.get(facts.RETRY_AT) > now
+        attempt = self._context.memory.get(facts.RETRY_ATTEMPTS) + (0 if already else 1)
+        self._context.memory.remember(facts.RETRY_ATTEMPTS, attempt)
+        self._context.memory.remember(facts.RETRY_AT, now + backoff.wait(attempt, chance, error.retry_after))
+        self._context.memory.remember(facts.RETRY_WHY, error.what)
+        self._context.memory.remember(facts.RETRY_CURE, error.hint)
         self._objects.line_broke(key, seconds)
 
     def _refuse(self, name: str, error: Refused) -> None:
@@ -132,9 +132,12 @@ class Trouble:
         if self._context.observed.blocked is None:  # something that was under way may still end well
             self._context.withdraw("needs-you")
             self._context.observed.told = ""
-        if self._context.memory.fact("retry_at"):
-            for key in ("retry_at", "retry_attempts", "retry_why", "retry_cure"):
-                self._context.memory.remember(key, "")
+        memory = self._context.memory
+        if memory.get(facts.RETRY_AT):
+            memory.remember(facts.RETRY_AT, 0.0)
+            memory.remember(facts.RETRY_ATTEMPTS, 0)
+            memory.remember(facts.RETRY_WHY, "")
+            memory.remember(facts.RETRY_CURE, "")
 
 
 def mistake(error: Exception, key: str) -> Transient:
