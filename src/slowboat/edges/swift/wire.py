@@ -1,38 +1,34 @@
-"""One connection to a server that can be cut from outside: sockets with our options under requests and swiftclient.
+"""One connection to a server that can be cut from outside: a socket with our options, and the handle to it.
 
-Knows sockets, urllib3's connection class, and requests' adapter; must not know what is asked over it. Importing
+Knows sockets, and what lies between them and swiftclient by name (`session`); must not know what is asked. Importing
 this module loads the HTTP libraries, so only worker threads do, at the first request.
 
-Why urllib3's connection is replaced by one of ours: it tells nobody its socket while it connects, sends and waits,
-and a name look-up or a connect in progress could not be broken off. Documented hooks do the rest:
-https://requests.readthedocs.io/en/latest/user/advanced/#transport-adapters
+The handle lives as long as the socket does. http.client gives its connection object up as soon as it has read that
+an answer ends with the connection, while that answer still comes; so nobody but the end of the request, or a new
+socket, takes the handle away.
 """
 
 from __future__ import annotations
 
-import errno
 import itertools
 import logging
-import os
 import queue
 import select
 import socket
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import swiftclient.client
-from requests.adapters import HTTPAdapter
-from swiftclient.requests_compat import SwiftClientRequestsSession
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from slowboat.core.errors import Stopped
 from slowboat.edges.swift import tcp
+from slowboat.edges.swift.deadline import Deadline
+from slowboat.edges.swift.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from slowboat.core.uplink import Sample
 
@@ -88,7 +84,8 @@ class Wire:
     """
 
     def __init__(self, *, cacert: str = "", on_abort: Callable[[], None] = lambda: None) -> None:
-        self.session = _Session()
+        self.deadline = Deadline(self._cut)
+        self.session = Session(self)
         self._verify: bool | str = cacert or True
         self._on_abort = on_abort
         self._lock = threading.Lock()
@@ -98,9 +95,9 @@ class Wire:
         self._connection = 0
         self._answered = False
         self._secure = False
+        self._asking = False
+        self._given_up = False
         self._connections: dict[str, Any] = {}
-        for scheme, adapter in (("http://", _Adapter(self)), ("https://", _Adapter(self))):
-            self.session.mount(scheme, adapter)
 
     @property
     def aborted(self) -> bool:
@@ -156,9 +153,13 @@ class Wire:
     def abort(self) -> None:
         """Cuts it, at once, whatever its thread is doing; not undone."""
         self._aborted.set()
+        self._cut()
+        self._on_abort()
+
+    def _cut(self) -> None:
+        """Whoever reads or writes on the socket returns at once."""
         with self._lock:
             _shut(self._handle)
-        self._on_abort()
 
     def close(self) -> None:
         """Closes its sockets. It may be used again unless it was aborted."""
@@ -184,7 +185,7 @@ class Wire:
                 sock.close()
                 self.drop()
                 problem = error
-                self._check()
+                self.check()
             except BaseException:
                 sock.close()
                 raise
@@ -202,12 +203,34 @@ class Wire:
         self.drop()
         with self._lock:
             self._handle, self._path, self._connection = sock.dup(), path, next(_CONNECTIONS)
-        self._check()
+        self.check()
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """A request, from its connection to the last byte of its answer: meanwhile the handle stays."""
+        with self._lock:
+            self._asking = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking = False
+                given_up = self._given_up
+            if given_up:
+                self.drop()
+
+    def let_go(self) -> None:
+        """The connection is given up: at once where it is idle, else once the request is over."""
+        with self._lock:
+            self._given_up = True
+            asking = self._asking
+        if not asking:
+            self.drop()
 
     def drop(self) -> None:
         """Forgets what to cut; it is closed."""
         with self._lock:
-            self._answered = False
+            self._answered = self._given_up = False
             if self._handle is not None:
                 self._handle.close()
                 self._handle = None
@@ -223,9 +246,12 @@ class Wire:
         with self._lock:
             self._secure = secure
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises where it was cut: Stopped by somebody else, TimeoutError by the deadline."""
         if self._aborted.is_set():
             raise Stopped("the connection was broken off")
+        if self.deadline.passed:
+            raise TimeoutError("the request took too long as a whole")
 
     def _resolve(self, host: str, port: int) -> Iterable[tuple[int, Any]]:
         """The host's addresses. The look-up cannot be broken off, so a thread is left alone with it then."""
@@ -240,107 +266,13 @@ class Wire:
 
         threading.Thread(target=look_up, name="slowboat-look-up", daemon=True).start()
         while True:
-            self._check()
+            self.check()
             with suppress(queue.Empty):
                 answer = answers.get(timeout=0.1)
                 break
         if isinstance(answer, OSError):
             raise answer
         return answer
-
-
-class _Session(SwiftClientRequestsSession):  # type: ignore[misc] # swiftclient publishes no types
-    """A session that follows no redirect: a portal's would get the token, and the body once more.
-
-    Nor does plain http ever go through a proxy of the environment: it is for this computer alone.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.headers.clear()
-        self.last: tuple[int, dict[str, str]] = (0, {})
-
-    def request(self, method: str, url: str, **options: Any) -> Any:  # noqa: ANN401 - requests' own signature
-        self.last = (0, {})
-        options["allow_redirects"] = False
-        answer = super().request(method, url, **options)
-        self.last = (answer.status_code, {name.lower(): value for name, value in answer.headers.items()})
-        return answer
-
-    def merge_environment_settings(self, url: str, *options: Any) -> Any:  # noqa: ANN401 - requests' own signature
-        settings = super().merge_environment_settings(url, *options)
-        if url.lower().startswith("http:"):
-            settings["proxies"] = {}
-        return settings
-
-
-class _Adapter(HTTPAdapter):
-    """Pools of one connection each, of our classes."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._classes = _pool_classes(wire)
-        super().__init__(pool_connections=2, pool_maxsize=1, max_retries=0)
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:  # noqa: ANN401, FBT001, FBT002 - requests' own signature
-        super().init_poolmanager(connections, maxsize, block, **options)
-        self.poolmanager.pool_classes_by_scheme = self._classes
-
-    def close(self) -> None:
-        """Closes every connection.
-
-        urllib3 leaves that to the garbage collector, which never gets there: the note that a pool is to be closed
-        holds its connections, and ours hold the wire, and so the pool.
-        """
-        for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118  # it is no dict: only keys() may be gone through
-                if pool := manager.pools.get(key):
-                    pool.close()
-        super().close()
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401 - requests' own signature
-        manager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = self._classes
-        return manager
-
-
-def _pool_classes(wire: Wire) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3's pools, over connections that report to `wire`."""
-
-    class Plain(HTTPConnection):
-        over_tls = False
-
-        def _new_conn(self) -> socket.socket:
-            sock = wire.connect(self._dns_host, self.port)
-            wire.opened(secure=self.over_tls)
-            return sock
-
-        def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's own signature
-            _still_open(self.sock)
-            answer = super().getresponse()
-            wire.answered(secure=self.over_tls)
-            return answer
-
-        def close(self) -> None:
-            if self.sock is not None:
-                wire.drop()
-            super().close()
-
-    class Secure(Plain, HTTPSConnection):
-        over_tls = True
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
-
-
-def _still_open(sock: socket.socket | None) -> None:
-    """Raises where the connection broke under the request: urllib3 passes over that, and asks for the answer."""
-    if sock is None:
-        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
 def _set_options(sock: socket.socket) -> None:
