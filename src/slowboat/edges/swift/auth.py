@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slowboat.core.errors import NeedsUser, SlowboatError, Stopped
-from slowboat.edges.swift import statuses
-from slowboat.edges.swift.credentials import Credentials, demand_privacy, host_of
+from slowboat.edges.swift import answers, statuses
+from slowboat.edges.swift.credentials import Credentials, demand_privacy, fit_for_a_header, host_of
 
 if TYPE_CHECKING:
     from slowboat.edges.swift.wire import Wire
@@ -136,10 +136,13 @@ def _until(life: float | None) -> float:
 
 
 def _fetch_v1(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Access | SlowboatError:
-    headers = {"X-Auth-User": credentials.user, "X-Auth-Key": credentials.key}
+    headers = {
+        "X-Auth-User": fit_for_a_header("user", credentials.user),
+        "X-Auth-Key": fit_for_a_header("key", credentials.key),
+    }
     try:
         status, answer, body = wire.get(credentials.auth_url, headers)
-    except OSError as problem:  # requests' exceptions are OSErrors
+    except (OSError, ValueError) as problem:  # requests' exceptions are OSErrors
         return statuses.failure(asked, problem)
     if _is_keystones(body):
         return NeedsUser(
@@ -148,13 +151,13 @@ def _fetch_v1(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Ac
             code="auth-url",
         )
     if not 200 <= status < 300:
-        return statuses.verdict(asked, status, answer, body[:4096], time.time())
-    token = answer.get("x-storage-token") or answer.get("x-auth-token")
-    storage_url = credentials.storage_url or answer.get("x-storage-url")
-    if not token or not storage_url:
+        return statuses.verdict(asked, status, answer, body, time.time())
+    try:
+        token = answers.token(answer.get("x-storage-token") or answer.get("x-auth-token"))
+        storage_url = credentials.storage_url.rstrip("/") or answers.address(answer.get("x-storage-url"))
+    except answers.Strange:
         return statuses.error(statuses.PORTAL, asked)
-    expires = answer.get("x-auth-token-expires", "")
-    return Access(storage_url.rstrip("/"), token, _until(float(expires) if expires.isdigit() else None))
+    return Access(storage_url, token, _until(answers.seconds(answer.get("x-auth-token-expires", ""))))
 
 
 def _is_keystones(body: bytes) -> bool:

@@ -7,27 +7,25 @@ https://docs.openstack.org/api-ref/object-store/
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 import swiftclient.client as swift
 from swiftclient.exceptions import ClientException
 from urllib3.exceptions import HTTPError
 
 from slowboat.core.errors import SlowboatError, Transient
-from slowboat.core.words import Limits, RemoteObject
-from slowboat.edges.swift import statuses
+from slowboat.core.words import RemoteObject
+from slowboat.edges.swift import answers, statuses
 from slowboat.edges.swift.throttle import BodyBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from slowboat.core.words import Limits
     from slowboat.edges.swift.auth import Access
     from slowboat.edges.swift.throttle import Body
     from slowboat.edges.swift.wire import Wire
@@ -44,9 +42,8 @@ https://docs.openstack.org/swift/latest/middleware.html#module-swift.common.midd
 _SILENT_INFO = frozenset({401, 403, 404, 405, 501})
 """Answers of a server that does not tell its limits."""
 
-UNTOLD_LIMITS = Limits(min_segment=1048576, bulk_delete=False)
-"""Where /info says nothing: OpenStack's defaults, and 1 MiB, the least size of segments before Swift 2.3.
-https://github.com/openstack/swift/blob/master/CHANGELOG"""
+_PAGE: Final = 2000
+"""Rows of a page at most: with the longest names, escaped, they stay below the bound of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,10 @@ class StoreCalls:
         return {"url": self.access.storage_url, "token": self.access.token, "http_conn": (parts, connection)}
 
     def ask(self, asked: statuses.Asked, call: Callable[[], T], absent: frozenset[int] = frozenset()) -> T | None:
-        """Makes a call; None where the answer was one of `absent`. All that can go wrong becomes one of our errors."""
+        """Makes a call and reads its answer; None where that was one of `absent`.
+
+        This is the one net: all that can go wrong with what a server says becomes one of our errors here.
+        """
         problem: SlowboatError
         cause: Exception | None = None
         try:
@@ -81,12 +81,20 @@ class StoreCalls:
         except (OSError, HTTPError, ValueError) as failed:  # requests' exceptions are OSErrors
             portal = isinstance(failed, ValueError) and not isinstance(failed, OSError)
             problem = statuses.error(statuses.PORTAL, asked) if portal else statuses.failure(asked, failed)
+        except SlowboatError as ours:
+            problem = statuses.error(statuses.PORTAL, asked) if self._is_portal() else ours
         else:
             if not self._is_portal():
                 return result
             problem = statuses.error(statuses.PORTAL, asked)
         # Outside of the handlers: what the libraries raised holds the request, and that the token.
         raise cause or problem
+
+    def _answered(self, asked: statuses.Asked, call: Callable[[], T]) -> T:
+        """As `ask`, where no answer stands for "not there"."""
+        result = self.ask(asked, call)
+        assert result is not None
+        return result
 
     def _is_portal(self) -> bool:
         status, headers = self.wire.last
@@ -98,21 +106,31 @@ class StoreCalls:
             return statuses.failure(asked, refusal)
         body = refusal.http_response_content or b""
         text = body.encode() if isinstance(body, str) else body
-        return statuses.verdict(asked, status, headers, text[:4096], time.time())
+        return statuses.verdict(asked, status, headers, text, time.time())
 
-    def info(self) -> Limits:
-        """The server's limits, from its /info.
+    def info(self) -> answers.Told:
+        """The server's limits, from its /info, and how far to believe them.
 
         https://docs.openstack.org/swift/latest/api/discoverability.html
         """
+        asked = self.asked("INFO", "its limits")
+        found = self.ask(asked, lambda: answers.limits(self._get(self._info_address())), _SILENT_INFO)
+        return found or answers.Told(answers.UNTOLD, sure=False)
+
+    def _info_address(self) -> str:
         parts = urlsplit(self.access.storage_url)
         root = re.split(r"/v\d+(?:\.\d+)?(?:/|$)", parts.path)[0]
+        return f"{root}/info"
+
+    def _get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
+        """The body of an answer to a GET as it came, for swiftclient would believe its every word; 204: an empty list."""
         _, connection = self.wire.http_conn(self.access.storage_url)
-        where = parts._replace(path=f"{root}/info")
-        found = self.ask(
-            self.asked("INFO", "its limits"), lambda: swift.get_capabilities((where, connection)), _SILENT_INFO
-        )
-        return UNTOLD_LIMITS if found is None else _limits(found)
+        connection.request("GET", path, "", dict(headers or {}))
+        answer = connection.getresponse()
+        body: bytes = answer.read()
+        if not 200 <= answer.status < 300:
+            raise ClientException.from_response(answer, "GET failed", body)
+        return body if answer.status != 204 else b"[]"
 
     def stand(self, container: str) -> None:
         """Makes sure that `container` is there, and that the connection works before a body is trusted to it."""
@@ -127,28 +145,24 @@ class StoreCalls:
                 lambda: swift.put_container(container=container, **self.address()),
             )
 
-    def page(self, container: str, prefix: str, marker: str, limit: int) -> Sequence[RemoteObject] | None:
+    def page(self, container: str, prefix: str, marker: str, limits: Limits) -> Sequence[RemoteObject] | None:
         """One page of a listing, after `marker`; None where there is no such container."""
+        wanted = {"format": "json", "marker": marker, "limit": min(limits.listing, _PAGE), "prefix": prefix}
+        query = urlencode({name: value for name, value in wanted.items() if value}, quote_via=quote)
+        where = f"{urlsplit(self.access.storage_url).path}/{quote(container)}?{query}"
         return self.ask(
             self.asked("LIST", f"the list of {container}"),
-            lambda: self._page(container, prefix, marker, limit),
+            lambda: answers.page(
+                self._get(where, {"X-Auth-Token": self.access.token}), prefix=prefix, max_name=limits.max_name
+            ),
             frozenset({404}),
         )
-
-    def _page(self, container: str, prefix: str, marker: str, limit: int) -> Sequence[RemoteObject]:
-        _, rows = swift.get_container(container=container, prefix=prefix, marker=marker, limit=limit, **self.address())
-        if not isinstance(rows, list):
-            raise ValueError("a listing is a list")  # noqa: TRY004 - whatever the server sent, it is not Swift's
-        try:
-            return [_listed(row) for row in rows if "name" in row]
-        except (KeyError, TypeError) as problem:
-            raise ValueError("a row of a listing lacks a field") from problem
 
     def head(self, container: str, name: str) -> RemoteObject | None:
         """One object; None where the server says that it is not there."""
         return self.ask(
             self.asked("HEAD", name),
-            lambda: _headed(name, swift.head_object(container=container, name=name, **self.address())),
+            lambda: answers.headed(name, swift.head_object(container=container, name=name, **self.address())),
             frozenset({404}),
         )
 
@@ -166,9 +180,9 @@ class StoreCalls:
     ) -> RemoteObject:
         """Sends a body; returns what the server says it stored. Nothing but 201 with an ETag is success."""
         answer: dict[str, Any] = {}
-        self.ask(
-            asked,
-            lambda: swift.put_object(
+
+        def call() -> RemoteObject:
+            swift.put_object(
                 container=container,
                 name=name,
                 contents=body,
@@ -179,11 +193,12 @@ class StoreCalls:
                 query_string=query or None,
                 response_dict=answer,
                 **self.address(),
-            ),
-        )
-        if not body.complete:
-            raise statuses.error(statuses.NOT_WHOLE, asked)
-        return RemoteObject(name, size, _stored(asked, answer), modified=_modified(answer["headers"]))
+            )
+            if not body.complete:
+                raise statuses.error(statuses.NOT_WHOLE, asked)
+            return RemoteObject(name, size, _stored(asked, answer), modified=answers.modified(answer["headers"]))
+
+        return self._answered(asked, call)
 
     def copy(self, source: tuple[str, str], target: tuple[str, str], *, etag: str, headers: Mapping[str, str]) -> str:
         """Lets the server copy one object to another, both (container, name); returns the ETag of the copy."""
@@ -195,9 +210,9 @@ class StoreCalls:
             "Content-Type": "application/octet-stream",
             **headers,
         }
-        self.ask(
-            asked,
-            lambda: swift.put_object(
+
+        def call() -> str:
+            swift.put_object(
                 container=target[0],
                 name=target[1],
                 contents=None,
@@ -206,9 +221,10 @@ class StoreCalls:
                 headers=wanted,
                 response_dict=answer,
                 **self.address(_COPY_SECONDS),
-            ),
-        )
-        return _stored(asked, answer)
+            )
+            return _stored(asked, answer)
+
+        return self._answered(asked, call)
 
     def expire(self, container: str, name: str, seconds: int) -> None:
         """Lets an object expire `seconds` from now; 0: never."""
@@ -236,60 +252,15 @@ class StoreCalls:
         lines = "".join(f"{quote(f'/{container}/{name}')}\n" for name in names)
         headers = {"Content-Type": "text/plain", "Accept": "application/json"}
 
-        def call() -> Any:  # noqa: ANN401 - JSON
+        def call() -> Sequence[int]:
             _, text = swift.post_account(
                 headers=headers, query_string="bulk-delete", data=lines.encode(), **self.address()
             )
-            return _report(text)
+            return answers.failures(text)
 
-        report = self.ask(asked, call) or {}
         # The answer is a 200 whatever happened; the truth stands in its text.
-        status = int(report["Response Status"][:3])
-        bad = [int(each[1][:3]) for each in report["Errors"] if not each[1].startswith("404")]
-        if bad or status >= 400:
-            raise statuses.verdict(asked, bad[0] if bad else status, {"x-trans-id": ""}, b"", time.time())
-
-
-def _limits(found: Mapping[str, Mapping[str, int]]) -> Limits:
-    usual = Limits()
-    core, slo = found.get("swift", {}), found.get("slo", {})
-    return Limits(
-        max_object=int(core.get("max_file_size", usual.max_object)),
-        max_segments=int(slo.get("max_manifest_segments", usual.max_segments)),
-        min_segment=int(slo.get("min_segment_size", usual.min_segment)),
-        slo="slo" in found,
-        bulk_delete="bulk_delete" in found,
-        listing=int(core.get("container_listing_limit", usual.listing)),
-        max_name=int(core.get("max_object_name_length", usual.max_name)),
-    )
-
-
-def _listed(row: Mapping[str, Any]) -> RemoteObject:
-    modified = datetime.fromisoformat(row["last_modified"]).replace(tzinfo=UTC).timestamp()
-    etag = row.get("slo_etag") or row["hash"]
-    return RemoteObject(row["name"], int(row["bytes"]), etag.strip('"'), slo="slo_etag" in row, modified=modified)
-
-
-def _headed(name: str, headers: Mapping[str, str]) -> RemoteObject:
-    if "etag" not in headers or "content-length" not in headers:
-        raise ValueError("an object has an ETag and a length")
-    expires = headers.get("x-delete-at")
-    return RemoteObject(
-        name,
-        int(headers["content-length"]),
-        headers["etag"].strip('"'),
-        slo=headers.get("x-static-large-object", "").lower() in {"true", "1"},
-        modified=_modified(headers),
-        expires=float(expires) if expires else None,
-    )
-
-
-def _modified(headers: Mapping[str, str]) -> float:
-    if "x-timestamp" in headers:
-        return float(headers["x-timestamp"])
-    if "last-modified" in headers:
-        return parsedate_to_datetime(headers["last-modified"]).timestamp()
-    return 0.0
+        if bad := self.ask(asked, call):
+            raise statuses.verdict(asked, bad[0], {"x-trans-id": ""}, b"", time.time())
 
 
 def _stored(asked: statuses.Asked, answer: Mapping[str, Any]) -> str:
@@ -297,14 +268,6 @@ def _stored(asked: statuses.Asked, answer: Mapping[str, Any]) -> str:
     headers: Mapping[str, str] = answer["headers"]
     if answer["status"] != 201:
         raise statuses.verdict(asked, answer["status"], headers, b"", time.time())
-    etag = headers.get("etag", "").strip('"')
-    if not etag:
+    if not headers.get("etag", "").strip('" '):
         raise statuses.error(statuses.CUT_SHORT, asked)
-    return etag
-
-
-def _report(text: bytes) -> dict[str, Any]:
-    report = json.loads(text)
-    if not isinstance(report, dict) or not {"Response Status", "Errors"} <= report.keys():
-        raise ValueError("a bulk delete is answered by a report")
-    return report
+    return answers.etag(headers["etag"])

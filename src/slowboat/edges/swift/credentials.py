@@ -104,3 +104,26 @@ def demand_privacy(url: str, key: str) -> None:
             hint=f"Use an address that begins with https:// as {key}",
             code="clear-text",
         )
+
+
+def fit_for_a_header(what: str, text: str) -> bytes:
+    """A user or key as it goes out in a header: the bytes of its UTF-8, which is how Swift reads them.
+
+    Args:
+        what: "user" or "key", for the words of the error.
+        text: the user or key; never part of the error.
+
+    Raises:
+        NeedsUser: code "credentials": HTTP would change it on the way, or let nothing of it through.
+    """
+    problem = ""
+    if text != text.strip():
+        problem = "begins or ends with a blank"
+    elif any(ord(char) < 32 or ord(char) == 127 for char in text):
+        problem = "holds a line break or another control character"
+    elif any("\ud800" <= char <= "\udfff" for char in text):
+        problem = "is no UTF-8 text"
+    if problem:
+        hint = "Correct user in the settings" if what == "user" else "Store the key again without it"
+        raise NeedsUser(f"the {what} for the cloud {problem}", hint=hint, code="credentials")
+    return text.encode()

@@ -21,7 +21,8 @@ from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
 from slowboat.core.errors import NeedsUser, SlowboatError
-from slowboat.edges.swift import statuses
+from slowboat.edges.swift import answers, statuses
+from slowboat.edges.swift.said import harmless
 from slowboat.edges.swift.wire import READ_SECONDS
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 _TYPE = "object-store"
 """Swift's type in any catalogue. https://service-types.openstack.org/"""
 
-_MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
-"""What keystoneauth1 raises over an answer that is JSON and no token."""
+_MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
+"""What keystoneauth1 raises over an answer that is no token: it believes every word."""
 
 _NAMED = 12
 """Regions that a sentence names at most."""
@@ -62,7 +63,7 @@ def fetch(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Grant 
     try:
         return _granted(credentials, session, wire, asked)
     except exceptions.HttpError as problem:
-        body = b"" if problem.response is None else problem.response.content[:4096]
+        body = b"" if problem.response is None else problem.response.content
         if problem.http_status == 401:
             return _unauthorized(credentials, asked)
         return statuses.verdict(asked, problem.http_status, wire.last[1], body, time.time())
@@ -76,10 +77,12 @@ def fetch(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Grant 
 
 def _granted(credentials: Credentials, session: Session, wire: Wire, asked: statuses.Asked) -> Grant | NeedsUser:
     found, home = _v3(credentials, session) if credentials.protocol == 3 else _v2(credentials, session)
-    if not found.auth_token:
-        raise ValueError("there is no token in it")
+    token = answers.token(found.auth_token)
     url = credentials.storage_url or _address(found, credentials, home, asked)
-    return Grant(url.rstrip("/"), found.auth_token, _life(found, wire.last[1])) if isinstance(url, str) else url
+    if isinstance(url, NeedsUser):
+        return url
+    sound = url.rstrip("/") if credentials.storage_url else answers.address(url)
+    return Grant(sound, token, _life(found, wire.last[1]))
 
 
 def _unauthorized(credentials: Credentials, asked: statuses.Asked) -> NeedsUser:
@@ -205,7 +208,7 @@ def _plain(interface: str | None) -> str:
 
 
 def _listed(names: Iterable[str | None]) -> str:
-    known = sorted({name for name in names if name})
+    known = sorted({harmless(name) for name in names if name})
     return ", ".join(known[:_NAMED]) + (", ..." if len(known) > _NAMED else "")
 
 

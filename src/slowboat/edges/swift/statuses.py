@@ -6,12 +6,13 @@ Must not import any of those libraries, wait, or log: it is data. docs/swift.md 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal
 
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, Transient
+from slowboat.edges.swift.said import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +36,7 @@ class Row:
         text: what happened; "{what}" is the thing, "{host}" the server, "{status}" the number.
         hint: the cure, with the same places; "" where only waiting helps.
         wait: seconds to wait where the server does not say; None leaves it to the caller.
+        quotes: whether the server's own words, where there are any, are part of what happened.
     """
 
     must: Must
@@ -42,6 +44,7 @@ class Row:
     text: str
     hint: str = ""
     wait: float | None = None
+    quotes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,17 @@ class Asked:
 _SAYS_WAIT = "{host} asks to send less often"
 _BAD_REQUEST = "{host} does not accept the request for {what} (status {status})"
 _FAILED = "{host} failed at {what} (status {status})"
-_SEGMENTS_GONE = Row("again-object", "segments-gone", "segments of {what} are gone or changed at {host}")
+_SEGMENTS_GONE = Row("again-object", "segments-gone", "segments of {what} are gone or changed at {host}", quotes=True)
+_BAD = Row("set-aside", "bad-request", _BAD_REQUEST, quotes=True)
+_MAY_NOT_WRITE = Row(
+    "tell",
+    "forbidden",
+    "{host} lets this user store nothing here",
+    "Let this user read and write the container, or take another user",
+    quotes=True,
+)
+"""About the target as a whole, so no object is named: each would be told of by itself."""
+_MAY_NOT_READ = replace(_MAY_NOT_WRITE, text="{host} lets this user see nothing here")
 _NOT_SWIFT = "{host} answered with something that is not Swift's"
 
 STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
@@ -73,13 +86,14 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     ("AUTH", 404): Row("tell", "auth-url", "{host} gives out no tokens at this address", "Check auth_url"),
     ("AUTH", 405): Row("tell", "auth-url", "{host} gives out no tokens at this address", "Check auth_url"),
     ("*", 401): Row("again", "token", "{host} no longer accepts the token", wait=0.0),
-    ("*", 402): Row("tell", "payment", "{host} asks for payment", "Settle it with the provider"),
-    ("*", 403): Row(
-        "tell",
-        "forbidden",
-        "{host} forbids {what}",
-        "Let this user read and write the container, or take another user",
-    ),
+    ("*", 402): Row("tell", "payment", "{host} asks for payment", "Settle it with the provider", quotes=True),
+    # What this user may not do holds for each object alike. A 405 is how accounts that may only be read say it.
+    ("*", 403): _MAY_NOT_WRITE,
+    ("*", 405): _MAY_NOT_WRITE,
+    ("LIST", 403): _MAY_NOT_READ,
+    ("LIST", 405): _MAY_NOT_READ,
+    ("HEAD", 403): _MAY_NOT_READ,
+    ("HEAD", 405): _MAY_NOT_READ,
     # What is not there. A HEAD or LIST of it is an answer and not an error (`calls`).
     ("*", 404): Row("again-object", "gone", "{what} is not at {host}"),
     ("PUT", 404): Row("again-object", "container-gone", "the container for {what} is gone", wait=0.0),
@@ -102,22 +116,22 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
         "set-aside", "exists", "{what} is at {host} already", "Nothing is overwritten; move it away first"
     ),
     # What arrived is not what was announced.
-    ("*", 422): Row("again-object", "mismatch", "{what} arrived at {host} with another checksum"),
+    ("*", 422): Row("again-object", "mismatch", "{what} arrived at {host} with another checksum", quotes=True),
     ("COPY", 422): Row(
         "set-aside",
         "mismatch",
         "the segments of {what} at {host} do not make up the file",
         "It is sent again when retried",
+        quotes=True,
     ),
     # The request itself.
-    ("*", 400): Row("set-aside", "bad-request", _BAD_REQUEST),
-    ("LIST", 400): Row("again", "bad-request", _BAD_REQUEST),
-    ("*", 405): Row("set-aside", "bad-request", _BAD_REQUEST),
+    ("*", 400): _BAD,
+    ("LIST", 400): Row("again", "bad-request", _BAD_REQUEST, quotes=True),
     ("*", 408): Row("again", "too-slow", "{host} waited too long for {what}"),
-    ("*", 409): Row("again-object", "conflict", "{host} is busy with {what} otherwise"),
+    ("*", 409): Row("again-object", "conflict", "{host} is busy with {what} otherwise", quotes=True),
     ("*", 411): Row("again", "proxy", "something between here and {host} took the length off the request"),
-    ("*", 412): Row("set-aside", "bad-request", _BAD_REQUEST),
-    ("*", 413): Row("set-aside", "too-large", "{what} is larger than {host} takes"),
+    ("*", 412): _BAD,
+    ("*", 413): Row("set-aside", "too-large", "{what} is larger than {host} takes", quotes=True),
     # Left-over bytes of a broken body read as a request line; the connection is closed, so the next try differs.
     ("*", 414): Row("again-object", "bad-request", _BAD_REQUEST),
     ("*", 416): Row("again-object", "bad-request", _BAD_REQUEST),
@@ -135,11 +149,21 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     ("*", 511): Row("again", "portal", "this network wants a login before it lets anything through", "Log in to it"),
 }
 
-QUOTA = Row("tell", "quota", "the account or container at {host} is full", "Make room there, or raise its quota")
+QUOTA = Row(
+    "tell", "quota", "the account or container at {host} is full", "Make room there, or raise its quota", quotes=True
+)
 """413 whose text speaks of a quota (Swift's account_quotas and container_quotas)."""
 
 OVER_LIMIT = Row("again", "slow-down", _SAYS_WAIT, wait=60.0)
 """413 whose text speaks of a rate limit (Rackspace's overLimit)."""
+
+BODY_LIMIT = Row(
+    "tell",
+    "body-limit",
+    "something between here and {host} lets no request of this size through",
+    "Raise its limit (client_max_body_size of nginx, for one), or ask the provider to",
+)
+"""413 that is none of Swift's: a web server or proxy before it, whose limit holds for every object alike."""
 
 PORTAL = Row("again", "portal", _NOT_SWIFT, "If this network wants a login, log in to it", wait=30.0)
 """A redirect, or a page for people, where Swift was asked: a captive portal, or a wrong address."""
@@ -149,7 +173,7 @@ CUT_SHORT = Row("again", "cut-short", "the answer of {host} about {what} was cut
 
 NOT_WHOLE = Row("again-object", "cut-short", "{host} answered before it had all of {what}")
 
-UNKNOWN_4XX = Row("again-object", "bad-request", _BAD_REQUEST)
+UNKNOWN_4XX = Row("again-object", "bad-request", _BAD_REQUEST, quotes=True)
 UNKNOWN_5XX = Row("again", "server-error", _FAILED)
 
 FAILURES: tuple[tuple[str, Row], ...] = (
@@ -187,10 +211,14 @@ FAILURES: tuple[tuple[str, Row], ...] = (
 UNKNOWN_FAILURE = Row("again", "network", "{host} cannot be reached")
 
 
-def error(row: Row, asked: Asked, *, status: int = 0, retry_after: float | None = None) -> SlowboatError:
-    """The error that a row asks for."""
+def error(
+    row: Row, asked: Asked, *, status: int = 0, retry_after: float | None = None, said: str = ""
+) -> SlowboatError:
+    """The error that a row asks for; `said` are the server's own words, harmless."""
     places = {"what": asked.what, "host": asked.host, "status": status}
     text, hint = row.text.format(**places), row.hint.format(**places)
+    if row.quotes and said:
+        text = f'{text}: "{said}"'
     if row.must == "set-aside":
         return Refused(text, hint=hint, code=row.code)
     if row.must == "tell":
@@ -211,16 +239,15 @@ def verdict(asked: Asked, status: int, headers: Mapping[str, str], body: bytes, 
         now: seconds since the epoch, to read a Retry-After that is a date.
     """
     row = _row(asked.verb, status, headers, body)
-    return error(row, asked, status=status, retry_after=retry_after(headers.get("retry-after"), now))
+    wait = retry_after(headers.get("retry-after"), now)
+    return error(row, asked, status=status, retry_after=wait, said=sentence(body) if row.quotes else "")
 
 
 def _row(verb: Verb, status: int, headers: Mapping[str, str], body: bytes) -> Row:
     if is_portal(status, headers, auth=verb == "AUTH"):
         return PORTAL
-    if status == 413 and b"quota" in body.lower():
-        return QUOTA
-    if status == 413 and (b"limit" in body.lower() or "retry-after" in headers):
-        return OVER_LIMIT
+    if status == 413 and (limit := _limit(headers, body)):
+        return limit
     row = STATUSES.get((verb, status)) or STATUSES.get(("*", status))
     if row:
         return row
@@ -229,11 +256,21 @@ def _row(verb: Verb, status: int, headers: Mapping[str, str], body: bytes) -> Ro
     return UNKNOWN_5XX if status >= 500 else UNKNOWN_4XX
 
 
+def _limit(headers: Mapping[str, str], body: bytes) -> Row | None:
+    """Which limit a 413 is about; None: the size of the object, by Swift's own word."""
+    if _is_page(headers) and not _is_swifts(headers):
+        return BODY_LIMIT
+    if b"quota" in body.lower():
+        return QUOTA
+    return OVER_LIMIT if b"limit" in body.lower() or "retry-after" in headers else None
+
+
 def is_portal(status: int, headers: Mapping[str, str], *, auth: bool = False) -> bool:
     """Whether somebody else answered in Swift's place.
 
     Swift never redirects what slowboat asks, and puts X-Trans-Id on each answer (its catch_errors middleware; Ceph's
-    gateway does so too). A page for people without it comes from somebody between. An error of an identity
+    gateway does so too). A page for people without it comes from somebody between: a portal, or a proxy that
+    judges the request itself. An error of an identity
     service may be a page and carries other ids, so there only a redirect counts.
 
     Args:
@@ -243,9 +280,26 @@ def is_portal(status: int, headers: Mapping[str, str], *, auth: bool = False) ->
     """
     if 300 <= status < 400:
         return True
-    if auth or status >= 500 or "x-trans-id" in headers or "x-openstack-request-id" in headers:
+    if auth or status >= 500 or status in _OF_PROXIES or _is_swifts(headers):
         return False
+    return _is_page(headers)
+
+
+_OF_PROXIES = frozenset({408, 411, 413, 414, 429, 431})
+"""What web servers and proxies say by themselves about a request, as a page: of its length, its pace, its number.
+A portal that wants a login has nothing to say about these."""
+
+
+def _is_swifts(headers: Mapping[str, str]) -> bool:
+    return "x-trans-id" in headers or "x-openstack-request-id" in headers
+
+
+def _is_page(headers: Mapping[str, str]) -> bool:
     return headers.get("content-type", "").lower().startswith("text/html")
+
+
+_FOR_EVER = 1e10
+"""Seconds: some three hundred years."""
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -255,12 +309,12 @@ def retry_after(value: str | None, now: float) -> float | None:
     """
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return float(text) if len(text) <= 10 else _FOR_EVER
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, IndexError, TypeError):
+        return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
+    except (ValueError, LookupError, TypeError, ArithmeticError):
         return None
-    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
 
 
 def failure(asked: Asked, problem: BaseException) -> SlowboatError:

@@ -51,6 +51,12 @@ _WORTH_ANOTHER = frozenset(
 )
 """Codes after which a small request is asked again here, a moment later; all else is the caller's to time."""
 
+_ROW_BYTES = 400
+"""What a row of a listing takes in memory beside its name, about."""
+_LISTED_BYTES = 256 << 20
+"""Memory that one listing may take: half a million objects, a backup of more than 10 TB. What goes on for longer is
+no listing."""
+
 _MAYBE_DONE = frozenset({"timeout", "reset", "cut-short", "bad-gateway"})
 """Codes after which a COPY may have been done, or be under way, all the same."""
 
@@ -115,24 +121,29 @@ class SwiftStore:
         self._throttle.set_cap(rate)
 
     async def limits(self) -> Limits:
-        """What the server allows; asked once."""
-        if self._limits is None:
-            self._limits = await self._small(lambda calls: calls.info())
-        return self._limits
+        """What the server allows; asked until it has told so beyond doubt."""
+        if self._limits is not None:
+            return self._limits
+        told = await self._small(lambda calls: calls.info())
+        if told.sure:
+            self._limits = told.limits
+        return told.limits
 
     async def listing(self, prefix: str, *, segments: bool = False) -> Sequence[RemoteObject]:
         """All objects whose names begin with `prefix`; () where no container is.
 
         Pages until an empty one, as some servers send short pages before the end.
         """
-        container, limit = self._where(segments=segments), (await self.limits()).listing
+        container, limits = self._where(segments=segments), await self.limits()
         found: list[RemoteObject] = []
+        weight = 0
         while True:
             marker = found[-1].name if found else ""
-            page = await self._page(container, prefix, marker, limit)
+            page = await self._page(container, prefix, marker, limits)
             if not page:
                 return tuple(found)
-            if page[-1].name <= marker:
+            weight += sum(_ROW_BYTES + len(each.name) for each in page)
+            if page[-1].name <= marker or weight > _LISTED_BYTES:
                 raise statuses.error(statuses.PORTAL, statuses.Asked("LIST", container, self._credentials.host))
             found += page
 
@@ -367,8 +378,8 @@ class SwiftStore:
             )
         return found
 
-    async def _page(self, container: str, prefix: str, marker: str, limit: int) -> Sequence[RemoteObject] | None:
-        return await self._small(lambda calls: calls.page(container, prefix, marker, limit))
+    async def _page(self, container: str, prefix: str, marker: str, limits: Limits) -> Sequence[RemoteObject] | None:
+        return await self._small(lambda calls: calls.page(container, prefix, marker, limits))
 
     async def _delete(self, container: str, name: str) -> None:
         await self._small(lambda calls: calls.delete(container, name))

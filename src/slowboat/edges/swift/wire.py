@@ -28,7 +28,7 @@ from slowboat.edges.swift.deadline import Deadline
 from slowboat.edges.swift.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from slowboat.core.uplink import Sample
 
@@ -121,7 +121,7 @@ class Wire:
         connection.requests_args.update(verify=self._verify, timeout=(SEND_SECONDS, read_seconds or READ_SECONDS))
         return parts, connection
 
-    def get(self, url: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+    def get(self, url: str, headers: Mapping[str, str | bytes]) -> tuple[int, dict[str, str], bytes]:
         """A plain GET: the status, the headers with names in lower case, the body."""
         answer = self.session.get(url, headers=headers, verify=self._verify, timeout=(SEND_SECONDS, READ_SECONDS))
         return answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content
