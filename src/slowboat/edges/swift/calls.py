@@ -123,7 +123,7 @@ class StoreCalls:
         return f"{root}/info"
 
     def _get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
-        """The body of an answer to a GET as it came, for swiftclient would believe its every word; 204: an empty list."""
+        """The body of an answer to a GET as it came: swiftclient would believe its every word. 204: an empty list."""
         _, connection = self.wire.http_conn(self.access.storage_url)
         connection.request("GET", path, "", dict(headers or {}))
         answer = connection.getresponse()
