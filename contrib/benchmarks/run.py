@@ -1,6 +1,6 @@
 """Runs one benchmark by name, prints its table (or, with --json, one object), and answers whether its goals hold.
 
-A benchmark is a module beside this one with a docstring whose first line says what it shows, and a function
+A benchmark is a module or a package beside this one with a docstring whose first line says what it shows, and a function
 `run(arguments) -> Outcome`. Progress goes to standard error.
 """
 
@@ -20,8 +20,9 @@ NOT_BENCHMARKS = {"run", "outcome"}
 
 def names() -> list[str]:
     """All benchmarks there are."""
+    files = {file.stem: file for file in HERE.glob("*.py")} | {file.parent.name: file for file in HERE.glob("*/__init__.py")}
     return sorted(
-        file.stem for file in HERE.glob("*.py") if file.stem not in NOT_BENCHMARKS and "\ndef run(" in file.read_text()
+        name for name, file in files.items() if name not in NOT_BENCHMARKS and "\ndef run(" in file.read_text()
     )
 
 

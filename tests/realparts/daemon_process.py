@@ -38,6 +38,7 @@ class Daemon:
         runtime: its XDG_RUNTIME_DIR, with a name short enough for sockets.
         session_bus, system_bus: addresses.
         environment: more variables for it.
+        before: a command in whose care it runs, such as strace's, and which becomes it: `pid` is then its own.
     """
 
     home: Path
@@ -45,6 +46,7 @@ class Daemon:
     session_bus: str
     system_bus: str = "unix:path=/nonexistent/system-bus"
     environment: dict[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
     _process: subprocess.Popen[bytes] | None = None
     _notify: socket.socket | None = None
     _notified: list[str] = field(default_factory=list)
@@ -119,7 +121,7 @@ class Daemon:
         self._listen()
         with (self.home / "daemon.log").open("ab") as log:
             self._process = subprocess.Popen(
-                with_us(sys.executable, "-m", "slowboat", "daemon"),
+                with_us(*self.before, sys.executable, "-m", "slowboat", "daemon"),
                 env=self.variables(),
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,

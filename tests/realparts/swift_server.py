@@ -73,6 +73,13 @@ class SwiftServer:
             self._process.communicate(timeout=20)
             self._process = None
 
+    def kill(self) -> None:
+        """kill -9, as a power cut does it; `start` finds what was on its disk."""
+        if self._process:
+            self._process.kill()
+            self._process.communicate(timeout=20)
+            self._process = None
+
     @property
     def port(self) -> int:
         return int(self.auth_url.split(":")[2].split("/")[0])
