@@ -124,13 +124,15 @@ class _Rule:
     told: Told
     skip: int
     times: int | None
+    every: int
     seen: int = 0
 
     def applies(self, asked: Asked) -> bool:
         if not (self.method.fullmatch(asked.method) and self.path.search(asked.path)):
             return False
         self.seen += 1
-        return self.seen > self.skip and (self.times is None or self.seen <= self.skip + self.times)
+        lies, not_yet = divmod(self.seen - self.skip - 1, self.every)
+        return lies >= 0 and not not_yet and (self.times is None or lies < self.times)
 
 
 class Liar:
@@ -168,14 +170,16 @@ class Liar:
     def storage_url(self) -> str:
         return f"{self.origin}/v1/AUTH_liar"
 
-    def lie(self, method: str, path: str, told: Told, *, skip: int = 0, times: int | None = 1) -> None:
+    def lie(
+        self, method: str, path: str, told: Told, *, skip: int = 0, times: int | None = 1, every: int = 1
+    ) -> None:
         """Lies to requests whose method matches wholly and whose path matches somewhere (regular expressions).
 
-        `skip` lets that many pass first; then it lies `times` times, None for ever. Earlier rules come first. What is
-        told may be made of the request by a function.
+        `skip` lets that many pass first; then it lies to one in `every`, `times` times, None for ever. Earlier rules
+        come first. What is told may be made of the request by a function.
         """
         with self._lock:
-            self._rules.append(_Rule(re.compile(method), re.compile(path), told, skip, times))
+            self._rules.append(_Rule(re.compile(method), re.compile(path), told, skip, times, every))
 
     def forget(self) -> None:
         """Tells the truth from now on."""

@@ -46,6 +46,13 @@ class Reset:
 
 
 @dataclass(frozen=True)
+class CutHead:
+    """Passes on `after` bytes of the request's head, then breaks both connections."""
+
+    after: int = 0
+
+
+@dataclass(frozen=True)
 class BlackHole:
     """Goes silent after `after` bytes of the body, and stays so."""
 
@@ -80,7 +87,7 @@ class Garbage:
     text: bytes = b"\x00\x16 220 mail ready\r\n\r\n"
 
 
-Action = Answer | Reset | BlackHole | CutAnswer | Delay | Edit | Garbage
+Action = Answer | Reset | CutHead | BlackHole | CutAnswer | Delay | Edit | Garbage
 
 
 def portal_page(status: int = 200) -> Answer:
@@ -158,6 +165,11 @@ class FaultProxy:
 
     def forget_rules(self) -> None:
         self._rules.clear()
+
+    @property
+    def struck(self) -> int:
+        """How often it has misbehaved by the rules there are."""
+        return sum(max(0, min(rule.seen, rule.skip + (rule.times or rule.seen)) - rule.skip) for rule in self._rules)
 
     def asked(self, method: str, path: str = "") -> list[Request]:
         """The recorded requests of a method whose path matches."""
@@ -239,6 +251,11 @@ class _Exchange:
             await asyncio.sleep(action.seconds)
         if self._up is None:
             self._up = await asyncio.open_connection("127.0.0.1", upstream)
+        if isinstance(action, CutHead):
+            self._up[1].write(head[: action.after])
+            await self._up[1].drain()
+            _make_reset(self.writer)
+            return False
         self._up[1].write(head)
         if isinstance(action, Reset):
             await self._take(request, min(action.after, length), forward=True)

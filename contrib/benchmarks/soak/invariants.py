@@ -258,9 +258,10 @@ class Witness:
 
     def _touched(self) -> Iterator[str]:
         now = self._disk()
-        for name in sorted(now.keys() | self._before.keys()):
-            if now.get(name) != self._before.get(name):
-                yield f"{name} on the drive or in its cache was {self._before.get(name)} and is {now.get(name)}"
+        before, self._before = self._before, now
+        for name in sorted(now.keys() | before.keys()):
+            if now.get(name) != before.get(name) and not name.endswith("/lockfile"):
+                yield f"{name} on the drive or in its cache was {before.get(name)} and is {now.get(name)}"
 
     def _installed(self) -> Iterator[Path]:
         cache = self._scene.drive.duplicity.cache(self._scene.url)
@@ -292,6 +293,10 @@ class Witness:
         for path in self._scene.drive.duplicity.archive_dir.iterdir():
             if path.name not in known:
                 yield f"{path} is left"
+        # A kill may leave slowboat's lock, which binds nobody then; the next handover or start removes it.
+        lock = self._scene.drive.cache / "lockfile"
+        if lock.exists():
+            yield f"{lock} is left"
 
     def _broken_ledger(self) -> Iterator[str]:
         """Held against a copy: whoever opens the ledger mends its journal."""
