@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import netrc
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -413,3 +413,19 @@ async def test_nothing_of_netrc_goes_out(liar: Liar, store: SwiftStore, tmp_path
         await other.close()
     assert len(liar.requests) > 5
     assert not any("authorization" in each.headers for each in liar.requests)
+
+
+async def test_headers_that_cannot_be_parsed_are_not_logged(liar: Liar, store: SwiftStore, caplog) -> None:
+    """urllib3 warns of them, and shows what stands behind: in a token's answer, the token."""
+    lines = [
+        "HTTP/1.1 200 OK",
+        "X-Trans-Id: tx1",
+        "no header",
+        f"X-Storage-Url: {liar.storage_url}",
+        "X-Auth-Token: secret-1",
+    ]
+    liar.lie("GET", "^/auth/", Lie("\r\n".join([*lines, "Content-Length: 0", "", ""]).encode()))
+    with suppress(SlowboatError):
+        await store.head("a")
+    assert liar.asked("GET", "^/auth/")
+    assert caplog.text == ""

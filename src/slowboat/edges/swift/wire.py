@@ -71,8 +71,9 @@ _CONNECTIONS = itertools.count(1)
 """A number for each connection, never the same twice."""
 
 for _name in ("swiftclient", "keystoneauth", "urllib3", "requests"):
-    # Their debug logs hold tokens and request lines; what matters of them is in the errors.
-    logging.getLogger(_name).setLevel(logging.WARNING)
+    # Their logs hold tokens and request lines, warnings too (of headers that cannot be parsed urllib3 shows the rest);
+    # what matters of them is in the errors.
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 class Wire:
