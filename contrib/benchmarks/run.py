@@ -1,7 +1,7 @@
 """Runs one benchmark by name, prints its table (or, with --json, one object), and answers whether its goals hold.
 
-A benchmark is a module or a package beside this one with a docstring whose first line says what it shows, and a function
-`run(arguments) -> Outcome`. Progress goes to standard error.
+A benchmark is a module or a package beside this one with a docstring whose first line says what it shows, and a
+function `run(arguments) -> Outcome`. Progress goes to standard error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ NOT_BENCHMARKS = {"run", "outcome"}
 
 def names() -> list[str]:
     """All benchmarks there are."""
-    files = {file.stem: file for file in HERE.glob("*.py")} | {file.parent.name: file for file in HERE.glob("*/__init__.py")}
+    files = {file.stem: file for file in HERE.glob("*.py")} | {
+        file.parent.name: file for file in HERE.glob("*/__init__.py")
+    }
     return sorted(
         name for name, file in files.items() if name not in NOT_BENCHMARKS and "\ndef run(" in file.read_text()
     )

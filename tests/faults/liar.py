@@ -170,9 +170,7 @@ class Liar:
     def storage_url(self) -> str:
         return f"{self.origin}/v1/AUTH_liar"
 
-    def lie(
-        self, method: str, path: str, told: Told, *, skip: int = 0, times: int | None = 1, every: int = 1
-    ) -> None:
+    def lie(self, method: str, path: str, told: Told, *, skip: int = 0, times: int | None = 1, every: int = 1) -> None:
         """Lies to requests whose method matches wholly and whose path matches somewhere (regular expressions).
 
         `skip` lets that many pass first; then it lies to one in `every`, `times` times, None for ever. Earlier rules

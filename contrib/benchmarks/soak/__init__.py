@@ -1,4 +1,4 @@
-"""A campaign: everything is killed, lied to, filled up and swapped, by a seed, and what must hold is looked at each time.
+"""Everything is killed, lied to, filled up and swapped, by a seed, and what must hold is looked at each time.
 
 Kinds of cases: lives (kills), wire (lies and cuts), disks (full, broken, and drives that change under the reader's
 hands), growth (a simulated month), fuzz (each parser). Two are played at once, in turns that keep to the kinds' shares
@@ -41,7 +41,14 @@ AT_ONCE = 2
 def run(arguments: list[str]) -> Outcome:
     """Plays until the time is up, or each kind has had as many cases as were wanted."""
     chosen = options(arguments)
-    need(strace="strace", gpg="gnupg", busctl="systemd", setpriv="util-linux", openssl="openssl", **{"dbus-daemon": "dbus"})
+    need(
+        strace="strace",
+        gpg="gnupg",
+        busctl="systemd",
+        setpriv="util-linux",
+        openssl="openssl",
+        **{"dbus-daemon": "dbus"},
+    )
     os.environ["CI"] = "true"  # a real part that is missing is a failure, and skips nothing
     say(f"soak: seed {chosen.seed}")
     campaign = Campaign(chosen.only or list(KINDS), chosen.seed, chosen.seconds, lives=chosen.lives, case=chosen.case)
@@ -118,7 +125,7 @@ class Campaign:
                 kinds = [kind for kind in kinds if not self._begun[kind]]
             if not kinds:
                 return None
-            kind = min(kinds, key=lambda each: self._owed(each))
+            kind = min(kinds, key=self._owed)
             number = self._begun[kind] if self._case is None else self._case
             self._begun[kind] += 1
             self._spent[kind] += 1.0  # until it is known how long it took: no kind is begun twice for nothing
@@ -147,7 +154,12 @@ def _with_place(error: AssertionError) -> str:
 def told(tally: Tally, seed: int) -> Outcome:
     """Counts by fault, then figures; the goal is that nothing was violated."""
     rows: list[dict[str, object]] = [
-        {"tool": f"{kind}: {fault}", "times": count.times, "violations": len(count.violated), "cases": " ".join(count.violated)}
+        {
+            "tool": f"{kind}: {fault}",
+            "times": count.times,
+            "violations": len(count.violated),
+            "cases": " ".join(count.violated),
+        }
         for (kind, fault), count in sorted(tally.counts.items())
     ]
     rows += [

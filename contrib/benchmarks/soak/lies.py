@@ -1,4 +1,4 @@
-"""What a server may say that is not so, for each verb: well-formed or not, once or for ever. Data; nothing is played here.
+"""What a server may say that is not so, for each verb: well-formed or not, once or for ever. Nothing is played here.
 
 A lie is never consistent: a later question, to the same server, brings the truth out. A cloud that keeps to its lie
 cannot be told from one that is right (docs/RELIABILITY.md).
@@ -38,8 +38,56 @@ VERBS: dict[str, tuple[str, str]] = {
 """What is asked, as (method, path): regular expressions of the Liar's."""
 
 _STATUSES = (
-    *(100, 200, 201, 202, 204, 206, 300, 301, 302, 304, 307, 400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 411, 412),
-    *(413, 414, 416, 417, 422, 423, 425, 429, 431, 451, 497, 498, 499, 500, 501, 502, 503, 504, 507, 520, 599, 600, 999),
+    *(
+        100,
+        200,
+        201,
+        202,
+        204,
+        206,
+        300,
+        301,
+        302,
+        304,
+        307,
+        400,
+        401,
+        402,
+        403,
+        404,
+        405,
+        406,
+        408,
+        409,
+        410,
+        411,
+        412,
+    ),
+    *(
+        413,
+        414,
+        416,
+        417,
+        422,
+        423,
+        425,
+        429,
+        431,
+        451,
+        497,
+        498,
+        499,
+        500,
+        501,
+        502,
+        503,
+        504,
+        507,
+        520,
+        599,
+        600,
+        999,
+    ),
 )
 
 
@@ -47,7 +95,10 @@ def _bare() -> dict[str, Told]:
     """Each status, with nothing else; and as a page for people, which does not come from Swift."""
     page = b"<html><body><h1>Please log in</h1></body></html>"
     plain = {f"status {status}": answer(status) for status in _STATUSES}
-    pages = {f"a page with {status}": answer(status, {"Content-Type": "text/html"}, page, swift=False) for status in _STATUSES}
+    pages = {
+        f"a page with {status}": answer(status, {"Content-Type": "text/html"}, page, swift=False)
+        for status in _STATUSES
+    }
     return {**plain, **pages}
 
 
@@ -126,7 +177,9 @@ def _info() -> dict[str, Told]:
 
     return {
         "no limits": told(),
-        "limits of zero": told(swift={"max_file_size": 0, "container_listing_limit": 0}, slo={"max_manifest_segments": 0}),
+        "limits of zero": told(
+            swift={"max_file_size": 0, "container_listing_limit": 0}, slo={"max_manifest_segments": 0}
+        ),
         "limits below zero": told(swift={"max_file_size": -1}, slo={"min_segment_size": -5}),
         "limits of 10^30": told(swift={"max_file_size": 10**30}, slo={"min_segment_size": 10**30}),
         "limits as text": told(swift={"max_file_size": "5 GB"}),
@@ -157,7 +210,9 @@ def _listing() -> dict[str, Told]:
         "the same page for ever": _rows(row("p/a")),
         "pages without end": endless,
         "names of others": _rows(row("q/else"), row("\x00"), row("p/../../x")),
-        "a lone surrogate": answer(200, _JSON, b'[{"name": "p/\\ud800", "bytes": 1, "hash": "x", "last_modified": "2026-01-01T00:00:00"}]'),
+        "a lone surrogate": answer(
+            200, _JSON, b'[{"name": "p/\\ud800", "bytes": 1, "hash": "x", "last_modified": "2026-01-01T00:00:00"}]'
+        ),
         "a name of a megabyte": _rows(row("p/" + "n" * 1_000_000)),
         "a row without a name": _rows({"bytes": 1}),
         "a row without a hash": _rows({"name": "p/a", "bytes": 1}),
@@ -197,7 +252,9 @@ def _agreed(asked: Asked) -> Lie:
 def _put() -> dict[str, Told]:
     return {
         "stored, and it is not": _agreed,
-        "stored, before the body has come": lambda asked: answer(201, {"ETag": asked.headers.get("etag", _MD5)}, after=10),
+        "stored, before the body has come": lambda asked: answer(
+            201, {"ETag": asked.headers.get("etag", _MD5)}, after=10
+        ),
         "stored, with another MD5": answer(201, {"ETag": _MD5}),
         "stored, with no MD5": answer(201),
         "stored, with an MD5 beyond ASCII": answer(201, {"ETag": "\u00b2\u2603"}),

@@ -8,10 +8,8 @@ time, a restore from the cloud alone.
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
-import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
@@ -20,13 +18,15 @@ from typing import TYPE_CHECKING
 from faults import BlackHole, CutAnswer, Reset
 from realparts.drive import change_data, differences
 from soak.invariants import Witness
-from soak.place import Place, Scene
 
 if TYPE_CHECKING:
+    import random
+    import subprocess
     from collections.abc import Callable
 
     from faults import Request
     from soak.campaign import Turn
+    from soak.place import Place, Scene
 
 SHARE = 0.45
 """Of the campaign's time."""
@@ -109,10 +109,8 @@ class _Beside:
         done = self.said[0]
         said = f"{done.stdout}\n{done.stderr}"
         wrong = [f"duplicity's incremental ended with {done.returncode}: {said[-2000:]}"] if done.returncode else []
-        for word in ("to local cache", "Deleting local", "not authoritative"):
-            if word in said:
-                wrong.append(f"duplicity did not take the cache as it is: {word}")
-        return wrong
+        words = ("to local cache", "Deleting local", "not authoritative")
+        return wrong + [f"duplicity did not take the cache as it is: {word}" for word in words if word in said]
 
 
 class _Migration:
@@ -216,7 +214,9 @@ class _Migration:
         def struck() -> bool:
             came = [each for each in wire.requests[first:] if re.fullmatch(method, each.method)]
             came = [each for each in came if each.path.startswith("/v1/")][skip:]
-            return bool(came) and (came[0].status > 0 if answered else came[0].body_bytes >= min(after, _length(came[0])))
+            return bool(came) and (
+                came[0].status > 0 if answered else came[0].body_bytes >= min(after, _length(came[0]))
+            )
 
         self._until(struck)
         daemon.kill()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from on_the_wire import wire_to
+
 from realparts.daemon_process import Daemon, daemon_on
 from realparts.drive import Drive, change_data, make_chain
 from realparts.duplicity import NEWEST, Duplicity, installed_duplicity

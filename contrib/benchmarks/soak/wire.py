@@ -1,4 +1,4 @@
-"""The wire: a server that lies to each verb, connections that are cut at any byte, certificates, clocks; then the truth.
+"""The wire: lies to each verb, connections that are cut at any byte, certificates, clocks; then the truth.
 
 A case is one migration. While it is lied to, nothing may be wrong at the target; it must be there, small, and stop in
 time; and once the truth is told, it must come to its end by itself or by one RetryNow.
@@ -13,7 +13,6 @@ import random
 import re
 import ssl
 import time
-from collections.abc import Callable
 from contextlib import contextmanager
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import cache
@@ -29,7 +28,7 @@ from soak.invariants import Witness
 from soak.lies import VERBS, all_lies, lies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from soak.campaign import Turn
     from soak.place import Place, Scene
@@ -160,7 +159,9 @@ def lied_to(place: Place, turn: Turn) -> None:
         told = []
         for number, (verb, lie) in enumerate(chosen):
             liar.forget()
-            how = turn.chance.choice([{"times": turn.chance.randint(1, 4)}, {"times": None, "every": 2}, {"times": None}])
+            how = turn.chance.choice(
+                [{"times": turn.chance.randint(1, 4)}, {"times": None, "every": 2}, {"times": None}]
+            )
             liar.lie(*VERBS[verb], lies(verb)[lie], **how)
             told.append(f"{verb}: {lie} ({', '.join(f'{name} {value}' for name, value in how.items())})")
             scene.daemon.start() if not number else watch.retry()
@@ -219,7 +220,21 @@ def cut(place: Place, turn: Turn) -> None:
 
 # -- Keystone's answers ------------------------------------------------------------------------------------------
 
-_ODD: list[object] = [None, -1, 0, 1e300, "", "\u2603", [], {}, [None], True, 10**30, "9999-99-99", "0001-01-01T00:00:00Z"]
+_ODD: list[object] = [
+    None,
+    -1,
+    0,
+    1e300,
+    "",
+    "\u2603",
+    [],
+    {},
+    [None],
+    True,
+    10**30,
+    "9999-99-99",
+    "0001-01-01T00:00:00Z",
+]
 _DEEP = "[" * 50_000
 
 
@@ -235,7 +250,9 @@ def keystone(place: Place, turn: Turn) -> None:
             text = keystone_answer(scene.swift).body.decode()
             if chance.random() < 0.15:
                 return answer(200, {"Content-Type": "application/json"}, _DEEP.encode())
-            return answer(200, {"Content-Type": "application/json"}, json.dumps(_spoiled(json.loads(text), chance)).encode())
+            return answer(
+                200, {"Content-Type": "application/json"}, json.dumps(_spoiled(json.loads(text), chance)).encode()
+            )
 
         def true(asked: Asked) -> Lie:
             told = keystone_answer(scene.swift)
@@ -255,7 +272,12 @@ def keystone(place: Place, turn: Turn) -> None:
 
 
 def _to_keystone(scene: Scene, auth_url: str) -> None:
-    cloud = {"auth_url": auth_url, "user": "joe", "project": "customer-x", "key_file": str(scene.daemon.secret("key", "s"))}
+    cloud = {
+        "auth_url": auth_url,
+        "user": "joe",
+        "project": "customer-x",
+        "key_file": str(scene.daemon.secret("key", "s")),
+    }
     lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in cloud.items())
     text = scene.daemon.config_file.read_text()
     scene.daemon.configure(re.sub(r"(?<=\[cloud\.test\]\n).*?(?=\[migration)", lines, text, flags=re.DOTALL))
@@ -348,9 +370,7 @@ def _certificate(
     paths = folder / "cert.pem", folder / "key.pem"
     paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
     paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths
 
