@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/daemon")]
 from soak.campaign import Tally, Turn  # noqa: E402  # what it imports is found by the line above
 from soak.place import Place  # noqa: E402
 
-KINDS = ("lives", "wire", "disks", "growth", "fuzz")
+KINDS = ("lives", "wire")
 MINUTES = 10
 AT_ONCE = 2
 
