@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -10,8 +11,10 @@ import string
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -20,9 +23,12 @@ from hypothesis import strategies as st
 from slowboat.core.conditions import Usage
 from slowboat.core.errors import NeedsUser, Transient
 from slowboat.core.words import Item, Phase, Role, SetId, SourceFile
-from slowboat.edges.ledger import Ledger
+from slowboat.edges.ledger import WAITED_OUT, Ledger
 from slowboat.edges.ledger.opening import HISTORY_LINES
-from slowboat.edges.ledger.schema import STEPS, upgrade
+from slowboat.edges.ledger.schema import APPLICATION_ID, STEPS, upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def item(name: str = "a", rank: int = 0, **more: object) -> Item:
@@ -233,12 +239,91 @@ def test_damage_found_later_says_what_to_do(path: Path) -> None:
             ledger.items("home")
 
 
-def test_an_empty_file_is_a_new_ledger(path: Path) -> None:
+NOT_OURS = {
+    "a table is missing": "DROP TABLE facts",
+    "a column is missing": "ALTER TABLE history DROP COLUMN kind",
+    "a column has another name": "ALTER TABLE objects RENAME COLUMN phase TO state",
+    "a column too many": "ALTER TABLE usage ADD COLUMN cost INTEGER NOT NULL DEFAULT 0",
+    "version 0": "PRAGMA user_version = 0",
+    "version 1": "PRAGMA user_version = 1",
+    "version -1": "PRAGMA user_version = -1",
+    "another program's": "PRAGMA application_id = 7",
+}
+
+
+@pytest.mark.parametrize("how", NOT_OURS)
+def test_a_sound_file_that_is_no_ledger_of_ours_is_set_aside_and_told(path: Path, how: str) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item("a")], {}, {})
+        ledger._db.execute(NOT_OURS[how])
+    before = path.read_bytes()
+    with Ledger(path) as ledger:
+        assert ledger.set_aside is not None
+        assert ledger.set_aside.read_bytes() == before
+        assert str(ledger.set_aside) in ledger.history()[-1][3]
+        ledger.adopt("home", [item("a")], {"m": b"x"}, {"k": "v"})
+        ledger.spent(["Phone"], "2026-11-22", 5)
+        ledger.note("home", "k", "t")
+
+
+def test_tables_of_another_program_under_our_mark_are_set_aside(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    for version in (0, 1, len(STEPS)):
+        db = sqlite3.connect(path)
+        db.execute("CREATE TABLE someone_elses (x)")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {version}")
+        db.commit()
+        db.close()
+        with Ledger(path) as ledger:
+            assert ledger.set_aside is not None
+        path.unlink()
+
+
+def test_what_sqlite_adds_for_itself_changes_nothing(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item("a")], {}, {})
+        ledger._db.execute("ANALYZE")
+        ledger._db.execute("CREATE INDEX mine ON history (at)")
+    with Ledger(path) as ledger:
+        assert ledger.set_aside is None
+        assert ledger.items("home") == (item("a"),)
+
+
+def test_an_empty_file_was_a_ledger_once(path: Path) -> None:
+    """A new one gets its name when it is whole: what has no bytes lost them."""
     path.parent.mkdir(parents=True)
     path.touch()
     with Ledger(path) as ledger:
-        assert ledger.set_aside is None
+        assert ledger.set_aside is not None
+        assert ledger.set_aside.read_bytes() == b""
+        assert str(ledger.set_aside) in ledger.history()[-1][3]
         assert ledger.items("home") == ()
+
+
+BEGINS = """
+import sys
+from pathlib import Path
+from slowboat.edges.ledger import Ledger
+print("go", flush=True)
+Ledger(Path(sys.argv[1])).close()
+print("done", flush=True)
+"""
+
+
+def test_killed_at_its_first_start_it_begins_again_and_tells_nothing(path: Path) -> None:
+    for delay in (0.0, 0.002, 0.005, 0.01, 0.02, 0.03):
+        process = subprocess.Popen([sys.executable, "-c", BEGINS, path], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        with Ledger(path) as ledger:
+            assert ledger.set_aside is None
+            assert ledger.history() == ()
+        assert sorted(p.name for p in path.parent.iterdir()) == ["ledger.sqlite", "ledger.sqlite.lock"]
+        path.unlink()
 
 
 def test_a_newer_ledger_is_left_alone(path: Path) -> None:
@@ -311,6 +396,93 @@ def test_a_full_disk_is_said_and_loses_nothing(path: Path) -> None:
         assert full.value.code == "no-space"
         assert ledger.items("home") == (item("a"),)
         ledger._db.execute(f"PRAGMA max_page_count = {pages * 1000}")
+        ledger.move("home", "a", Phase.DONE)
+
+
+HOLDS = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA locking_mode = EXCLUSIVE")
+db.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_that_another_program_holds_is_said_and_loses_nothing(path: Path) -> None:
+    Ledger(path).close()
+    held = [sys.executable, "-c", HOLDS, path]
+    with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(Transient, match="Another program") as busy:
+            Ledger(path, patience=0.1)
+        other.communicate()
+    assert busy.value.code in WAITED_OUT
+    with Ledger(path, patience=0.1) as ledger:
+        ledger.adopt("home", [item("a")], {}, {})
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Transient):
+            ledger.move("home", "a", Phase.DONE)
+        assert ledger.items("home") == (item("a"),)
+        other.execute("ROLLBACK")
+        other.close()
+        ledger.move("home", "a", Phase.DONE)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 600 kB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "slowboat-test", place], check=True)
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def remember_much(ledger: Ledger) -> None:
+    for number in range(1000):
+        ledger.set_fact("home", f"k{number}", "x" * 1000)
+
+
+def fill_up(place: Path, name: str = "ballast") -> Path:
+    """Takes the last byte of room there."""
+    ballast = place / name
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a full file system of our own needs root to be mounted")
+def test_a_real_disk_that_is_full_is_waited_for_from_the_first_start_on(small_disk: Path) -> None:
+    path = small_disk / "state" / "ledger.sqlite"
+    ballast = fill_up(small_disk)
+    with pytest.raises(Transient) as full:
+        Ledger(path)
+    assert full.value.code in WAITED_OUT
+    ballast.unlink()
+    with Ledger(path) as ledger:
+        assert ledger.set_aside is None
+        ledger.adopt("home", [item("a")], {}, {})
+        ballast = fill_up(small_disk)
+        with pytest.raises(Transient) as full:
+            remember_much(ledger)
+        assert full.value.code == "no-space"
+        facts = ledger.facts("home")
+        with pytest.raises(Transient):
+            ledger.adopt("home", [item(f"n{n}", n) for n in range(5000)], {}, {})
+        assert ledger.items("home") == (item("a"),)
+    more = fill_up(small_disk, "more")  # what the ledger's journal took
+    with pytest.raises(Transient) as full:
+        Ledger(path)
+    assert full.value.code == "no-space"
+    ballast.unlink()
+    more.unlink()
+    with Ledger(path) as ledger:
+        assert ledger.set_aside is None
+        assert ledger.facts("home") == facts
         ledger.move("home", "a", Phase.DONE)
 
 

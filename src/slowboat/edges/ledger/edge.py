@@ -34,18 +34,26 @@ class Ledger:
 
     Opening takes the file for this process alone and brings its schema up to date.
 
+    Args:
+        clock: seconds since the epoch.
+        patience: seconds for which a call waits while another program holds the file.
+
     Attributes:
-        set_aside: where a broken ledger was moved when this one was opened, or None. Nothing but the history
-            is lost by it: the server is asked again what it has.
+        set_aside: where a file that was no whole ledger was moved when this one was opened, or None. Nothing but the
+            history is lost by it: the server is asked again what it has.
 
     Raises:
         NeedsUser: another slowboat holds it (code "already-running"), a newer slowboat wrote it
-            ("ledger-newer"), or it cannot be opened ("ledger").
+            ("ledger-newer"), or it cannot be opened or written ("ledger").
+        Transient: there is no room for it ("no-space"), or another program holds it ("ledger-busy").
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, patience: float = opening.PATIENCE
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._patience = patience
         self.set_aside: Path | None = None
         with saying(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,12 +66,12 @@ class Ledger:
 
     def _open_or_begin_again(self) -> sqlite3.Connection:
         try:
-            return opening.connect(self._path)
+            return opening.connect(self._path, self._patience)
         except sqlite3.DatabaseError as error:
             if not opening.is_broken(error):
                 raise
         self.set_aside = opening.set_aside(self._path, self._clock())
-        db = opening.connect(self._path)
+        db = opening.connect(self._path, self._patience)
         text = f"The ledger was damaged and set aside as {self.set_aside}; the server is asked again what it has"
         db.execute(
             "INSERT INTO history (at, migration, kind, text) VALUES (?, '', 'ledger', CAST(? AS TEXT))",

@@ -1,12 +1,14 @@
 """Getting hold of the ledger's file: alone, private, whole, and of our schema; and saying what stands in the way.
 
-The ledger only saves work: what it forgets is found again by asking the server and the drive. So a broken one is set
-aside and an empty one begun.
+Knows which trouble passes by itself, which needs the user, and when a file is no ledger of ours any more. The ledger
+only saves work: what it forgets is found again by asking the server and the drive. So such a file is set aside and an
+empty one begun. Must not know what stands in the ledger.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core.errors import NeedsUser, Transient
 from slowboat.edges.ledger.rows import text_of
-from slowboat.edges.ledger.schema import APPLICATION_ID, upgrade
+from slowboat.edges.ledger.schema import APPLICATION_ID, differences, must_not_be_newer, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,6 +28,19 @@ HISTORY_LINES = 20_000
 
 RETRY_AFTER = 60.0
 """Seconds until a full disk is tried again: long enough not to spin, short enough to follow a clean-up."""
+
+PATIENCE = 5.0
+"""Seconds for which a call waits while another program holds the file: a backup of it, somebody's look at it."""
+
+BUSY = "ledger-busy"
+"""The code of the error where another program has held it for longer."""
+
+WAITED_OUT = frozenset({"no-space", BUSY, "ledger"})
+"""The codes of errors that say nothing of the work, only that the ledger cannot take it down now: who runs the engine
+waits until it can (`writable`)."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_HELD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 def lock(path: Path) -> int:
@@ -43,18 +58,13 @@ def lock(path: Path) -> int:
     return lock
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Opens and checks the file and brings its schema up to date."""
-    # Made here and not by SQLite, so that it is private from its first moment; -wal and -shm get its mode.
-    made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def connect(path: Path, patience: float = PATIENCE) -> sqlite3.Connection:
+    """Opens and checks the file, makes it where there is none, and brings its schema up to date."""
+    if not os.path.lexists(path):
+        _make(path)
+    db = _opened(path, patience)
     try:
-        os.fchmod(made, 0o600)
-    finally:
-        os.close(made)
-    db = sqlite3.connect(path, isolation_level=None)
-    try:
-        db.text_factory = text_of
-        _check(db)  # before anything is written: a file that is not ours stays as it is
+        _check(db, path)  # before anything is written: a file that is not ours stays as it is
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
@@ -69,15 +79,53 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _check(db: sqlite3.Connection) -> None:
-    """Raises sqlite3.DatabaseError where the file is damaged or not a ledger."""
+def _opened(path: Path, patience: float) -> sqlite3.Connection:
+    # Made here and not by SQLite, so that it is private from its first moment; -wal and -shm get its mode.
+    made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.fchmod(made, 0o600)
+    finally:
+        os.close(made)
+    db = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    db.text_factory = text_of
+    return db
+
+
+def _make(path: Path) -> None:
+    """Makes an empty ledger, whole when it gets its name: one of no bytes is then the work of no kill of ours."""
+    fresh = path.with_name(path.name + ".new")
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)  # of a run that was killed; we hold the lock
+    db = _opened(fresh, PATIENCE)
+    try:
+        upgrade(db, path=path)
+    finally:
+        db.close()
+    fresh.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    """Raises sqlite3.DatabaseError where the file is damaged or not a ledger of ours.
+
+    Raises:
+        NeedsUser: a newer slowboat wrote it.
+    """
+    if path.stat().st_size == 0:
+        raise _Broken("it is empty")
     found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise _Broken(found)
     (owner,) = db.execute("PRAGMA application_id").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables and owner != APPLICATION_ID:
+    if owner != APPLICATION_ID:
         raise _Broken("not a ledger of slowboat")
+    must_not_be_newer(db, path)
+    if different := differences(db):
+        raise _Broken(different)
 
 
 class _Broken(sqlite3.DatabaseError):
@@ -110,29 +158,54 @@ def saying(path: Path) -> Generator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-            raise Transient(
-                f"There is no room on the disk for the ledger {path}",
-                hint="Make some room there",
-                code="no-space",
-                retry_after=RETRY_AFTER,
-            ) from error
-        raise _unusable(path, error) from error
+        raise _trouble(path, error, getattr(error, "sqlite_errorcode", 0) & 0xFF) from error
     except sqlite3.DatabaseError as error:
         if is_broken(error):
             raise NeedsUser(
                 f"The ledger {path} is damaged: {error}",
-                hint="Restart slowboat: it sets the file aside and asks the server what it has",
+                hint="slowboat sets the file aside and asks the server what it has",
                 code="ledger",
             ) from error
         raise  # IntegrityError and ProgrammingError are our own mistakes, and are not dressed up
     except OSError as error:
+        if error.errno in _FULL:
+            raise _no_room(path) from error
         raise _unusable(path, error) from error
+
+
+def _trouble(path: Path, error: sqlite3.OperationalError, code: int) -> Transient | NeedsUser:
+    if code == sqlite3.SQLITE_FULL or _is_full(path):
+        return _no_room(path)  # where a file beside the ledger has no room, SQLite says no more than "I/O error"
+    if code in _HELD:
+        return Transient(
+            f"Another program holds the ledger {path}",
+            hint="Close what looks at that file or copies it",
+            code=BUSY,
+            retry_after=PATIENCE,
+        )
+    return _unusable(path, error)
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        room = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return room.f_bavail == 0 and room.f_blocks > 0
+
+
+def _no_room(path: Path) -> Transient:
+    return Transient(
+        f"There is no room on the disk for the ledger {path}",
+        hint="Make some room there",
+        code="no-space",
+        retry_after=RETRY_AFTER,
+    )
 
 
 def _unusable(path: Path, error: Exception) -> NeedsUser:
     return NeedsUser(
         f"The ledger {path} cannot be used: {error}",
-        hint=f"Make {path.parent} a folder on a working disk where you may write, then restart slowboat",
+        hint=f"Make {path.parent} a folder on a working disk where you may write",
         code="ledger",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +11,7 @@ from slowboat.core.errors import NeedsUser
 from slowboat.core.words import Phase, Role
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 APPLICATION_ID = 0x536C6F77
 """Marks the file as ours ("Slow"); see https://www.sqlite.org/pragma.html#pragma_application_id"""
@@ -85,13 +86,7 @@ def upgrade(db: sqlite3.Connection, steps: Sequence[Sequence[str]] = STEPS, *, p
     Raises:
         NeedsUser: the ledger was written by a newer slowboat (code "ledger-newer"); it is left as it is.
     """
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > len(steps):
-        raise NeedsUser(
-            f"The ledger {path} is of a newer slowboat (schema {version}; this one knows {len(steps)})",
-            hint="Install the newer slowboat again, or move that file away: the server is asked what it has",
-            code="ledger-newer",
-        )
+    version = must_not_be_newer(db, path, len(steps))
     for number, step in enumerate(steps[version:], start=version + 1):
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -104,3 +99,56 @@ def upgrade(db: sqlite3.Connection, steps: Sequence[Sequence[str]] = STEPS, *, p
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+
+
+def must_not_be_newer(db: sqlite3.Connection, path: Path, known: int = len(STEPS)) -> int:
+    """The version of a ledger's schema.
+
+    Raises:
+        NeedsUser: the ledger was written by a newer slowboat (code "ledger-newer"); it is left as it is.
+    """
+    version = _version(db)
+    if version > known:
+        raise NeedsUser(
+            f"The ledger {path} is of a newer slowboat (schema {version}; this one knows {known})",
+            hint="Install the newer slowboat again, or move that file away: the server is asked what it has",
+            code="ledger-newer",
+        )
+    return version
+
+
+def differences(db: sqlite3.Connection) -> str:
+    """What tells a file from a ledger of the version that it says it is of, a phrase; "" where nothing does.
+
+    Tables that are none of ours may stand beside ours: SQLite makes some itself, as ANALYZE does.
+    """
+    version = _version(db)
+    if version < 1:
+        return f"it is of version {version}, which no ledger is"
+    found, wanted = _columns(db), _columns_of(version)
+    for table in sorted(_columns_of(len(STEPS))):
+        if found.get(table) != wanted.get(table):
+            how = "is missing" if table not in found else "has other columns" if table in wanted else "is too new"
+            return f"its table {table} {how}"
+    return ""
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _columns(db: sqlite3.Connection) -> Mapping[str, frozenset[tuple[object, ...]]]:
+    """Each table's columns: name, type, NOT NULL, place in the primary key."""
+    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    return {
+        table: frozenset(db.execute('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (table,)))
+        for table in tables
+    }
+
+
+def _columns_of(version: int) -> Mapping[str, frozenset[tuple[object, ...]]]:
+    """Those of a ledger of that version."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        upgrade(db, STEPS[:version])
+        return _columns(db)
