@@ -235,17 +235,21 @@ def test_two_daemons_at_once(daemon: Daemon, swift: SwiftServer, chain: Drive, s
 
 
 def test_a_ledger_that_cannot_be_written_any_more(daemon: Daemon, swift: SwiftServer, chain: Drive) -> None:
-    """The disk, or a quota, in mid-migration: a sentence in the journal, and the next start goes on."""
+    """The disk, or a quota, in mid-migration: it says so, stays on the bus, and goes on when it can be written."""
     container = swift.container()
     daemon.configure_migration(chain, swift, container, limit=300_000)
     daemon.start()
     daemon.wait_until(lambda now: now["State"] == "sending")
-    room = (20_000, 20_000)  # bytes in one file: enough for the log, and not for the ledger
-    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, room)
-    assert daemon.wait() == 1
-    assert f"slowboat: The ledger {daemon.state / 'ledger.sqlite'}" in daemon.log
+    _, most = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    room = 20_000  # bytes in one file: enough for the log, and not for the ledger
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (room, most))
+    seen = daemon.wait_until(lambda now: "ledger" in now["Reasons"])
+    assert seen["State"] == "needs-user"
+    assert f"The ledger {daemon.state / 'ledger.sqlite'} cannot be used" in seen["LastError"]
+    assert f"The ledger {daemon.state / 'ledger.sqlite'}" in daemon.log
     assert "Traceback" not in daemon.log
     daemon.configure(daemon.config_file.read_text().replace("limit = 300000", ""))
-    daemon.start()
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (most, most))
+    daemon.slowboat("reload")
     daemon.wait_until(lambda now: now["State"] == "done")
     expect_arrived(chain, swift, container)

@@ -60,5 +60,20 @@ class SourceAbsent(SlowboatError):
     """The drive is not there (unplugged, unmounted, another one in its place): wait for it, it is no error."""
 
 
+class Unrecorded(SlowboatError):
+    """The ledger cannot be read or written now: do nothing more, for nobody would remember it, until it can be.
+
+    It comes together with another answer, for whoever asked for that one thing: `LedgerBusy` or `LedgerUnusable`.
+    """
+
+
+class LedgerBusy(Transient, Unrecorded):
+    """It passes by itself: a full disk, or another program that holds the file."""
+
+
+class LedgerUnusable(NeedsUser, Unrecorded):
+    """Somebody must see to the file or its disk, or it is set aside when it is opened again."""
+
+
 class Stopped(SlowboatError):
     """slowboat itself broke this off (pause, sleep, a changed permit): nobody's fault, nothing to tell."""

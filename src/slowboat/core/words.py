@@ -80,7 +80,7 @@ class Reason:
     Attributes:
         code: a stable word: "paused", "offline", "portal", "metered", "vpn", "network", "battery",
             "power-saver", "schedule", "budget", "crowded", "source-absent", "held", "credentials", "quota",
-            "duplicity-version", "server-wait", ...
+            "duplicity-version", "server-wait", "ledger", ...
         text: a sentence without a full stop: what is the matter, naming the thing.
         cure: what would end it, a sentence without a full stop; "" where only waiting helps.
         until: when it ends by itself, seconds since the epoch; None where that is not known.

@@ -15,7 +15,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from slowboat import __version__
-from slowboat.core.errors import NeedsUser, SlowboatError
+from slowboat.core.errors import NeedsUser, SlowboatError, Unrecorded
+from slowboat.daemon import outage
 from slowboat.daemon.idle import Idle
 from slowboat.daemon.migrations import take_in
 from slowboat.daemon.world import World
@@ -40,7 +41,7 @@ _log = logging.getLogger("slowboat")
 
 EX_OK, EX_FAILED, EX_CONFIG = 0, 1, 78
 """Exit codes; 78 is sysexits.h's EX_CONFIG, after which systemd does not start us again."""
-FINAL_CODES = frozenset({"config", "no-config", "already-running", "clear-text"})
+FINAL_CODES = frozenset({"config", "no-config", "already-running", "clear-text", "ledger-newer"})
 """What no restart mends."""
 
 
@@ -70,7 +71,8 @@ class _Daemon:
     """One run, from the settings to the exit code.
 
     A reload ends one engine, with its ledger and its stores, and makes the next; whatever does not come out of the
-    configuration goes on meanwhile: the watches, our name on the bus, the holds, what is on the screen.
+    configuration goes on meanwhile: the watches, our name on the bus, the holds, what is on the screen. A ledger that
+    cannot be written ends an engine, too, and the next begins when it can.
     """
 
     def __init__(self, config: Path | None, manager: ServiceManager) -> None:
@@ -84,6 +86,7 @@ class _Daemon:
         self._since = Onsets(time.time)
         self._rest = Idle()
         self._world = World()
+        self._report: ManagerReport | None = None
         self._shown = ""
 
     async def run(self) -> int:
@@ -144,12 +147,42 @@ class _Daemon:
         while following is not None and not self._ending:
             self._next = None
             self._turn.clear()
-            await self._engine(following)
-            following = self._next
+            try:
+                await self._engine(following)
+            except (Unrecorded, BaseExceptionGroup) as error:
+                trouble = outage.of_the_ledger(error)
+                if trouble is None:
+                    raise
+                await self._outlast(trouble, following)
+                following = self._newest() or following
+            else:
+                following = self._newest()
+
+    def _newest(self) -> _Reading | None:
+        """The configuration that came meanwhile."""
+        return self._next
+
+    async def _outlast(self, trouble: Unrecorded, reading: _Reading) -> None:
+        """Stays on the bus without an engine until the ledger can be written, or another configuration comes."""
+        shown = self._report or outage.unknown_yet(__version__, reading.settings)
+        nobody, since = outage.NoEngine(trouble, self._turn.set), time.time()
+        async with self._service.obeying(nobody):
+            reading.in_force.set()
+            self._manager.ready()
+            await outage.outlast(
+                _ledger_path(),
+                nobody,
+                self._turn,
+                lambda error: self._show(outage.waiting(shown, error, since)),
+                self._notifications,
+            )
+        self._report = shown
 
     async def _engine(self, reading: _Reading) -> None:
         settings, world = reading.settings, self._world
-        with Ledger(state_dir() / "ledger.sqlite") as ledger:
+        with Ledger(_ledger_path()) as ledger:
+            if ledger.set_aside is not None:
+                _log.warning("the ledger was no whole one of ours, and is set aside as %s", ledger.set_aside)
             throttle = Throttle(0)
             engine = Engine(
                 __version__,
@@ -188,12 +221,17 @@ class _Daemon:
 
     def _show(self, report: ManagerReport) -> None:
         """On the bus, and in a line for `systemctl --user status`."""
+        self._report = report
         self._service.publish(report)
         self._rest.shown(report.activity)
         line = in_a_line(report, self._world.zone.current())
         if line != self._shown:
             self._shown = line
             self._manager.status(line)
+
+
+def _ledger_path() -> Path:
+    return state_dir() / "ledger.sqlite"
 
 
 def _plainly(several: BaseExceptionGroup) -> BaseException:

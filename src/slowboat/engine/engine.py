@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core import policy
 from slowboat.core.conditions import Hold
-from slowboat.core.errors import NeedsUser, Refused
+from slowboat.core.errors import NeedsUser, Refused, Unrecorded
 from slowboat.core.schedule import periods
 from slowboat.core.words import Connectivity
 from slowboat.engine import facts, report
@@ -24,7 +24,7 @@ from slowboat.engine.onset import Onsets
 from slowboat.engine.spending import UNSETTLED, Spending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from slowboat.core.conditions import Conditions, Mode, Rules
     from slowboat.core.verify import Report as Verification
@@ -90,6 +90,7 @@ class Engine:
         self._changed = asyncio.Event()
         self._still = asyncio.Event()
         self._pressed: set[asyncio.Task[None]] = set()
+        self._unrecorded: Unrecorded | None = None
         self._remember_pause("")
 
     def add(self, order: Order, tools: Tools, *, at_home: bool = False) -> None:
@@ -107,7 +108,11 @@ class Engine:
         self._remember_pause(name)
 
     async def run(self) -> None:
-        """Runs until cancelled."""
+        """Runs until cancelled.
+
+        Raises:
+            Unrecorded: the ledger cannot be read or written (alone or in a group).
+        """
         loop = asyncio.get_running_loop()
 
         def used_up() -> None:
@@ -115,7 +120,7 @@ class Engine:
                 loop.call_soon_threadsafe(self.world_changed)
 
         self._spending.used_up = used_up
-        self.world_changed()
+        self._world_changed()
         try:
             async with asyncio.TaskGroup() as tasks:
                 for name, migration in self._migrations.items():
@@ -125,7 +130,8 @@ class Engine:
             for task in self._pressed:
                 task.cancel()
             await asyncio.gather(*self._pressed, return_exceptions=True)
-            self._spending.settle()
+            with contextlib.suppress(Unrecorded):  # the run may end of that; what is lost is less than UNSETTLED
+                self._spending.settle()
 
     # -- the permit ------------------------------------------------------------------------------------------
 
@@ -166,6 +172,19 @@ class Engine:
 
     def world_changed(self) -> None:
         """A watch has news: network, power, sleep, holds, the clock (the time has come that the permit waited for)."""
+        with self._or_ending():
+            self._world_changed()
+
+    @contextlib.contextmanager
+    def _or_ending(self) -> Iterator[None]:
+        """What a watch tells is heard by nobody where it fails: a ledger that cannot be read ends the run instead."""
+        try:
+            yield
+        except Unrecorded as error:
+            self._unrecorded = error
+            self._changed.set()
+
+    def _world_changed(self) -> None:
         permits = [self._permit(name) for name in self._migrations]
         caps = [permit.cap for permit in permits]
         cap = None if None in caps else max((cap for cap in caps if cap is not None), default=0)
@@ -199,11 +218,12 @@ class Engine:
         """The clock was set, or the machine has slept: no time that was reckoned before is taken for granted."""
         drift = self._now() - self._steady()
         seconds, self._drift = drift - self._drift, drift
-        if seconds < -A_DAY:
-            self._move_pauses(seconds)
-        for migration in self._migrations.values():
-            migration.leapt(seconds)
-        self.world_changed()
+        with self._or_ending():
+            if seconds < -A_DAY:
+                self._move_pauses(seconds)
+            for migration in self._migrations.values():
+                migration.leapt(seconds)
+            self._world_changed()
 
     def _move_pauses(self, seconds: float) -> None:
         """A pause or limit until a time of a clock that was wrong by days ends as much later as was meant.
@@ -227,6 +247,8 @@ class Engine:
 
     async def _report(self) -> None:
         while True:
+            if self._unrecorded is not None:
+                raise self._unrecorded
             self._look_for_others()
             self._publish(self.report())
             busy = self._under_way() or any(migration.verifying() for migration in self._migrations.values())
@@ -337,8 +359,9 @@ class Engine:
 
     def shown(self, key: str) -> None:
         """A desktop shows the notice of that key: nobody has to tell it again."""
-        for migration in self._migrations.values():
-            migration.told(key)
+        with self._or_ending():
+            for migration in self._migrations.values():
+                migration.told(key)
 
     def pressed(self, key: str) -> None:
         """The user has pressed the button below the notice of that key."""

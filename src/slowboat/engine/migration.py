@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import backoff, segmenting
-from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped
+from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Unrecorded
 from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
@@ -99,6 +98,7 @@ class Migration:
         self._verifier = Verifier(self._context, lambda: permit(0), changed)
         self._wake = asyncio.Event()
         self._decision = Decision((), Activity.STARTING)
+        self._unsettled: Unrecorded | None = None  # what kept the end of an action from being remembered
 
     # -- from outside ----------------------------------------------------------------------------------------
 
@@ -235,12 +235,18 @@ class Migration:
     # -- the loop --------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Decides and acts until it is cancelled; then everything under way is broken off and remembered."""
+        """Decides and acts until it is cancelled; then everything under way is broken off and remembered.
+
+        Raises:
+            Unrecorded: the ledger cannot be read or written (alone or in a group).
+        """
         self._context.tell_again()
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:
                     self._wake.clear()
+                    if self._unsettled is not None:
+                        raise self._unsettled
                     await self._observe()
                     self._decision = plan(self._snapshot())
                     for action in self._decision.actions:
@@ -254,6 +260,8 @@ class Migration:
         if self._observed.look_at_drive and ADOPT not in self._busy:
             try:
                 await drive.look(self._context)
+            except Unrecorded:
+                raise
             except NeedsUser as error:
                 self._trouble.block(error)
 
@@ -363,7 +371,11 @@ class Migration:
 
         def settle(_: asyncio.Task[None]) -> None:
             act.close()  # a task cancelled before its first step has never run it
-            self._settle(key)
+            try:
+                self._settle(key)
+            except Unrecorded as error:
+                self._unsettled = error  # nobody hears what a callback raises
+                self._wake.set()
 
         task.add_done_callback(settle)
 
@@ -378,6 +390,8 @@ class Migration:
         began = self._tools.steady()
         try:
             await act
+        except Unrecorded:
+            raise  # nothing of it can be remembered: the engine ends, and begins again when it can
         except SourceAbsent as error:
             drive.is_absent(self._context, error)
         except Stopped:
@@ -395,8 +409,12 @@ class Migration:
         """Whether a file is not what it was because its drive is no longer there: then nothing is wrong with it."""
         if error.code not in {"changed", "read-error"}:
             return False
-        with suppress(NeedsUser):
+        try:
             await drive.look(self._context)
+        except Unrecorded:
+            raise
+        except NeedsUser:
+            pass
         return not self._observed.drive_present
 
     def _settle(self, key: str) -> None:

@@ -231,7 +231,10 @@ class Store(Protocol):
 
 
 class Ledger(Protocol):
-    """slowboat's own memory. The engine is its only writer; every call is one transaction."""
+    """slowboat's own memory. The engine is its only writer; every call is one transaction.
+
+    Each call may raise `Unrecorded`: nothing was read or written, and the run of the engine ends with it.
+    """
 
     def adopt(
         self, migration: str, items: Sequence[Item], manifests: Mapping[str, bytes], facts: Mapping[str, str]

@@ -5,6 +5,5 @@ back, `edge` is the engine's `Ledger`.
 """
 
 from slowboat.edges.ledger.edge import Ledger
-from slowboat.edges.ledger.opening import WAITED_OUT
 
-__all__ = ["WAITED_OUT", "Ledger"]
+__all__ = ["Ledger"]

@@ -43,9 +43,9 @@ class Ledger:
             history is lost by it: the server is asked again what it has.
 
     Raises:
-        NeedsUser: another slowboat holds it (code "already-running"), a newer slowboat wrote it
-            ("ledger-newer"), or it cannot be opened or written ("ledger").
-        Transient: there is no room for it ("no-space"), or another program holds it ("ledger-busy").
+        NeedsUser: another slowboat holds it (code "already-running"), or a newer slowboat wrote it ("ledger-newer").
+        LedgerUnusable: it cannot be opened, read or written ("ledger").
+        LedgerBusy: there is no room for it ("no-space"), or another program holds it ("ledger-busy").
     """
 
     def __init__(

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from slowboat.core.errors import NeedsUser, Transient
+from slowboat.core.errors import LedgerBusy, LedgerUnusable, NeedsUser
 from slowboat.edges.ledger.rows import text_of
 from slowboat.edges.ledger.schema import APPLICATION_ID, differences, must_not_be_newer, upgrade
 
@@ -29,15 +30,12 @@ HISTORY_LINES = 20_000
 RETRY_AFTER = 60.0
 """Seconds until a full disk is tried again: long enough not to spin, short enough to follow a clean-up."""
 
+ROOM = 1 << 18
+"""Bytes that must be free where a ledger is opened: closing one frees its journal, which the next begins to fill again,
+so that with less than this it would be opened and closed in turn on a full disk."""
+
 PATIENCE = 5.0
 """Seconds for which a call waits while another program holds the file: a backup of it, somebody's look at it."""
-
-BUSY = "ledger-busy"
-"""The code of the error where another program has held it for longer."""
-
-WAITED_OUT = frozenset({"no-space", BUSY, "ledger"})
-"""The codes of errors that say nothing of the work, only that the ledger cannot take it down now: who runs the engine
-waits until it can (`writable`)."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _HELD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -60,6 +58,8 @@ def lock(path: Path) -> int:
 
 def connect(path: Path, patience: float = PATIENCE) -> sqlite3.Connection:
     """Opens and checks the file, makes it where there is none, and brings its schema up to date."""
+    if _free(path) < ROOM:
+        raise _no_room(path)
     if not os.path.lexists(path):
         _make(path)
     db = _opened(path, patience)
@@ -161,7 +161,7 @@ def saying(path: Path) -> Generator[None]:
         raise _trouble(path, error, getattr(error, "sqlite_errorcode", 0) & 0xFF) from error
     except sqlite3.DatabaseError as error:
         if is_broken(error):
-            raise NeedsUser(
+            raise LedgerUnusable(
                 f"The ledger {path} is damaged: {error}",
                 hint="slowboat sets the file aside and asks the server what it has",
                 code="ledger",
@@ -173,29 +173,30 @@ def saying(path: Path) -> Generator[None]:
         raise _unusable(path, error) from error
 
 
-def _trouble(path: Path, error: sqlite3.OperationalError, code: int) -> Transient | NeedsUser:
-    if code == sqlite3.SQLITE_FULL or _is_full(path):
+def _trouble(path: Path, error: sqlite3.OperationalError, code: int) -> LedgerBusy | LedgerUnusable:
+    if code == sqlite3.SQLITE_FULL or _free(path) == 0:
         return _no_room(path)  # where a file beside the ledger has no room, SQLite says no more than "I/O error"
     if code in _HELD:
-        return Transient(
+        return LedgerBusy(
             f"Another program holds the ledger {path}",
             hint="Close what looks at that file or copies it",
-            code=BUSY,
+            code="ledger-busy",
             retry_after=PATIENCE,
         )
     return _unusable(path, error)
 
 
-def _is_full(path: Path) -> bool:
+def _free(path: Path) -> float:
+    """Bytes that are free beside the ledger; infinity where the file system does not say."""
     try:
         room = os.statvfs(path.parent)
     except OSError:
-        return False
-    return room.f_bavail == 0 and room.f_blocks > 0
+        return math.inf
+    return room.f_bavail * room.f_frsize if room.f_blocks else math.inf
 
 
-def _no_room(path: Path) -> Transient:
-    return Transient(
+def _no_room(path: Path) -> LedgerBusy:
+    return LedgerBusy(
         f"There is no room on the disk for the ledger {path}",
         hint="Make some room there",
         code="no-space",
@@ -203,8 +204,8 @@ def _no_room(path: Path) -> Transient:
     )
 
 
-def _unusable(path: Path, error: Exception) -> NeedsUser:
-    return NeedsUser(
+def _unusable(path: Path, error: Exception) -> LedgerUnusable:
+    return LedgerUnusable(
         f"The ledger {path} cannot be used: {error}",
         hint=f"Make {path.parent} a folder on a working disk where you may write",
         code="ledger",
