@@ -83,7 +83,6 @@ bluestore_cache_size = 67108864
 [client.rgw.a]
 rgw_data = {top}/rgw
 rgw_frontends = beast endpoint=127.0.0.1:{port}
-rgw_swift_url = http://127.0.0.1:{port}
 rgw_thread_pool_size = 32
 rgw_swift_token_expiration = {token_life}
 rgw_max_put_size = {max_file_size}

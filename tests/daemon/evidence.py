@@ -38,6 +38,26 @@ def expect_arrived(drive: Drive, swift: SwiftServer, container: str, prefix: str
         assert "x-delete-at" in swift.head(f"{container}_segments", name)
 
 
+def expect_arrived_in_segments(drive: Drive, swift: SwiftServer, container: str, large: int) -> None:
+    """As `expect_arrived`, where the server cannot join: files of more than `large` bytes are SLOs, which stay.
+
+    Neither they nor the segments that they are made of expire; no other segment is left.
+    """
+    segments, data = f"{container}_segments", set()
+    for name in drive.names("duplicity-"):
+        stored = swift.read(container, name)
+        assert stored == (drive.folder / name).read_bytes(), f"{name} has other bytes at the target"
+        assert "x-delete-at" not in swift.head(container, name), f"{name} will expire"
+        parts = swift.parts(container, name)
+        assert bool(parts) == (len(stored) > large), f"{name} of {len(stored)} bytes has {len(parts)} parts"
+        data |= set(parts)
+    for name in data:
+        assert "x-delete-at" not in swift.head(segments, name), f"{name}, which is data, will expire"
+    for name in set(swift.listing(segments)) - data:
+        assert name.startswith("slowboat1/probe/"), f"{name} is left"
+        assert "x-delete-at" in swift.head(segments, name)
+
+
 def took_the_cache_as_it_is(said: str) -> None:
     """Holds duplicity's own words against the promise: nothing fetched, nothing deleted."""
     assert "Local and Remote metadata are synchronized, no sync needed." in said

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from faults import Request
 
-_DATA = re.compile(r"^/v1/[^/]+/(?P<container>[^/?]+)/(?P<name>[^?]+)$")
+_DATA = re.compile(r"^(?:/v1/[^/]+|/swift/v1)/(?P<container>[^/?]+)/(?P<name>[^?]+)$")
+"""Of an object at Swift, whose addresses name the account, or at Ceph's gateway, whose do not."""
 
 
 class Wire(FaultProxy):

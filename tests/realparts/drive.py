@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _LONG_AGO = 1_700_000_000
 _CANARY = ".cache/deja-dup/metadata/README"
+_LETTER = 5_000
+"""Bytes of a small file: duplicity's signatures take a 27th of such data, and far less of large files."""
 _PROSE = "the boat is slow and the sea is wide but every volume comes ashore in the end"
 
 
@@ -64,7 +66,14 @@ class Drive:
 
 
 def make_chain(
-    duplicity: Duplicity, folder: Path, *, incs: int = 2, size: int = 5_000_000, seed: int = 1, canary: bool = True
+    duplicity: Duplicity,
+    folder: Path,
+    *,
+    incs: int = 2,
+    size: int = 5_000_000,
+    seed: int = 1,
+    canary: bool = True,
+    letters: int = 0,
 ) -> Drive:
     """Makes data in `folder`/data and backs it up to `folder`/drive: one full, then `incs` incrementals.
 
@@ -75,12 +84,14 @@ def make_chain(
         size: bytes of the data at the full backup, most of them incompressible.
         seed: other seeds make other data.
         canary: whether there is the file that Deja Dup reads back after each backup.
+        letters: so many small files beside it all, for signatures of about 200 bytes each.
     """
     data, drive, chance = folder / "data", folder / "drive", random.Random(seed)
     drive.mkdir(parents=True)
     url = f"file://{drive}"
     newest = int(folder.stat().st_mtime) - 3600
     make_data(data, size, chance, canary=canary)
+    make_letters(data / "letters", letters, chance)
     duplicity.full(data, url, "--current-time", str(newest - incs * 86400))
     for number in range(1, incs + 1):
         when = newest - (incs - number) * 86400
@@ -112,6 +123,15 @@ def make_data(data: Path, size: int, chance: random.Random, *, canary: bool = Tr
         (data / _CANARY).write_text("made by the test's first backup\n")
     for path in data.rglob("*"):  # long ago: see change_data
         os.utime(path, (_LONG_AGO, _LONG_AGO), follow_symlinks=False)
+
+
+def make_letters(folder: Path, count: int, chance: random.Random) -> None:
+    """So many small files that do not compress, a hundred to a folder."""
+    for number in range(count):
+        letter = folder / str(number // 100) / f"{number}.gpg"
+        letter.parent.mkdir(parents=True, exist_ok=True)
+        letter.write_bytes(chance.randbytes(_LETTER))
+        os.utime(letter, (_LONG_AGO, _LONG_AGO))
 
 
 def change_data(data: Path, size: int, chance: random.Random, when: float | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import time
 from contextlib import contextmanager
@@ -127,6 +128,27 @@ class SwiftServer:
         """An object's headers, their names in lower case."""
         with self.connection() as connection:
             return dict(connection.head_object(container, name))
+
+    def parts(self, container: str, name: str) -> list[str]:
+        """What an SLO is a list of: names in the segments' container; [] for a plain object."""
+        if "x-static-large-object" not in self.head(container, name):
+            return []
+        with self.connection() as connection:
+            _, text = connection.get_object(container, name, query_string="multipart-manifest=get")
+        return [row["name"].split("/", 2)[2] for row in json.loads(text)]
+
+    def wait_for_the_expirer(self, timeout: float = 60) -> None:
+        """Until a pass of the server's own expirer has ended that began after this call.
+
+        What expires goes from the answers by itself, from a listing only where the expirer deletes it: at Ceph as at
+        Swift.
+        """
+        box = self.container("expirer")
+        self.put(box, "short-lived", b"-", headers={"X-Delete-After": "1"})
+        end = time.monotonic() + timeout
+        while self.listing(box):
+            assert time.monotonic() < end, "no pass of the server's expirer"
+            time.sleep(0.1)
 
     def put(self, container: str, name: str, body: bytes, **keywords: object) -> None:
         """Stores an object, making the container if needed."""
