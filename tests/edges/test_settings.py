@@ -321,10 +321,56 @@ def test_a_configuration_that_cannot_be_read(tmp_path: Path) -> None:
     assert refused.value.code == "config"
 
 
+MEANT = [
+    ("limit = 500k\n" + CLOUD + MIGRATION, 1, 'Write it as limit = "500k"'),
+    ("connections = yes\n" + CLOUD + MIGRATION, 1, "Write it as connections = true"),
+    (CLOUD.replace('"a:u"', "a:u") + MIGRATION, 3, 'Write it as user = "a:u"'),
+    (CLOUD.replace('"a:u"', "\u201ca:u\u201d") + MIGRATION, 3, 'Write it as user = "a:u"'),
+    (CLOUD.replace("user =", "user:") + MIGRATION, 3, 'Write it as user = "a:u"'),
+    (CLOUD + MIGRATION.replace('"/media/backup/host"', '"/media/My\\ Disk"'), 5, "source = '/media/My\\ Disk'"),
+    (CLOUD + MIGRATION + "[network.Anna's phone]\n", 7, """[network."Anna's phone"]"""),
+    (CLOUD + "password = hunter2\n" + MIGRATION, 4, 'password = "..."'),
+    (CLOUD + MIGRATION + 'limit = "500k"\n', 7, "limit belongs above the first [table]"),
+    (CLOUD + MIGRATION + 'battery = "go"\n', 7, "battery belongs into [power]"),
+    (CLOUD + 'password = "hunter2"\n' + MIGRATION, 4, "\n    slowboat password c\n"),
+    (CLOUD + MIGRATION + 'passphrase = "hunter2"\n', 7, "Passwords do not belong into this file"),
+    (CLOUD + MIGRATION + '[network.home]\nsend = "always"\n', 8, 'Use "spare", "go", "never", or a rate'),
+    (CLOUD + MIGRATION.replace("[migration.home]", "[[migration.home]]"), 4, "single brackets: [migration.home]"),
+    (CLOUD.replace("[cloud.c]", "[[cloud]]") + MIGRATION, 1, "[cloud.NAME]"),
+    (CLOUD.replace("[cloud.c]", "[cloud]") + MIGRATION, 1, "with a name: [cloud.NAME]"),
+    (CLOUD + MIGRATION.replace("/media/backup/host", "file:///media/My%20Disk"), 5, 'folder itself: "/media/My Disk"'),
+    (CLOUD + MIGRATION.replace("lenny", "swift://lenny/host"), 6, 'container = "lenny" and prefix = "host"'),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "cure"), MEANT, ids=[m[2].strip() for m in MEANT])
+def test_a_slip_is_answered_with_what_was_meant(text: str, line: int, cure: str) -> None:
+    error = refusal(text)
+    assert error.what.startswith(f"{FILE}, line {line}: "), error.what
+    assert cure in error.hint
+    assert "hunter2" not in f"{error.what} {error.hint}"
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+    tables = CLOUD.replace("https", "http") + MIGRATION + 'handover = "now"\n[power]\ngame = 3\n'
+    error = refusal('limt = "500k"\n' + tables)
+    assert error.what == f"{FILE} has 4 mistakes"
+    assert [line.partition(":")[0] for line in error.hint.splitlines()] == ["line 1", "line 3", "line 8", "line 10"]
+    assert "no cloud" not in error.hint, "what follows from another mistake is none"
+
+
+def test_a_folder_in_the_files_place(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").mkdir()
+    with pytest.raises(NeedsUser) as refused:
+        load(tmp_path / "config.toml", {})
+    assert "is a folder" in refused.value.what
+    assert f"\n    rmdir {tmp_path / 'config.toml'}\n" in refused.value.hint
+
+
 WRONG: list[tuple[str, int, str, str]] = [
     # text, line, what is said of it, the cure
     ('limt = "1M"\n' + CLOUD + MIGRATION, 1, "limt is not known", "Did you mean limit?"),
-    ("wibble = 1\n" + CLOUD + MIGRATION, 1, "wibble is not known", "Known are: limit"),
+    ("wibble = 1\n" + CLOUD + MIGRATION, 1, "wibble is not known", "Known keys: limit"),
     (CLOUD + 'auth_urk = "x"\n' + MIGRATION, 4, "cloud.c.auth_urk is not known", "Did you mean auth_url?"),
     (CLOUD + MIGRATION + 'sauce = "/x"', 7, "migration.home.sauce", "Did you mean source?"),
     (CLOUD + MIGRATION + "\n[powr]\nbattery = 1", 8, "powr is not known", "Did you mean power?"),
@@ -373,7 +419,12 @@ WRONG: list[tuple[str, int, str, str]] = [
     (CLOUD + MIGRATION + "[[schedule.window]]\nfrom = '25:00'", 7, "no time of day", ""),
     (CLOUD + MIGRATION + "[[schedule.window]]\nfrom = 22", 8, "expected a text", ""),
     (CLOUD + MIGRATION + "[schedule]\notherwise = '1M'", 7, "without a window", ""),
-    (CLOUD + MIGRATION + "[network.Home]\nsend = 'maybe'", 8, "'maybe' is not a rate", ""),
+    (
+        CLOUD + MIGRATION + "[network.Home]\nsend = 'maybe'",
+        8,
+        "'maybe' is not known here",
+        '"spare", "go", "never", or a rate',
+    ),
     (CLOUD + MIGRATION + "[network.Home]\nday_budget = '1G/s'", 8, "is not a size", ""),
     (CLOUD + MIGRATION + "[network_type.wlan]\nsend = 'go'", 7, "no type of network", "wifi"),
     (CLOUD + MIGRATION + "[power]\nbattery_min = 101", 8, "no percentage", ""),
@@ -382,7 +433,7 @@ WRONG: list[tuple[str, int, str, str]] = [
     (CLOUD, 0, "nothing is to be moved", "[migration.home]"),
     (CLOUD + MIGRATION + "x = = 3", 7, "not TOML", ""),
     (CLOUD + "user = 'again'\n" + MIGRATION, 4, "not TOML", ""),
-    (CLOUD + MIGRATION + "handover = ask", 7, "not TOML", 'key = "value"'),
+    (CLOUD + MIGRATION + "handover = ask", 7, "not TOML", 'handover = "ask"'),
     (CLOUD + MIGRATION + 'handover = "ask', 7, "not TOML", ""),
 ]
 
@@ -453,7 +504,6 @@ VALUES = st.recursive(
 @settings(max_examples=200)
 @given(st.sampled_from(["limit", "connections", "cloud", "migration", "network", "schedule", "power"]), VALUES)
 def test_any_type_anywhere_is_answered_in_words(key: str, value: object) -> None:
-    from slowboat.edges.settings.checks import Wrong
     from slowboat.edges.settings.reading import _settings
 
     tables = tomllib.loads(CLOUD + MIGRATION)
@@ -461,8 +511,10 @@ def test_any_type_anywhere_is_answered_in_words(key: str, value: object) -> None
         tables[key] |= value
     else:
         tables[key] = value
-    with contextlib.suppress(Wrong):
-        assert _settings(tables, FILE, {}).migrations
+    found = []
+    read_ = _settings(tables, FILE, {}, found)
+    assert (read_ is None) == bool(found)
+    assert read_ is None or read_.migrations
 
 
 # -- lines ------------------------------------------------------------------------------------------------

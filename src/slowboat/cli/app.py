@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from slowboat import __version__
-from slowboat.cli import arguments, install, not_running, phrases, screen
+from slowboat.cli import arguments, install, not_running, password, phrases, screen
 from slowboat.core.errors import SlowboatError
 from slowboat.core.words import HandoverState
 
@@ -432,5 +432,5 @@ def daemon(config: Path | None) -> int:
     return run(config)
 
 
-for _command in (install.install, install.uninstall, install.completion):
+for _command in (password.password, install.install, install.uninstall, install.completion):
     cli.add_command(_command)

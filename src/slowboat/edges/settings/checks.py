@@ -10,7 +10,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from slowboat.core import urls
 from slowboat.core.conditions import NetworkRule, Rules
@@ -137,7 +137,10 @@ def folder(where: Where, text: str) -> Path:
     except RuntimeError:
         path = Path()
     if not path.is_absolute() or "\0" in text:
-        raise Wrong(where, f"{shown(text)!r} is not an absolute path", 'Write it like "/media/backup/host" or "~/..."')
+        right = 'Write it like "/media/backup/host" or "~/..."'
+        if text.lower().startswith("file:///"):
+            right = f'Write the folder itself: "{unquote(text[len("file://") :])}"'
+        raise Wrong(where, f"{shown(text)!r} is not an absolute path", right)
     return path
 
 
@@ -180,7 +183,7 @@ def _container(where: Where, text: str) -> str:
     size = len(text.encode())
     if "/" in text:
         text = shown(text)
-        first, _, rest = text.strip("/").partition("/")
+        first, _, rest = (urls.place(text) or text).strip("/").partition("/")
         right = f'Write container = "{first}" and prefix = "{rest}"' if first and rest else "Leave the / out"
         raise Wrong(where, f"{text!r} has a / in it", right)
     if not text or text in {".", ".."} or "\0" in text:
@@ -320,6 +323,9 @@ def _send(where: Where, value: Amount) -> Send:
             return "spare"
         case "go" | "off":
             return "go"
+        case word if not any(letter.isdigit() for letter in word):
+            right = 'Use "spare", "go", "never", or a rate like "500k"'
+            raise Wrong(where, f"{shown(str(value))!r} is not known here", right)
         case _:
             return _taken(where, parse_rate, value)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import msgspec
 
 from slowboat.core.errors import NeedsUser
-from slowboat.edges.settings import checks
+from slowboat.edges.settings import checks, cures
 from slowboat.edges.settings.checks import Wrong
 from slowboat.edges.settings.lines import line_of
 from slowboat.edges.settings.shape import (
@@ -24,15 +24,16 @@ from slowboat.edges.settings.shape import (
     ScheduleTable,
     Settings,
     Table,
+    Tables,
     TopTable,
     WindowTable,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from slowboat.core.conditions import Rules
     from slowboat.edges.settings.lines import Where
-    from slowboat.edges.settings.shape import MigrationSettings
 
 EXAMPLE = """\
 [cloud.mycloud]
@@ -48,6 +49,7 @@ prefix = "host"
 """The shortest configuration that does something."""
 
 T = TypeVar("T", bound=Table)
+Made = TypeVar("Made")
 
 
 def config_path(environment: Mapping[str, str] | None = None) -> Path:
@@ -88,6 +90,12 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
             hint=f"Write it; this is enough to begin with:\n\n{EXAMPLE}",
             code="no-config",
         ) from None
+    except IsADirectoryError:
+        raise NeedsUser(
+            f"The configuration {path} is a folder, not a file",
+            hint=f"Remove the folder and write a file of that name:\n\n    rmdir {path}\n",
+            code="config",
+        ) from None
     except OSError as error:
         raise NeedsUser(
             f"The configuration {path} cannot be read: {os.strerror(error.errno or 0)}",
@@ -108,10 +116,20 @@ def parse(raw: bytes, path: Path, environment: Mapping[str, str]) -> Settings:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _no_toml(path, text, str(error)) from None
-    try:
-        return _settings(tables, path, environment)
-    except Wrong as wrong:
-        raise _needs_user(path, line_of(text, wrong.where), wrong.what, wrong.right) from None
+    found: list[Wrong] = []
+    settings = _settings(tables, path, environment, found)
+    if settings is None:
+        raise _all_of(path, text, found)
+    return settings
+
+
+def _all_of(path: Path, text: str, found: list[Wrong]) -> NeedsUser:
+    """All mistakes at once, in the order of the file: whoever mends one should not have to come back for the next."""
+    told = sorted({(line_of(text, wrong.where), wrong.what, wrong.right) for wrong in found})
+    if len(told) == 1:
+        return _needs_user(path, *told[0])
+    lines = [f"{f'line {line}: ' if line else ''}{what}{f'. {right}' if right else ''}" for line, what, right in told]
+    return NeedsUser(f"{path} has {len(told)} mistakes", hint="\n".join(lines), code="config")
 
 
 def _needs_user(path: Path, line: int, what: str, right: str) -> NeedsUser:
@@ -124,67 +142,110 @@ def _no_toml(path: Path, text: str, message: str) -> NeedsUser:
     match = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", message)
     line = int(match[1]) if match is not None and match[1] else len(text.splitlines())
     what = message if match is None else message[: match.start()]
-    right = 'Write it as key = "value"' if what.startswith(("Invalid value", "Expected '='")) else ""
+    lines = text.splitlines()
+    right = cures.of_line(lines[line - 1]) if 0 < line <= len(lines) else ""
+    if not right and what.startswith(("Invalid value", "Expected '='")):
+        right = 'Write it as key = "value"'
     return _needs_user(path, line, f"this is not TOML: {what}", right)
 
 
-def _settings(tables: dict[str, Any], path: Path, environment: Mapping[str, str]) -> Settings:
-    top = _table((), tables, TopTable)
-    clouds = {name: checks.cloud(name, _table(("cloud", name), raw, CloudTable)) for name, raw in top.cloud.items()}
-    if not clouds and (found := env_cloud(environment)) is not None:
-        clouds = {ENV_CLOUD: found}
-    migrations: dict[str, MigrationSettings] = {
-        name: checks.migration(name, _table(("migration", name), raw, MigrationTable), clouds)
-        for name, raw in top.migration.items()
+def _settings(
+    tables: dict[str, Any], path: Path, environment: Mapping[str, str], found: list[Wrong]
+) -> Settings | None:
+    """The settings, or None where mistakes were `found`: all that do not follow from another."""
+
+    def judged(check: Callable[..., Made], *arguments: Any) -> Made | None:  # noqa: ANN401 (those of each check)
+        try:
+            return check(*arguments)
+        except Wrong as wrong:
+            found.append(wrong)
+            return None
+
+    def named(kind: str, of: Tables, shape: type[T]) -> dict[str, T]:
+        read = {name: _table((kind, name), raw, shape, found) for name, raw in of.items()}
+        return {name: table for name, table in read.items() if table is not None}
+
+    top = _table((), tables, TopTable, found)
+    if top is None:
+        return None
+    clouds = {name: judged(checks.cloud, name, table) for name, table in named("cloud", top.cloud, CloudTable).items()}
+    if not top.cloud:
+        before = len(found)
+        of_environment = judged(env_cloud, environment)
+        clouds = {ENV_CLOUD: of_environment} if of_environment is not None or len(found) > before else {}
+    known = tuple(top.cloud or clouds)  # also those with mistakes: that one is missing would be another mistake
+    migrations = {
+        name: judged(checks.migration, name, table, known)
+        for name, table in named("migration", top.migration, MigrationTable).items()
     }
-    checks.distinct(migrations.values())
-    schedule = _table(("schedule",), top.schedule, ScheduleTable)
-    rules = checks.rules(
-        top,
-        {name: _table(("network", name), raw, NetworkTable) for name, raw in top.network.items()},
-        {name: _table(("network_type", name), raw, NetworkTable) for name, raw in top.network_type.items()},
-        (
-            schedule,
-            tuple(_table(("schedule", "window", str(at)), raw, WindowTable) for at, raw in enumerate(schedule.window)),
-        ),
-        _table(("power",), top.power, PowerTable),
+    judged(checks.distinct, [one for one in migrations.values() if one is not None])
+    rules = _rules(top, named, judged, found)
+    if not top.migration:
+        found.append(Wrong((), "nothing is to be moved", "Add a table [migration.home]; see docs/configuration.md"))
+    if found or rules is None:
+        return None
+    return Settings(
+        path=path,
+        connections=top.connections,
+        clouds={name: cloud for name, cloud in clouds.items() if cloud is not None},
+        migrations={name: one for name, one in migrations.items() if one is not None},
+        rules=rules,
     )
-    if not migrations:
-        raise Wrong((), "nothing is to be moved", "Add a table [migration.home]; see docs/configuration.md")
-    return Settings(path=path, connections=top.connections, clouds=clouds, migrations=migrations, rules=rules)
 
 
-def _table(here: Where, raw: dict[str, Any], kind: type[T]) -> T:
-    """One table by its type.
+def _rules(
+    top: TopTable,
+    named: Callable[[str, Tables, type[NetworkTable]], dict[str, NetworkTable]],
+    judged: Callable[..., Rules | None],
+    found: list[Wrong],
+) -> Rules | None:
+    schedule = _table(("schedule",), top.schedule, ScheduleTable, found)
+    windows = [
+        _table(("schedule", "window", str(at)), raw, WindowTable, found)
+        for at, raw in enumerate(schedule.window if schedule is not None else ())
+    ]
+    networks, types = named("network", top.network, NetworkTable), named("network_type", top.network_type, NetworkTable)
+    power = _table(("power",), top.power, PowerTable, found)
+    if schedule is None or power is None or None in windows:
+        return None
+    return judged(checks.rules, top, networks, types, (schedule, tuple(windows)), power)
 
-    Raises:
-        Wrong: a key is unknown, missing, or of a wrong type.
-    """
+
+def _table(here: Where, raw: dict[str, Any], kind: type[T], found: list[Wrong]) -> T | None:
+    """One table by its type; None where a key is unknown, missing, or of a wrong type, which is `found` then."""
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    before = len(found)
     for key in raw:
         if key not in known:
-            raise Wrong((*here, key), f"{_named((*here, key))} is not known", _did_you_mean(key, list(known)))
+            right = cures.of_unknown_key((*here, key), known, _HOMES)
+            found.append(Wrong((*here, key), f"{_named((*here, key))} is not known", right))
     for key, field in known.items():
         if field.required and key not in raw:
-            raise Wrong(here, f"{_named(here)} lacks {key}", f'Add {key} = "..."')
-    try:
-        return msgspec.convert(raw, kind)
+            found.append(Wrong(here, f"{_named(here)} lacks {key}", f'Add {key} = "..."'))
+    if len(found) > before and here:
+        return None
+    try:  # of the file as a whole what is known is looked at all the same: its tables may hold mistakes of their own
+        return msgspec.convert({key: value for key, value in raw.items() if key in known}, kind)
     except msgspec.ValidationError as error:
-        raise _mistyped(here, str(error), known) from None
+        found.append(_mistyped(here, raw, str(error), known))
+        return None
 
 
-def _did_you_mean(key: str, known: list[str]) -> str:
-    import difflib  # for mistakes alone
-
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}"
+_HOMES: Mapping[str, str] = {
+    **{field.encode_name: "above the first [table]" for field in msgspec.structs.fields(TopTable)},
+    **{field.encode_name: "into [power]" for field in msgspec.structs.fields(PowerTable)},
+    **dict.fromkeys(("source", "source_url", "container", "prefix", "handover"), "into [migration.NAME]"),
+    **dict.fromkeys(("auth_url", "user", "project", "region", "key_file"), "into [cloud.NAME]"),
+    **dict.fromkeys(("send", "metered", "day_budget", "month_budget"), 'into [network."NAME"]'),
+}
+"""Where keys belong that people write below another table's header."""
 
 
 def _named(here: Where) -> str:
     return ".".join(here) if here else "the file"
 
 
-def _mistyped(here: Where, message: str, known: Mapping[str, msgspec.structs.FieldInfo]) -> Wrong:
+def _mistyped(here: Where, raw: dict[str, Any], message: str, known: Mapping[str, msgspec.structs.FieldInfo]) -> Wrong:
     """The message of msgspec, such as "Expected `str`, got `int` - at `$.source`", in the user's words."""
     what, _, place = message.partition(" - at `$")
     parts = re.findall(r"[^.\[\]`]+", place)
@@ -193,6 +254,8 @@ def _mistyped(here: Where, message: str, known: Mapping[str, msgspec.structs.Fie
     right = _right(field) if field is not None and len(parts) == 1 else ""
     for ours, theirs in _KINDS.items():
         what = what.replace(f"`{ours}`", theirs)
+    if len(where) == 1 and where[0] in {"cloud", "migration", "network", "network_type"} and "a table" in what:
+        right = cures.of_a_table(where[0], raw[where[0]])
     what = what.replace(" | null", "").replace("Expected", "expected").replace("Invalid enum value", "there is no")
     what = re.sub("'(.*)'", lambda quoted: f"'{checks.shown(quoted[1])}'", what)  # msgspec repeats the value
     return Wrong(where, f"{_named(where)}: {what}", right)
