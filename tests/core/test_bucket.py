@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowboat.core.bucket import LARGEST_QUANTUM, SMALLEST_QUANTUM, Bucket, Meter, burst, quantum
+from slowboat.core.bucket import LARGEST_QUANTUM, SMALLEST_QUANTUM, Bucket, burst, quantum
 
 rates = st.floats(min_value=1, max_value=1e9)
 pauses = st.floats(min_value=0, max_value=30)
@@ -78,20 +78,3 @@ def test_after_standing_still_there_is_no_saved_up_burst():
 def test_a_rate_is_a_number_from_zero_up(rate):
     with pytest.raises(ValueError, match="rate"):
         Bucket(rate, 0.0)
-
-
-@given(st.integers(1, 1_000_000), st.integers(1, 400))
-def test_the_meter_shows_a_steady_rate_from_the_start(rate, tenths):
-    meter = Meter(0.0)
-    for tenth in range(tenths):
-        meter.add(rate, tenth / 10 + 0.05)
-    assert meter.total == rate * tenths
-    assert meter.rate(tenths / 10) == pytest.approx(rate * 10, rel=0.05)
-
-
-def test_the_meter_forgets():
-    meter = Meter(0.0)
-    meter.add(1_000_000, 1.0)
-    assert meter.rate(0.0) == 0
-    assert meter.rate(60.0) < 1
-    assert meter.total == 1_000_000

@@ -213,23 +213,23 @@ class StoreConformance:
         assert limits.slo
 
     async def test_at_rate_zero_nothing_is_stored_until_it_may(self, store):
-        store.set_cap(0)
+        store.throttle.set_cap(0)
         going = asyncio.create_task(store.put("later", DATA, len(DATA)))
         await asyncio.sleep(0.2)
         assert not going.done()
         assert await store.head("later") is None
-        store.set_cap(None)
+        store.throttle.set_cap(None)
         assert (await going).md5 == md5(DATA)
 
     async def test_what_is_cancelled_is_not_stored(self, store):
-        store.set_cap(10_000)
+        store.throttle.set_cap(10_000)
         going = asyncio.create_task(store.put("never", DATA, len(DATA)))
         await asyncio.sleep(0.3)
         going.cancel()
         with pytest.raises(asyncio.CancelledError):
             await going
         assert await store.head("never") is None
-        store.set_cap(None)
+        store.throttle.set_cap(None)
         assert (await store.put("never", DATA, len(DATA))).md5 == md5(DATA)
 
     async def test_forgetting_connections_loses_nothing(self, store):

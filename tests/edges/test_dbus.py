@@ -23,11 +23,13 @@ from slowboat.edges.dbus import (
     NoReply,
     Signal,
     Variant,
+    reconnect,
     session_address,
+    stay_connected,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from realparts.private_bus import PrivateBus
 
@@ -294,3 +296,28 @@ async def test_no_bus_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert session_address() == f"unix:path={tmp_path}/bus"
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:abstract=given")
     assert session_address() == "unix:abstract=given"
+
+
+async def test_sessions_follow_one_another_with_longer_and_longer_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[object] = []
+    script = iter([BusGone("none yet"), BusGone("none yet"), BusGone("none yet"), "up", RuntimeError("odd"), "end"])
+
+    async def session(connected: Callable[[], None]) -> None:
+        match next(script):
+            case Exception() as error:
+                raise error
+            case "up":
+                connected()
+            case _:
+                raise asyncio.CancelledError
+
+    async def lost(been_there: bool) -> None:
+        happened.append(been_there)
+
+    async def sleep(seconds: float) -> None:
+        happened.append(seconds)
+
+    monkeypatch.setattr(reconnect.asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await stay_connected("x", session, lost=lost, first=1.0, most=2.0, never=8.0)
+    assert happened == [False, 1.0, False, 2.0, False, 4.0, True, 1.0, True, 2.0]

@@ -83,8 +83,9 @@ async def test_rest_lets_go_of_threads_and_sockets_and_the_next_request_works(sw
 
 async def test_rest_does_not_disturb_what_is_under_way(swift: SwiftServer) -> None:
     store = SwiftStore(Credentials(swift.auth_url, swift.user, swift.key), swift.container(), rate=2 * MIB)
-    sending = asyncio.ensure_future(store.put("a", bytes(MIB), MIB))
-    await settled(lambda: store.bytes_sent > 0)
+    handed: list[int] = []
+    sending = asyncio.ensure_future(store.put("a", bytes(MIB), MIB, progress=handed.append))
+    await settled(lambda: sum(handed) > 0)
     store.rest()
     assert (await sending).size == MIB
     await store.close()

@@ -261,6 +261,11 @@ class ModelStore:
     async def copies_concatenate(self) -> bool:
         return self._concatenates
 
+    @property
+    def throttle(self) -> ModelStore:
+        """Where a real store has its throttle."""
+        return self
+
     def set_cap(self, rate: int | None) -> None:
         self._rate = rate
         self._rate_changed.set()

@@ -55,7 +55,7 @@ class Running:
             self.ledger,
             now=time.time,
             publish=self.reports.append,
-            set_cap=lambda rate, _: self.store.set_cap(rate),
+            set_cap=lambda rate, _: self.store.throttle.set_cap(rate),
             crowded=lambda: False,
             wake_at=lambda _: None,
         )
@@ -135,9 +135,9 @@ async def test_a_pause_stops_what_is_on_the_line_and_a_resume_goes_on(
         bed.engine.pause("", 0.0)
         await bed.until(lambda report: report.activity is Activity.PAUSED, 5)
         await asyncio.sleep(0.5)
-        stopped = bed.store.bytes_sent
+        stopped = bed.engine.report().bytes_sent
         await asyncio.sleep(1)
-        assert bed.store.bytes_sent == stopped
+        assert bed.engine.report().bytes_sent == stopped
         bed.engine.set_limit(0)
         bed.engine.resume("")
         await bed.until(lambda report: report.activity is Activity.DONE)

@@ -1,4 +1,4 @@
-"""How much may go over the line now, and how much has gone: a token bucket and a meter, as arithmetic.
+"""How much may go over the line now: a token bucket, as arithmetic.
 
 Knows bytes, rates in bytes per second, and moments in seconds of any clock that does not run backwards. Must
 not know threads, sockets, or which clock it is: whoever waits hands the moments in.
@@ -103,40 +103,3 @@ def _checked(rate: float | None) -> float | None:
     if rate is not None and not 0 <= rate < math.inf:
         raise ValueError(f"a rate is a number of bytes per second from 0 up, or None, not {rate!r}")
     return rate
-
-
-class Meter:
-    """Bytes that went, in all and per second lately.
-
-    The rate is a mean in which older bytes count less (an exponential window), and which is right from the first
-    second on: the part of the window that lies before the start does not count.
-
-    Args:
-        now: the moment it begins.
-        window: seconds after which a byte counts for a third (1/e).
-    """
-
-    def __init__(self, now: float, window: float = 3.0) -> None:
-        self._start = self._then = now
-        self._window = window
-        self._level = 0.0
-        self._total = 0
-
-    @property
-    def total(self) -> int:
-        """All bytes since the start."""
-        return self._total
-
-    def add(self, count: int, now: float) -> None:
-        """Counts `count` bytes at `now`."""
-        self._level = self._faded(now) + count
-        self._then = max(now, self._then)
-        self._total += count
-
-    def rate(self, now: float) -> float:
-        """Bytes per second lately, as seen at `now`."""
-        share = -math.expm1(-max(0.0, now - self._start) / self._window)
-        return self._faded(now) / (self._window * share) if share > 0 else 0.0
-
-    def _faded(self, now: float) -> float:
-        return self._level * math.exp(-max(0.0, now - self._then) / self._window)

@@ -13,7 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape  # as html's, without that module's thousands of entities
 
-from slowboat.edges.dbus import BusError, Connection, Match, Variant
+from slowboat.edges.dbus import BusError, Connection, Match, Variant, Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,19 +95,18 @@ class Notifications:
 
     async def run(self) -> None:
         """Delivers what is told until cancelled; idle as long as there is nothing."""
-        retry = self._first_retry
+        waits = Waits(self._first_retry, LAST_RETRY)
         try:
             while True:
                 await self._news.wait()
                 try:
                     await self._deliver()
-                    retry = self._first_retry
+                    waits.reset()
                 except BusError as error:
                     log.debug("nobody can show %d notices now: %s", len(self._waiting), error)
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(retry):
+                        async with asyncio.timeout(waits.next()):
                             await self._appeared.wait()
-                    retry = min(retry * 2, LAST_RETRY)
         finally:
             if self._connection is not None:
                 await self._connection.close()

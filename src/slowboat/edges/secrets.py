@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from slowboat.core.errors import NeedsUser
+from slowboat.edges import xdg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,9 +115,7 @@ def _from_environment(environment: Mapping[str, str]) -> Secret:
 
 
 def _secrets_folder(environment: Mapping[str, str]) -> Path:
-    given = Path(environment.get("XDG_CONFIG_HOME", ""))
-    home = given if given.is_absolute() else Path(environment.get("HOME") or "~").expanduser() / ".config"
-    return home / "slowboat" / "secrets"
+    return xdg.folder("XDG_CONFIG_HOME", environment) / xdg.OURS / "secrets"
 
 
 # -- files -----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from slowboat.edges.dbus import TIMEOUT, BusError, BusGone, Connection, Match
+from slowboat.edges.dbus import TIMEOUT, BusError, BusGone, Connection, Match, Waits, stay_connected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -73,7 +73,7 @@ class ServiceWatch(Generic[T]):
     ) -> None:
         self.value = watched.failed
         self.ready = asyncio.Event()  # the first word is there
-        self._subject = watched
+        self._watched = watched
         self._on_change = on_change
         self._address = address
         self._settle = settle
@@ -84,7 +84,7 @@ class ServiceWatch(Generic[T]):
     def start(self) -> None:
         """Begins to look; `ready` is set when the first word is there."""
         if self._running is None:
-            self._running = asyncio.create_task(self._run(), name="lookout")
+            self._running = asyncio.create_task(self._run(), name="service watch")
 
     async def stop(self) -> None:
         """Ends the connection; `value` stays as it was."""
@@ -99,20 +99,18 @@ class ServiceWatch(Generic[T]):
         self._stir.set()
 
     async def _run(self) -> None:
-        been_there = False
-        wait = AGAIN_FIRST
-        while True:
-            try:
-                async with await Connection.open(self._subject.which, address=self._address) as bus:
-                    been_there, wait = True, AGAIN_FIRST
-                    await self._stay(bus)
-            except BusError as error:
-                log.debug("looking at %s: %s", ", ".join(self._subject.names), error)
-            except Exception:
-                log.exception("looking at %s failed", ", ".join(self._subject.names))
-            self._say(self._subject.failed if been_there else self._subject.no_bus)
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, AGAIN_MOST if been_there else NO_BUS_MOST)
+        names = ", ".join(self._watched.names)
+        await stay_connected(
+            names, self._session, lost=self._lost, first=AGAIN_FIRST, most=AGAIN_MOST, never=NO_BUS_MOST
+        )
+
+    async def _session(self, connected: Callable[[], None]) -> None:
+        async with await Connection.open(self._watched.which, address=self._address) as bus:
+            connected()
+            await self._stay(bus)
+
+    async def _lost(self, been_there: bool) -> None:  # noqa: FBT001  # as `stay_connected` tells it
+        self._say(self._watched.failed if been_there else self._watched.no_bus)
 
     async def _stay(self, bus: Connection) -> None:
         """Looks over one connection until it ends.
@@ -123,16 +121,17 @@ class ServiceWatch(Generic[T]):
         ended = asyncio.ensure_future(bus.wait_closed())
         ended.add_done_callback(lambda _: self._stir.set())
         try:
-            for match in self._subject.matches:
+            for match in self._watched.matches:
                 await bus.subscribe(match, lambda _: self._stir.set())
-            for name in self._subject.names:
+            for name in self._watched.names:
                 await bus.watch_name(name, lambda _: self._stir.set())
-            again = AGAIN_FIRST
+            waits = Waits(AGAIN_FIRST, AGAIN_MOST)
             while bus.connected:
                 understood = await self._take(bus)
-                again = AGAIN_FIRST if understood else min(2 * again, AGAIN_MOST)
+                if understood:
+                    waits.reset()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stir.wait(), None if understood else again)
+                    await asyncio.wait_for(self._stir.wait(), None if understood else waits.next())
                 if bus.connected:
                     await asyncio.sleep(self._settle)
         finally:
@@ -144,13 +143,13 @@ class ServiceWatch(Generic[T]):
             self._stir.clear()
             try:
                 async with asyncio.timeout(self._patience):
-                    value = await self._subject.read(bus)
+                    value = await self._watched.read(bus)
             except BusGone:
                 raise
             except Exception as error:
                 # A service may answer anything: what cannot be understood is not known.
                 log.debug("reading failed: %s", error, exc_info=not isinstance(error, (BusError, TimeoutError)))
-                self._say(self._subject.failed)
+                self._say(self._watched.failed)
                 return False
             if not (retakes_left and self._stir.is_set()):
                 self._say(value)

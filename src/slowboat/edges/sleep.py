@@ -13,7 +13,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from slowboat.edges.dbus import BusError, Connection, Match
+from slowboat.edges.dbus import BusError, Connection, Match, stay_connected
 from slowboat.edges.service_watch import truth
 
 if TYPE_CHECKING:
@@ -91,19 +91,15 @@ class SleepWatch:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self) -> None:
-        wait = AGAIN_FIRST
-        while True:
-            try:
-                async with await Connection.open("system", address=self._address) as bus:
-                    wait = AGAIN_FIRST
-                    await self._stay(bus)
-            except BusError as error:
-                log.debug("login1: %s", error)
-            except Exception:
-                log.exception("watching login1 failed")
-            await self._woken(None)
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, AGAIN_MOST)
+        await stay_connected("login1", self._session, lost=self._lost, first=AGAIN_FIRST, most=AGAIN_MOST)
+
+    async def _session(self, connected: Callable[[], None]) -> None:
+        async with await Connection.open("system", address=self._address) as bus:
+            connected()
+            await self._stay(bus)
+
+    async def _lost(self, _: bool) -> None:  # noqa: FBT001  # as `stay_connected` tells it
+        await self._woken(None)
 
     async def _stay(self, bus: Connection) -> None:
         def told(signal: Signal) -> None:

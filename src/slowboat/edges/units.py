@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from slowboat.core.errors import NeedsUser
+from slowboat.edges import xdg
 from slowboat.edges.dbus import DRIVER, DRIVER_PATH, BusError, Connection
 
 if TYPE_CHECKING:
@@ -104,19 +105,19 @@ def _with_line(template: Path, key: str, value: str) -> str:
 
 def data_home() -> Path:
     """Where a user's data files are: `$XDG_DATA_HOME` or its default."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return xdg.folder("XDG_DATA_HOME")
 
 
 def state_home() -> Path:
     """Where slowboat keeps its memory."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "slowboat"
+    return xdg.folder("XDG_STATE_HOME") / xdg.OURS
 
 
 def _unusual() -> tuple[Path, ...]:
     """What must be writable elsewhere than the drop-in says, because the user's environment says so."""
-    caches = os.environ.get("XDG_CACHE_HOME")
-    elsewhere = (Path(caches, "duplicity"), Path(caches, "deja-dup")) if caches else ()
-    return (*((state_home(),) if os.environ.get("XDG_STATE_HOME") else ()), *elsewhere)
+    caches = xdg.given("XDG_CACHE_HOME")
+    elsewhere = (caches / "duplicity", caches / "deja-dup") if caches else ()
+    return (*((state_home(),) if xdg.given("XDG_STATE_HOME") else ()), *elsewhere)
 
 
 @dataclass(frozen=True, slots=True)

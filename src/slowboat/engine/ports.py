@@ -220,12 +220,6 @@ class Store(Protocol):
     async def copies_concatenate(self) -> bool:
         """Whether a COPY of an SLO makes one plain object; probed with a few bytes in the segments' container."""
 
-    def set_cap(self, rate: int | None) -> None:
-        """The most bytes per second over all uploads under way and to come; 0 stands still, None is without a cap."""
-
-    async def forget_connections(self) -> None:
-        """Drops idle connections and the token (after sleep or a change of network)."""
-
     async def close(self) -> None:
         """Breaks off whatever is under way and lets go of threads and sockets."""
 

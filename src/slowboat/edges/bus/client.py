@@ -224,7 +224,6 @@ _WORDS: Final[Mapping[str, type[SlowboatError]]] = {
     "InvalidConfig": NeedsUser,
     "NeedsUser": NeedsUser,
     "NotFound": Refused,
-    "NotSupported": Refused,
     "Refused": Refused,
     "SourceAbsent": SourceAbsent,
     "Cancelled": Stopped,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from slowboat.core.conditions import MODES
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
@@ -32,7 +32,7 @@ from slowboat.edges.bus.report_properties import (
     to_properties,
 )
 from slowboat.edges.bus.verify_answer import to_answer
-from slowboat.edges.dbus import Answer, BusError, Call, CallRefused, Connection
+from slowboat.edges.dbus import Answer, Call, CallRefused, Connection, stay_connected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -100,11 +100,6 @@ class Commands(Protocol):
     def hold(self, holds: Sequence[tuple[str, str]]) -> None:
         """Who wants it to keep still now: (who, why); told at first, and whenever a hold begins or ends."""
 
-
-@runtime_checkable
-class Verifies(Protocol):
-    """What an engine has besides, where it can compare the target with what was sent."""
-
     async def verify(self, migration: str, *, deep: bool = False, restore: bool = False) -> Report:
         """Compares; `deep` reads the drive, too; `restore` tells what the cloud alone could restore."""
 
@@ -147,23 +142,30 @@ class _Offered:
         self.told = dict(properties)
         self.last = -INTERVAL
         self.timer: asyncio.TimerHandle | None = None
-        self.methods: Callable[[], Mapping[str, Callable[..., Any]]] = dict  # those of the engine that there is now
-        self.setters: Callable[[], Mapping[str, Callable[[Any], None]]] = dict
+        self.methods: Mapping[str, Callable[..., Any]] = {}
+        self.setters: Mapping[str, Callable[[Any], None]] = {}
 
     def values(self) -> Mapping[str, Any]:
-        """As `Exported`."""
+        """Every property by its name, as published."""
         return self.properties
 
     def set(self, name: str, value: Any) -> None:  # noqa: ANN401  # of the property's type
-        """As `Exported`."""
+        """Sets a property that can be set. Raises CallRefused with our error's name on D-Bus."""
         with _named_errors():
-            self.setters()[name](value)
+            self.setters[name](value)
 
     def invoke(self, call: Call) -> Any:  # noqa: ANN401  # of the method's type
-        """As `Exported`; a method gets its arguments without the options that come last, but where it has some."""
+        """Calls a method: without the options that come last, unless it has some.
+
+        Returns:
+            What the method returns, or something to await for it.
+
+        Raises:
+            CallRefused: with our error's name on D-Bus.
+        """
         with _named_errors():
             arguments = call.body if call.member in WITH_OPTIONS else call.body[:-1]
-            outcome = self.methods()[call.member](*arguments)
+            outcome = self.methods[call.member](*arguments)
         return _with_named_errors(outcome) if asyncio.iscoroutine(outcome) else outcome
 
 
@@ -181,7 +183,7 @@ async def _with_named_errors(outcome: Awaitable[Any]) -> Any:  # noqa: ANN401  #
 
 
 class Service:
-    """Offers our interface on the session bus. Fulfils `engine.ports.Bus`."""
+    """Offers our interface on the session bus. What it asks of the engine are `Commands`."""
 
     def __init__(
         self,
@@ -210,8 +212,8 @@ class Service:
         self._doings: set[asyncio.Task[Any]] = set()
         self._holds = Holds(self._held)
         self._manager = _Offered(shipped(MANAGER), to_properties(ManagerReport(version)) | {"Holds": []})
-        self._manager.methods = lambda: self._manager_methods(self._engine, reload)
-        self._manager.setters = lambda: {"Limit": self._engine.set_limit}
+        self._manager.methods = self._manager_methods(reload)
+        self._manager.setters = {"Limit": lambda limit: self._engine.set_limit(limit)}  # noqa: PLW0108  # the engine of then, not of now
         self._tree.add(ROOT, self._manager.interface, self._manager)
         self._migrations: dict[str, _Offered] = {}
 
@@ -241,25 +243,17 @@ class Service:
 
     async def run(self) -> None:
         """Stays until cancelled; where the bus goes away, comes back on the next one."""
-        while True:
-            if self._connection is not None:
-                await self._connection.wait_closed()
-                self._tree.connection = None
-            await self._return()
+        await stay_connected("the session bus", self._session, first=FIRST_RETRY, most=LAST_RETRY)
 
-    async def _return(self) -> None:
+    async def _session(self, connected: Callable[[], None]) -> None:
+        if self._connection is None:
+            await self.start()
+            log.info("the session bus is back")
+        connected()
+        if self._connection is not None:
+            await self._connection.wait_closed()
+        self._tree.connection = self._connection = None
         log.warning("the session bus went away; slowboat goes on and waits for it")
-        wait = FIRST_RETRY
-        while True:
-            await asyncio.sleep(wait)
-            try:
-                await self.start()
-            except (BusError, NeedsUser) as error:
-                log.debug("no bus yet: %s", error)
-                wait = min(wait * 2, LAST_RETRY)
-            else:
-                log.info("the session bus is back")
-                return
 
     async def close(self) -> None:
         """Leaves the bus: tells what was not told yet, and gives the name back."""
@@ -338,7 +332,7 @@ class Service:
 
     def _offer(self, path: str, report: MigrationReport) -> None:
         offered = _Offered(self._of_migration, to_properties(report))
-        offered.methods = lambda: self._migration_methods(self._engine, report.name)
+        offered.methods = self._migration_methods(report.name)
         self._migrations[path] = offered
         self._tree.add(path, offered.interface, offered)
 
@@ -373,29 +367,29 @@ class Service:
 
     # Obeying
 
-    def _manager_methods(
-        self, engine: Commands, reload: Callable[[], Awaitable[None]]
-    ) -> Mapping[str, Callable[..., Any]]:
+    def _manager_methods(self, reload: Callable[[], Awaitable[None]]) -> Mapping[str, Callable[..., Any]]:
+        """The Manager's methods; whoever calls one reaches the engine that there is then."""
         return {
-            "Pause": lambda until: engine.pause("", from_moment(until)),
-            "Resume": lambda: engine.resume(""),
+            "Pause": lambda until: self._engine.pause("", from_moment(until)),
+            "Resume": lambda: self._engine.resume(""),
             "SetLimit": self._set_limit,
-            "RetryNow": engine.retry_now,
-            "Rescan": engine.rescan,
+            "RetryNow": lambda: self._engine.retry_now(),  # noqa: PLW0108  # as above
+            "Rescan": lambda: self._engine.rescan(),  # noqa: PLW0108  # as above
             "Reload": reload,
             "Hold": self._hold,
             "GetHistory": self._history,
         }
 
-    def _migration_methods(self, engine: Commands, name: str) -> Mapping[str, Callable[..., Any]]:
+    def _migration_methods(self, name: str) -> Mapping[str, Callable[..., Any]]:
+        """A migration's methods; whoever calls one reaches the engine that there is then."""
         return {
-            "Pause": lambda until: engine.pause(name, from_moment(until)),
-            "Resume": lambda: engine.resume(name),
+            "Pause": lambda until: self._engine.pause(name, from_moment(until)),
+            "Resume": lambda: self._engine.resume(name),
             "Verify": lambda options: self._verify(name, options),
-            "StopVerifying": lambda: self._verifier().stop_verifying(name),
-            "HandOver": lambda: self._doing(engine.hand_over(name)),
-            "UndoHandover": lambda: self._doing(engine.undo_handover(name)),
-            "SwitchFrontEnd": lambda: self._doing(engine.switch_front_end(name)),
+            "StopVerifying": lambda: self._engine.stop_verifying(name),
+            "HandOver": lambda: self._doing(self._engine.hand_over(name)),
+            "UndoHandover": lambda: self._doing(self._engine.undo_handover(name)),
+            "SwitchFrontEnd": lambda: self._doing(self._engine.switch_front_end(name)),
             "Plan": lambda: self._plan(name),
         }
 
@@ -408,17 +402,12 @@ class Service:
             mode = MODES[wanted]
         self._engine.set_limit(limit, from_moment(until), mode)
 
-    def _verifier(self) -> Verifies:
-        if not isinstance(self._engine, Verifies):
-            raise CallRefused(f"{NAME}.Error.NotSupported", "this version of slowboat cannot verify")
-        return self._engine
-
     async def _verify(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         deep, restore = options.get("deep", False), options.get("restore", False)
         if not isinstance(deep, bool) or not isinstance(restore, bool):
             wrong = "restore" if isinstance(deep, bool) else "deep"
             raise CallRefused(INVALID_ARGS, f"the option {wrong} is of type 'b'")
-        return to_answer(await self._doing(self._verifier().verify(name, deep=deep, restore=restore)))
+        return to_answer(await self._doing(self._engine.verify(name, deep=deep, restore=restore)))
 
     async def _plan(self, name: str) -> list[dict[str, Any]]:
         items = await self._engine.plan(name)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser
 from slowboat.core.manifest import Abridged
+from slowboat.edges import xdg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from slowboat.core.names import ParsedName
 
@@ -34,8 +35,7 @@ def usual_archive_dirs(environment: Mapping[str, str]) -> tuple[Path, ...]:
     Args:
         environment: such as os.environ; HOME and XDG_CACHE_HOME count.
     """
-    home = Path(environment.get("HOME") or "~").expanduser()
-    cache = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
+    home, cache = xdg.home(environment), xdg.folder("XDG_CACHE_HOME", environment)
     return (
         cache / "deja-dup",
         cache / "duplicity",

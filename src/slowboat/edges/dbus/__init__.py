@@ -11,6 +11,7 @@ from slowboat.edges.dbus.connection import DRIVER, DRIVER_PATH, PROPERTIES, TIME
 from slowboat.edges.dbus.errors import BusError, BusGone, CallRefused, NoReply
 from slowboat.edges.dbus.library import Variant, plain
 from slowboat.edges.dbus.messages import Answer, Call, Match, Signal
+from slowboat.edges.dbus.reconnect import Waits, stay_connected
 
 __all__ = [
     "DRIVER",
@@ -28,8 +29,10 @@ __all__ = [
     "Signal",
     "Subscription",
     "Variant",
+    "Waits",
     "Which",
     "plain",
     "session_address",
+    "stay_connected",
     "system_address",
 ]

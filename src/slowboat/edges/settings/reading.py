@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
 from slowboat.core.errors import NeedsUser
+from slowboat.edges import xdg
 from slowboat.edges.settings import checks, cures
 from slowboat.edges.settings.checks import Wrong
 from slowboat.edges.settings.lines import line_of
@@ -31,6 +31,7 @@ from slowboat.edges.settings.shape import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from slowboat.core.conditions import Rules
     from slowboat.edges.settings.lines import Where
@@ -54,19 +55,12 @@ Made = TypeVar("Made")
 
 def config_path(environment: Mapping[str, str] | None = None) -> Path:
     """`$XDG_CONFIG_HOME/slowboat/config.toml` (XDG Base Directory Specification)."""
-    return _xdg(os.environ if environment is None else environment, "XDG_CONFIG_HOME", ".config") / "config.toml"
+    return xdg.folder("XDG_CONFIG_HOME", environment) / xdg.OURS / "config.toml"
 
 
 def state_dir(environment: Mapping[str, str] | None = None) -> Path:
     """`$XDG_STATE_HOME/slowboat`, where the ledger lives."""
-    return _xdg(os.environ if environment is None else environment, "XDG_STATE_HOME", ".local/state")
-
-
-def _xdg(environment: Mapping[str, str], variable: str, usual: str) -> Path:
-    given = Path(environment.get(variable, ""))
-    if given.is_absolute():  # relative ones are to be ignored, says the specification
-        return given / "slowboat"
-    return Path(environment.get("HOME") or "~").expanduser() / usual / "slowboat"
+    return xdg.folder("XDG_STATE_HOME", environment) / xdg.OURS
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:

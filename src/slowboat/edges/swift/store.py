@@ -75,7 +75,7 @@ class SwiftStore:
         container: where the finished objects go; made on demand.
         connections: the most uploads at once.
         rate: bytes per second over all uploads; 0 stands still, None is without a cap.
-        throttle: shared with other stores, so that one rate holds over all of them; None: one of its own.
+        throttle: shared with other stores, so that one cap holds over all of them; None: one of its own.
         patience: seconds between looks at whether a COPY whose answer was lost has been done.
     """
 
@@ -92,7 +92,7 @@ class SwiftStore:
         self._credentials = credentials
         self._container = container
         self._patience = tuple(patience)
-        self._throttle = throttle or Throttle(rate)
+        self.throttle = throttle or Throttle(rate)
         self._keyring = Keyring(credentials)
         self._lanes = Lanes(connections + _SPARE_LANES, self._make_wire)
         self._bodies = asyncio.Semaphore(connections)
@@ -106,19 +106,6 @@ class SwiftStore:
     def segments_container(self) -> str:
         """Where segments and their SLOs stand: what duplicity and python-swiftclient call it, too."""
         return f"{self._container}_segments"
-
-    @property
-    def bytes_sent(self) -> int:
-        """Bytes of bodies handed to sockets since the start, confirmed or not."""
-        return self._throttle.bytes_sent
-
-    def rate(self, now: float | None = None) -> float:
-        """Bytes per second handed over lately; `now` is a moment of `time.monotonic`, None for this one."""
-        return self._throttle.rate(now)
-
-    def set_cap(self, rate: int | None) -> None:
-        """The most bytes per second over all uploads under way and to come; 0 stands still, None: no cap."""
-        self._throttle.set_cap(rate)
 
     async def limits(self) -> Limits:
         """What the server allows; asked until it has told so beyond doubt."""
@@ -266,7 +253,7 @@ class SwiftStore:
         """Drops idle connections and the token (after sleep or a change of network)."""
         self._keyring.forget()
         self._lanes.forget()
-        self._throttle.forget()
+        self.throttle.forget()
 
     def rest(self) -> None:
         """Nothing is to be sent for a while: lets go of idle threads and sockets."""
@@ -323,8 +310,8 @@ class SwiftStore:
         def work(calls: StoreCalls) -> RemoteObject:
             self._stand(calls, container)
             asked = calls.asked(verb, name)
-            body = Body(source, size, name, self._throttle, calls.wire.stopped, progress)
-            with self._throttle.watching(calls.wire.sample):
+            body = Body(source, size, name, self.throttle, calls.wire.stopped, progress)
+            with self.throttle.watching(calls.wire.sample):
                 made = calls.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
             if made.md5 != (expected or body.md5):
                 raise statuses.error(statuses.STATUSES["*", 422], asked)
@@ -420,7 +407,7 @@ class SwiftStore:
         from slowboat.edges.swift import lean  # noqa: F401 - before any HTTP library
         from slowboat.edges.swift.wire import Wire
 
-        return Wire(cacert=self._credentials.cacert, on_abort=self._throttle.wake)
+        return Wire(cacert=self._credentials.cacert, on_abort=self.throttle.wake)
 
 
 def _worth_another(problem: BaseException) -> bool:

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from slowboat.core.bucket import Bucket, Meter
+from slowboat.core.bucket import Bucket
 from slowboat.core.errors import Refused
 from slowboat.core.pace import START
 from slowboat.edges.swift.pacing import Pacing
@@ -37,32 +37,19 @@ class Readable(Protocol):
 
 
 class Throttle:
-    """The rate of all uploads together, changed while they run, and the count of what they handed over.
+    """The rate of all uploads together, changed while they run.
 
     Args:
         rate: bytes per second; 0 stands still, None is without a cap.
     """
 
     def __init__(self, rate: int | None = None) -> None:
-        now = time.monotonic()
         self._changed = threading.Condition()
-        self._bucket = Bucket(rate, now)
-        self._meter = Meter(now)
+        self._bucket = Bucket(rate, time.monotonic())
         self._cap = rate
         self._spare = False
         self._pacing = Pacing(self._spare_changed)
         self._spare_rate = START
-
-    @property
-    def bytes_sent(self) -> int:
-        """Bytes of bodies handed to sockets since the start."""
-        with self._changed:
-            return self._meter.total
-
-    def rate(self, now: float | None = None) -> float:
-        """Bytes per second handed over lately; `now` is a moment of `time.monotonic`."""
-        with self._changed:
-            return self._meter.rate(time.monotonic() if now is None else now)
 
     @property
     def limit(self) -> float | None:
@@ -121,7 +108,6 @@ class Throttle:
                 pause = self._bucket.wait(count, now)
                 if pause <= 0:
                     self._bucket.spend(count, now)
-                    self._meter.add(count, now)
                     return count
                 self._changed.wait(min(pause, _PATROL))
             return 0
