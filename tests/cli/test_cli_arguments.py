@@ -125,6 +125,7 @@ def test_any_text_is_understood_or_refused(text):
         arguments.limit,
         lambda one: arguments.pause([one], NOW),
         lambda one: arguments.point(one, NOW),
+        lambda one: arguments.since(one, NOW),
     ):
         with contextlib.suppress(arguments.NotUnderstood):
             parse(text)
@@ -146,3 +147,35 @@ def test_a_pause_that_is_understood_ends_later_or_when_told(words):
     except arguments.NotUnderstood:
         return
     assert until == 0.0 or NOW < until <= NOW + arguments.LONGEST_PAUSE
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("3h", NOW - 3 * 3600),
+        ("2d", NOW - 2 * 86400),
+        ("today", at("2026-11-18T00:00")),
+        ("Yesterday", at("2026-11-17T00:00")),
+        ("2026-11-10", at("2026-11-10T00:00")),
+        ("2026-11-10 18:00", at("2026-11-10T18:00")),
+    ],
+)
+def test_since_when(text, moment):
+    assert arguments.since(text, NOW) == moment
+
+
+def test_since_a_time_of_day_is_the_last_one():
+    for hour in range(24):
+        assert NOW - 86400 <= arguments.since(f"{hour:02}:00", NOW) <= NOW
+
+
+@pytest.mark.parametrize("text", ["the flood", "tomorrow", "2030-01-01", "25:00", ""])
+def test_since_what_is_no_time_past(text):
+    with pytest.raises(arguments.NotUnderstood):
+        arguments.since(text, NOW)
+
+
+@given(st.text())
+def test_a_time_since_is_never_to_come(text):
+    with contextlib.suppress(arguments.NotUnderstood):
+        assert 0.0 <= arguments.since(text, NOW) <= NOW

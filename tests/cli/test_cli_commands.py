@@ -17,6 +17,7 @@ import stand_in
 
 from realparts.offered import offered
 from slowboat import __version__
+from slowboat.cli.app import cli
 from slowboat.core.errors import NeedsUser
 from slowboat.core.words import Activity, HandoverState, Reason
 
@@ -365,14 +366,20 @@ async def test_an_unknown_migration_is_named_with_those_there_are(session_bus, w
     assert ran.complaint == "slowboat: there is no migration called “desktop”. What helps: The names are: laptop."
 
 
+async def test_a_slip_in_a_migrations_name_is_answered_with_the_name(session_bus):
+    async with daemon(session_bus):
+        ran = await slowboat(session_bus, "pause", "laptopp")
+    assert ran.code == 1
+    assert "Did you mean laptop?" in ran.complaint
+
+
 async def test_with_several_migrations_the_one_that_is_meant_must_be_said(session_bus):
     other = stand_in.dataclasses.replace(stand_in.LAPTOP, name="desktop")
     async with daemon(session_bus, stand_in.LAPTOP, other) as engine:
         ran = await slowboat(session_bus, "handover")
     assert (ran.code, engine.asked) == (2, [])
     assert "which migration?" in ran.complaint
-    assert "laptop" in ran.complaint
-    assert "desktop" in ran.complaint
+    assert "\n    slowboat handover laptop\n    slowboat handover desktop\n" in ran.err
 
 
 async def test_a_refusal_of_the_daemon_comes_with_its_cure(session_bus):
@@ -393,7 +400,7 @@ async def test_a_refusal_of_the_daemon_comes_with_its_cure(session_bus):
         (["limit", "0"], "slowboat pause"),
         (["pause", "until"], "pause until 18:00"),
         (["pause", "2h", "laptop", "x"], "too much"),
-        (["history", "--since", "yesterday"], "no span of time"),
+        (["history", "--since", "the flood"], "is not a time"),
         (["sail"], "No such command"),
         (["status", "--wacth"], "--watch"),
     ],
@@ -510,7 +517,7 @@ async def test_bash_completes_commands_and_names(session_bus, tmp_path):
     finish = '_slowboat_completion slowboat; echo "${COMPREPLY[@]}"'
     async with daemon(session_bus):
         told = []
-        for words in ("slowboat pa", "slowboat resume la", "slowboat completion f"):
+        for words in ("slowboat pa", "slowboat pau", "slowboat resume la", "slowboat completion f"):
             process = await asyncio.create_subprocess_exec(
                 "bash", "-c", f". {script}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); {finish}",
                 env=environment(session_bus, PATH=f"{tmp_path}:{os.environ['PATH']}"), stdout=asyncio.subprocess.PIPE,
@@ -518,7 +525,7 @@ async def test_bash_completes_commands_and_names(session_bus, tmp_path):
             async with asyncio.timeout(30):
                 out, _ = await process.communicate()
             told.append(out.decode().strip())
-    assert told == ["pause", "laptop", "fish"]
+    assert told == ["pause password", "pause", "laptop", "fish"]
 
 
 @pytest.mark.parametrize(
@@ -529,3 +536,9 @@ async def test_completions_are_shipped_for_each_shell(shell, name):
     made = (await slowboat("", "completion", shell)).out
     assert f"_SLOWBOAT_COMPLETE={shell}_complete" in shipped
     assert f"_SLOWBOAT_COMPLETE={shell}_complete" in made
+    assert ("split --max 1" in made) == ("split --max 1" in shipped) == (shell == "fish"), "help may hold commas"
+
+
+async def test_the_help_shows_no_marks_of_the_program():
+    for command in cli.commands:
+        assert "\\b" not in (await slowboat("", command, "--help")).out

@@ -106,10 +106,15 @@ def _chosen(report: ManagerReport, name: str) -> MigrationReport:
     if name in report.migrations:
         return report.migrations[name]
     if name:
+        from slowboat.edges.settings.cures import did_you_mean
+
         told = phrases.plain(name)
-        raise SlowboatError(f"there is no migration called “{told}”", hint=f"The names are: {known}")
+        close = did_you_mean(name, report.migrations)
+        raise SlowboatError(f"there is no migration called “{told}”", hint=close or f"The names are: {known}")
     if len(report.migrations) != 1:
-        raise click.UsageError(f"which migration? The names are: {known}")
+        command = click.get_current_context().command_path
+        each = "".join(f"\n    {command} {phrases.plain(shlex.quote(one))}" for one in report.migrations)
+        raise click.UsageError(f"which migration? Name one of them:\n{each}" if each else "there is no migration yet")
     return next(iter(report.migrations.values()))
 
 
@@ -386,14 +391,14 @@ def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -
 
 @cli.command()
 @click.option("-n", "--lines", type=click.IntRange(1, 10000), default=30, show_default=True, help="At most so many.")
-@click.option("--since", metavar="TIME", help="Only what is not older than this (2d, 3h).")
+@click.option("--since", metavar="TIME", help="Only from then on: 2d, 3h, yesterday, 18:00, 2026-11-24.")
 @_as_json
 def history(lines: int, since: str | None, *, as_json: bool) -> None:
     """Shows what has happened so far."""
     from slowboat.cli import json_output, listing
 
     try:
-        oldest = time.time() - arguments.span(since) if since else 0.0
+        oldest = arguments.since(since, time.time()) if since else 0.0
     except arguments.NotUnderstood as error:
         raise click.UsageError(str(error)) from None
     happened = _ask(lambda daemon: daemon.history(oldest, lines))

@@ -66,6 +66,27 @@ def point(text: str, now: float) -> float:
     return seconds
 
 
+def since(text: str, now: float) -> float:
+    """A time in the past as seconds since the epoch: `3h` (ago), `yesterday`, `18:00` (the last one), `2026-11-24`.
+
+    Raises:
+        NotUnderstood: it is none of these, or still to come.
+    """
+    word = text.strip().lower()
+    if _SPANS.fullmatch(word):
+        return now - span(word)
+    when = _midnight(word, now) or _last_clock(word, now) or _date(text)
+    if when is None:
+        raise NotUnderstood(f"“{text}” is not a time; write 2d, 3h, yesterday, 18:00 or 2026-11-24")
+    try:
+        seconds = when.timestamp()
+    except (OverflowError, OSError, ValueError):  # a year that this machine's calendar does not reach
+        seconds = 0.0
+    if seconds > now:
+        raise NotUnderstood(f"{text} is still to come")
+    return max(0.0, seconds)
+
+
 def pause(words: Sequence[str], now: float) -> tuple[float, str]:
     """What follows `slowboat pause`: nothing, a span, or `until` and a time; then perhaps a migration's name.
 
@@ -135,6 +156,21 @@ def _clock(text: str, now: float) -> datetime | None:
     # Without its zone, so that the day after a change of the clocks still begins at its own midnight.
     wall = here.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0, tzinfo=None)
     return wall if wall.timestamp() > now else wall + timedelta(days=1)
+
+
+def _last_clock(text: str, now: float) -> datetime | None:
+    """The last time the clock showed that."""
+    coming = _clock(text, now)
+    return coming - timedelta(days=1) if coming is not None else None
+
+
+def _midnight(word: str, now: float) -> datetime | None:
+    """The local midnight with which `today` or `yesterday` began."""
+    here = phrases.local(now)
+    if here is None or word not in {"today", "yesterday"}:
+        return None
+    begun = here.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    return begun if word == "today" else begun - timedelta(days=1)
 
 
 def _date(text: str) -> datetime | None:

@@ -64,18 +64,19 @@ def uninstall() -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    r"""Prints the completions for a shell.
+    """Prints the completions for a shell.
 
     \b
     bash  slowboat completion bash > ~/.local/share/bash-completion/completions/slowboat
     zsh   slowboat completion zsh > a folder of your $fpath, as _slowboat
     fish  slowboat completion fish > ~/.config/fish/completions/slowboat.fish
-    """
+    """  # noqa: D301  # click's mark for lines that stay as they are
     from click.shell_completion import get_completion_class
 
     made = get_completion_class(shell)
     assert made is not None  # click has these three
-    sys.stdout.write(made(context.find_root().command, {}, "slowboat", "_SLOWBOAT_COMPLETE").source())
+    script = made(context.find_root().command, {}, "slowboat", "_SLOWBOAT_COMPLETE").source()
+    sys.stdout.write(script.replace('string split ","', 'string split --max 1 ","'))  # fish: help may hold commas
 
 
 def _settings() -> Settings:

@@ -98,7 +98,7 @@ def secret_of(cloud: str, key_file: Path | None = None, environment: Mapping[str
     return _absent(
         cloud,
         "none was stored",
-        f"Write it to {file}, and then: chmod 600 {file}",
+        f"Store it in the keyring, or where there is none in {file}:\n\n    slowboat password {cloud}\n",
     )
 
 
