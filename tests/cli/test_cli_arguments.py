@@ -146,7 +146,7 @@ def test_a_pause_that_is_understood_ends_later_or_when_told(words):
         until, _ = arguments.pause(words, NOW)
     except arguments.NotUnderstood:
         return
-    assert until == 0.0 or NOW < until <= NOW + arguments.LONGEST_PAUSE
+    assert until == 0.0 or NOW < until <= NOW + arguments.LONGEST
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ DOES = {
 
 def table() -> str:
     heads = (
-        *("duplicity", "an incremental while volumes are missing", "the same beside an unfinished backup"),
+        *("duplicity", "an incremental while volumes are missing", "the same beside the remains of a full"),
         *("what can go wrong", "slowboat", "what helps"),
     )
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]

@@ -134,9 +134,16 @@ def test_wrong_calls_are_refused_and_harm_nothing(
     busctl.refused("get-property", SERVICE, MANAGER, manager, "Nothing")
     busctl.refused("call", SERVICE, f"{MANAGER}/migrations/nobody", f"{SERVICE}.Migration", "HandOver", "a{sv}", "0")
     busctl.refused("set-property", SERVICE, MANAGER, manager, "Limit", "s", "fast")
-    busctl("set-property", SERVICE, MANAGER, manager, "Limit", "t", str(2**64 - 1))
-    busctl("call", SERVICE, MANAGER, manager, "Pause", "ta{sv}", str(2**64 - 1), "0")
-    daemon.wait_until(lambda now: now["State"] in {"paused", "done"})
-    busctl("call", SERVICE, MANAGER, manager, "Resume", "a{sv}", "0")
+    for limit in ("5", str(2**64 - 1)):  # what the command line says no to as well
+        assert "is no limit" in busctl.refused("set-property", SERVICE, MANAGER, manager, "Limit", "t", limit)
+        assert "is no limit" in busctl.refused(
+            "call", SERVICE, MANAGER, manager, "SetLimit", "tta{sv}", limit, "0", "0"
+        )
+    for until, why in (("1000000", "is past"), (str(2**64 - 1), "more than a year")):
+        assert why in busctl.refused("call", SERVICE, MANAGER, manager, "Pause", "ta{sv}", until, "0")
+        assert why in busctl.refused("call", SERVICE, MIGRATION, f"{SERVICE}.Migration", "Pause", "ta{sv}", until, "0")
+        assert why in busctl.refused("call", SERVICE, MANAGER, manager, "SetLimit", "tta{sv}", "5000", until, "0")
+    assert daemon.manager()["Limit"] == 0
+    assert not history(busctl).count("Paused by you")
     daemon.wait_until(lambda now: now["State"] == "done")
     assert "Traceback" not in daemon.log, daemon.log

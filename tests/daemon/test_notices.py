@@ -86,6 +86,23 @@ def test_what_needs_the_user_is_told_once_and_again_only_when_asked(
         assert desktop.titles == [NEEDS_YOU, NEEDS_YOU, HANDED_OVER, ALL_DONE]
 
 
+def test_what_is_over_is_taken_back_also_by_the_next_run(
+    daemon: Daemon, swift: SwiftServer, chain: Drive, tmp_path: Path
+) -> None:
+    daemon.configure_migration(chain, swift, swift.container())
+    daemon.secret("key", "not-it")
+    with running_notifications(daemon.session_bus, tmp_path) as desktop:
+        daemon.start()
+        daemon.wait_until(lambda _: NEEDS_YOU in desktop.open)
+        daemon.migration()  # the desktop's answer came before this question: it has been noted
+        daemon.kill()
+        daemon.secret("key", swift.key)
+        daemon.start()
+        daemon.wait_until(lambda now: now["State"] == "done")
+        daemon.wait_until(lambda _: NEEDS_YOU not in desktop.open)
+        assert desktop.titles == [NEEDS_YOU, HANDED_OVER, ALL_DONE]
+
+
 def test_the_bus_may_go_and_come_back(daemon: Daemon, swift: SwiftServer, private_bus, chain: Drive, tmp_path) -> None:
     """What is on the wire goes on; whoever asks on the new bus is answered, and the news is told there."""
     container = swift.container()

@@ -195,6 +195,47 @@ async def test_a_notice_can_be_taken_back(notify: Notifications, session_bus: st
         assert (await desktop.seen())["replaces"] == 0
 
 
+async def test_what_an_earlier_run_left_on_the_screen_can_be_taken_back(session_bus: str) -> None:
+    tickets: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    async with screen(session_bus) as desktop:
+        async with running(session_bus) as first:
+            with first.heard(lambda _: None, lambda key, ticket: tickets.put_nowait((key, ticket))):
+                for notice in (DONE, TROUBLE):
+                    first.tell(notice)
+                    await desktop.seen()
+                    await asyncio.wait_for(_settled(first), 60)
+        (done, of_done), (trouble, of_trouble) = tickets.get_nowait(), tickets.get_nowait()
+        async with running(session_bus) as second:
+            second.restore(done, of_done)
+            second.restore(trouble, of_trouble)
+            second.restore("odd", "no ticket of ours")
+            second.withdraw(trouble)
+            assert await asyncio.wait_for(desktop.closed.get(), 60) == 8
+            second.withdraw("odd")
+            second.tell(DONE)
+            assert (await desktop.seen())["replaces"] == 7, "it is the same notice still"
+            assert desktop.closed.empty()
+    async with screen(session_bus) as another, running(session_bus) as third:
+        third.restore(done, of_done)
+        third.withdraw(done)
+        third.tell(TROUBLE)
+        await another.seen()
+        assert another.closed.empty(), "that number is somebody else's here"
+
+
+async def _settled(notify: Notifications) -> None:
+    while notify._news.is_set():
+        await asyncio.sleep(0.005)
+
+
+async def test_nobody_is_started_to_take_something_back(session_bus: str) -> None:
+    async with running(session_bus) as notify:
+        notify.restore("x", "bus :1.1 7")
+        notify.withdraw("x")
+        await asyncio.wait_for(_settled(notify), 60)
+        assert not notify._withdrawn
+
+
 async def test_a_service_that_refuses_is_asked_again(session_bus: str) -> None:
     async with running(session_bus, retry=0.01) as notify, screen(session_bus) as desktop:
         desktop.refuse = "org.freedesktop.Notifications.Error.ExcessNotificationGeneration"

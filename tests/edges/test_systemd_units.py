@@ -45,7 +45,7 @@ def analyze(runtime: Path, *arguments: str | Path) -> subprocess.CompletedProces
 @pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize("sandbox", [True, False])
 def test_systemd_understands_every_line(tmp_path: Path, sandbox: bool) -> None:
-    unit = laid_out(tmp_path, sandbox=sandbox, writable=[Path("/a b/%h")])
+    unit = laid_out(tmp_path, sandbox=sandbox, writable=[Path("/a b/%h")], path='/bin:/a b/%h:/c"d\\e:/$f')
     checked = analyze(tmp_path, "verify", unit)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
     with unit.open("a") as file:

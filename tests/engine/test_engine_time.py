@@ -127,7 +127,7 @@ async def test_a_pause_by_a_clock_that_was_years_ahead_ends_as_was_meant(tmp_pat
     async with sailing(tmp_path) as bed:
         bed.engine.pause("", bed.clock.wall + 2 * HOUR)
         bed.engine.pause("m", bed.clock.wall + 3 * HOUR)
-        bed.engine.set_limit(5, bed.clock.wall + 4 * HOUR)
+        bed.engine.set_limit(5000, bed.clock.wall + 4 * HOUR)
         bed.clock.set(-4 * 365 * DAY)
         bed.engine.leapt()
         assert bed.engine.report().paused_until == pytest.approx(bed.clock.wall + 2 * HOUR, abs=1)

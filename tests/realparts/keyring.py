@@ -1,20 +1,23 @@
 """A Secret Service: the interface of https://specifications.freedesktop.org/secret-service/ with entries in memory.
 
 Runs on $DBUS_SESSION_BUS_ADDRESS until killed. Knows only the plain session, as the specification lets it; clients
-fall back to it. Entries whose label begins with "locked" are locked, and nobody can unlock them.
+fall back to it. Entries whose label begins with "locked" are locked until the user logs in (`unlock`): then it says
+what gnome-keyring 42 says. No client can unlock them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from realparts.presence import ROOT, with_us
-from slowboat.edges.dbus import Answer, Call, CallRefused, Connection, Variant
+from slowboat.edges.dbus import PROPERTIES, Answer, Call, CallRefused, Connection, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +31,25 @@ SESSION = "/org/freedesktop/secrets/session/1"
 class Keyring:
     """The entries: path to (label, attributes, secret)."""
 
-    def __init__(self, entries: list[tuple[str, dict[str, str], str]], *, silent: bool) -> None:
+    def __init__(self, entries: list[tuple[str, dict[str, str], str]], connection: Connection, *, silent: bool) -> None:
+        self._connection = connection
         self._entries = {
             f"/org/freedesktop/secrets/collection/x/{n}": (label, attributes, secret.encode())
             for n, (label, attributes, secret) in enumerate(entries)
         }
         self._silent = silent
+        self._unlocked = False
+
+    def unlock(self) -> None:
+        """As the login does it, with the signals that follow."""
+        self._unlocked = True
+        changed = {"Locked": Variant("b", False)}
+        for path in (*self._entries, COLLECTION):
+            interface = SECRETS + ("Collection" if path == COLLECTION else "Item")
+            self._connection.emit(path, PROPERTIES, "PropertiesChanged", "sa{sv}as", interface, changed, [])
+        for path in self._entries:
+            self._connection.emit(COLLECTION, SECRETS + "Collection", "ItemChanged", "o", path)
+        self._connection.emit("/org/freedesktop/secrets", SECRETS + "Service", "CollectionChanged", "o", COLLECTION)
 
     async def answer(self, call: Call) -> Answer:
         if self._silent:
@@ -56,7 +72,7 @@ class Keyring:
         raise CallRefused("org.freedesktop.DBus.Error.UnknownMethod", call.member)
 
     def _locked(self, path: str) -> bool:
-        return self._entries[path][0].startswith("locked")
+        return self._entries[path][0].startswith("locked") and not self._unlocked
 
     def _property(self, path: str, name: str) -> Variant:
         if name == "Locked":
@@ -68,13 +84,25 @@ class Keyring:
         same = [path for path, entry in self._entries.items() if entry[1] == attributes]
         path = same[0] if same and replace else f"/org/freedesktop/secrets/collection/x/{len(self._entries)}"
         self._entries[path] = (properties[SECRETS + "Item.Label"], attributes, bytes(secret[2]))
+        self._connection.emit(COLLECTION, SECRETS + "Collection", "ItemCreated", "o", path)
         return path
+
+
+@dataclass(frozen=True)
+class RunningKeyring:
+    """A Secret Service in its process."""
+
+    process: subprocess.Popen[str]
+
+    def unlock(self) -> None:
+        """The user logs in."""
+        self.process.send_signal(signal.SIGUSR1)
 
 
 @contextmanager
 def running_keyring(
     address: str, entries: list[tuple[str, dict[str, str], str]] | None = None, *, silent: bool = False
-) -> Iterator[None]:
+) -> Iterator[RunningKeyring]:
     """A Secret Service on that bus until the block ends; a `silent` one never answers."""
     environment = {"DBUS_SESSION_BUS_ADDRESS": address, "PYTHONPATH": f"{ROOT}/src:{ROOT}/tests"}
     argv = with_us(sys.executable, "-m", __name__, json.dumps([entries or [], silent]))
@@ -82,7 +110,7 @@ def running_keyring(
         try:
             assert process.stdout
             assert process.stdout.readline() == "READY\n", "the keyring did not start"
-            yield
+            yield RunningKeyring(process)
         finally:
             process.kill()
 
@@ -90,7 +118,9 @@ def running_keyring(
 async def _serve() -> None:
     entries, silent = json.loads(sys.argv[1])
     async with await Connection.open("session") as connection:
-        connection.serve(Keyring(entries, silent=silent).answer)
+        keyring = Keyring(entries, connection, silent=silent)
+        connection.serve(keyring.answer)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, keyring.unlock)
         assert await connection.own(NAME)
         print("READY", flush=True)
         await connection.wait_closed()

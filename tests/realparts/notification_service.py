@@ -41,6 +41,9 @@ class Desktop:
                 return Answer("as", (["actions", "body", "persistence"],))
             case "GetServerInformation":
                 return Answer("ssss", ("realparts", "slowboat", "1", "1.2"))
+            case "CloseNotification":
+                print(json.dumps({"closed": call.body[0]}), flush=True)
+                return Answer("", ())
             case _:
                 return Answer("", ())
 
@@ -63,6 +66,16 @@ class Notifications:
 
     @property
     def all(self) -> list[dict[str, Any]]:
+        return [line for line in self._lines if "closed" not in line]
+
+    @property
+    def open(self) -> set[str]:
+        """The titles of those that nobody has closed."""
+        closed = {line["closed"] for line in self._lines if "closed" in line}
+        return {str(each["title"]) for each in self.all if each["id"] not in closed}
+
+    @property
+    def _lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._shown.read_text().splitlines()[1:]]
 
     def press(self, notice: dict[str, Any]) -> None:

@@ -64,6 +64,10 @@ def main(arguments: Sequence[str]) -> int:
     except SlowboatError as error:
         screen.complain(not_running.explained(error))
         return _EXIT_CODES.get(error.code, FAILED)
+    except OSError as error:
+        if not screen.cannot_write(error):
+            raise
+        return FAILED
     return code if isinstance(code, int) else 0
 
 

@@ -11,17 +11,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from slowboat.cli import phrases
+from slowboat.core.conditions import FASTEST, LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from slowboat.core.conditions import Mode
-
-LONGEST_PAUSE = 366 * 86400.0
-"""Seconds. A pause beyond a year is a typing error; without an end is `slowboat pause` alone."""
-
-FASTEST = 10**12
-"""Bytes per second; more is a typing error."""
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(d|h|min|m|s)")
 _SPANS = re.compile(rf"(?:{_SPAN.pattern})+")
@@ -43,7 +38,7 @@ def span(text: str) -> float:
     if not _SPANS.fullmatch(word):
         raise NotUnderstood(f"“{text}” is no span of time; write 30min, 2h, 1h30m or 2d")
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _SPAN.findall(word))
-    if not 0 < seconds <= LONGEST_PAUSE:
+    if not 0 < seconds <= LONGEST:
         raise NotUnderstood(f"“{text}” must be more than nothing and at most a year")
     return float(seconds)
 
@@ -61,7 +56,7 @@ def point(text: str, now: float) -> float:
         seconds = when.timestamp()
     except (OverflowError, OSError, ValueError):  # a year that this machine's calendar does not reach
         seconds = 0.0
-    if not 0 < seconds - now <= LONGEST_PAUSE:
+    if not 0 < seconds - now <= LONGEST:
         raise NotUnderstood(f"{text} is past, or more than a year ahead")
     return seconds
 

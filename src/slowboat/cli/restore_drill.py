@@ -21,7 +21,7 @@ import click
 from slowboat.cli import phrases, restorable, screen
 from slowboat.core import urls
 from slowboat.core.errors import NeedsUser, SlowboatError
-from slowboat.edges.duplicity import InstalledDuplicity, PathRestore
+from slowboat.edges.duplicity import InstalledDuplicities, PathRestore
 from slowboat.edges.secrets import secret_of
 from slowboat.edges.swift.credentials import Credentials
 
@@ -79,7 +79,7 @@ def _drill(name: str, samples: Sequence[SampleFile], passphrase: str) -> bool:
     migration = read.migrations.get(name)
     if migration is None:
         raise NeedsUser(f"the settings have no migration {name} any more", hint="See slowboat reload", code="config")
-    duplicity = InstalledDuplicity(migration.duplicity, os.environ)
+    duplicity = InstalledDuplicities(migration.duplicity, os.environ)
     program, version = duplicity.path(), asyncio.run(duplicity.version())
     if program is None or not version:
         raise NeedsUser("there is no duplicity that runs", hint="Install duplicity, or name it in the settings")

@@ -6,6 +6,7 @@ Knows rich and the standard streams; must not know what is said on them.
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import sys
 from io import TextIOWrapper
@@ -15,13 +16,12 @@ from rich.console import Console
 from rich.text import Text
 
 from slowboat.cli import phrases
+from slowboat.core.errors import SlowboatError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import RenderableType
-
-    from slowboat.core.errors import SlowboatError
 
 _ASCII_FOR = str.maketrans(
     {"•": "*", "“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "…": "...", "→": ">", "·": "-"}
@@ -93,6 +93,27 @@ def complain(error: SlowboatError) -> None:
     if error.hint:
         cure = Text.assemble(("What helps: ", "bold"), phrases.sentence(error.hint))
         out.print(cure, soft_wrap=not out.is_terminal)
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def cannot_write(error: OSError) -> bool:
+    """Whether it is standard output that takes no more; then it is said, and the rest goes nowhere.
+
+    Without the latter Python tries once more at its end, and prints a traceback for it.
+    """
+    if error.errno not in _FULL or sys.stdout is None:
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    complain(
+        SlowboatError(
+            f"this cannot be written: {os.strerror(error.errno)}", hint="Make room where the output goes, and try again"
+        )
+    )
+    return True
 
 
 _PLAIN = frozenset({"", "C", "POSIX"})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Literal
 
+from slowboat.core.errors import Refused
 from slowboat.core.schedule import ALWAYS, Schedule, Send
 from slowboat.core.words import Connectivity, Network
 
@@ -27,6 +28,44 @@ Mode = Literal["", "spare", "go"]
 
 MODES: Mapping[str, Mode] = {"spare": "spare", "go": "go"}
 """The words for it, as people and programs say them."""
+
+SLOWEST = 1000
+"""Bytes per second below which a limit is a slip of the pen: 500 instead of 500k would take a year for 16 GB."""
+
+FASTEST = 10**12
+"""Bytes per second; more is a typing error."""
+
+LONGEST = 366 * 86400.0
+"""Seconds. A pause, or a limit for now, beyond a year is a typing error; without an end it is until told."""
+
+
+def must_be_limit(limit: int) -> None:
+    """A limit for now, in bytes per second; 0 is none. The command line asks the same before.
+
+    Raises:
+        Refused: it is a slip of the pen (code "limit").
+    """
+    if 0 < limit < SLOWEST or not 0 <= limit <= FASTEST:
+        raise Refused(
+            f"{limit} bytes per second is no limit",
+            hint=f"Give {SLOWEST} or more, or 0 to take the limit away; to send nothing, pause",
+            code="limit",
+        )
+
+
+def must_be_ahead(until: float, now: float) -> None:
+    """Until when a pause or a limit holds, seconds since the epoch; 0.0: until told. The command line asks the same.
+
+    Raises:
+        Refused: that time is past, or more than a year ahead (code "until").
+    """
+    if until and not 0 < until - now <= LONGEST:
+        raise Refused(
+            "that time is past" if until <= now else "that time is more than a year ahead",
+            hint="Give a time that is to come, in microseconds since the epoch, or 0 for no end",
+            code="until",
+        )
+
 
 UNKNOWN_NETWORK = Network(Connectivity.UNKNOWN, known=False)
 

@@ -24,11 +24,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slowboat.core.direct import REMOVED
+from slowboat.core.account import is_gone, is_removed
 from slowboat.core.words import Activity, Event, HandoverState, Permit, Phase, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from slowboat.core.words import Item, RemoteObject
 
@@ -280,7 +280,7 @@ def _adopt(s: Snapshot) -> Decision:
 def _stand_still(s: Snapshot) -> Decision:
     stop = (BreakOff(),) if s.busy else ()
     if s.finished:
-        return Decision(stop, Activity.DONE)
+        return Decision(stop, *_at_the_end(s))
     paused = any(reason.code == "paused" for reason in s.permit.reasons)
     activity = Activity.PAUSED if paused else Activity.WAITING
     absent = () if s.drive_present or not _wants_drive(s) else (source_absent(s.where, s.absent_why),)
@@ -306,9 +306,9 @@ def _must_look(s: Snapshot) -> bool:
 def _go_on(s: Snapshot) -> Decision:
     if s.finished:
         late = (*((HandOver(),) if _hand_over_now(s) else ()), *((Mend(),) if _mend_due(s) else ()))
-        return Decision(late, Activity.DONE, _refusals(s.items), _next_handover(s))
+        return Decision(late, *_at_the_end(s), _next_handover(s))
     if all(item.phase in SETTLED for item in s.items) and not s.busy and _handover_settled(s):
-        return Decision((Finish(),), Activity.DONE, _refusals(s.items))
+        return Decision((Finish(),), *_at_the_end(s))
     if _metadata_is_kept_waiting(s):
         return Decision((BreakOff(),), Activity.SENDING, s.permit.reasons)
     actions: list[Action] = []
@@ -346,8 +346,9 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
     if s.busy or actions:
         return Decision(actions, Activity.SENDING, reasons, wake_at)
     refusals = _refusals(s.items)  # where nothing but these is left, only a person can bring it on
-    activity = Activity.NEEDS_USER if refusals and not wanted else Activity.WAITING
-    return Decision(actions, activity, (*refusals, *reasons), wake_at)
+    if refusals and not wanted:
+        return Decision(actions, Activity.NEEDS_USER, refusals, wake_at)
+    return Decision(actions, Activity.WAITING, (*refusals, *reasons), wake_at)
 
 
 def _next_handover(s: Snapshot) -> float | None:
@@ -390,11 +391,6 @@ def chain_is_whole(items: Iterable[Item], chain: int) -> bool:
     """Whether every metadata file of a chain is confirmed at the target, but for sets that their owner removed."""
     metadata = (item for item in items if item.chain == chain and item.role.is_metadata)
     return all(item.phase is Phase.DONE or is_removed(item) for item in metadata)
-
-
-def is_removed(item: Item) -> bool:
-    """Whether it is set aside because its owner has removed its backup set from the target."""
-    return item.phase is Phase.REFUSED and item.error == REMOVED
 
 
 def ready_for_handover(items: Iterable[Item]) -> bool:
@@ -445,19 +441,40 @@ def _mend_due(s: Snapshot) -> bool:
     return all(item.phase is Phase.DONE for item in s.items if item.chain == 0 and item.role.is_metadata)
 
 
+def _at_the_end(s: Snapshot) -> tuple[Activity, tuple[Reason, ...]]:
+    """What is shown where nothing is left to send: done, but where something is set aside, which a person must see."""
+    refusals = _refusals(s.items)
+    return (Activity.NEEDS_USER if refusals else Activity.DONE), refusals
+
+
 def _refusals(items: Iterable[Item]) -> tuple[Reason, ...]:
+    """What is set aside, each kind once; what its owner removed from the cloud is no reason."""
     refused = [item for item in items if item.phase is Phase.REFUSED and not is_removed(item)]
-    if not refused:
-        return ()
-    first = refused[0]
-    more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
-    return (
-        Reason(
-            "refused",
-            f"{first.name}{more} cannot go up: {first.error}",
-            cure="see `slowboat plan` for the list; mend it and say `slowboat retry`",
-        ),
-    )
+    gone = [item for item in refused if is_gone(item)]
+    stuck = [item for item in refused if not is_gone(item)]
+    reasons = []
+    if stuck:
+        reasons.append(
+            Reason(
+                "refused",
+                f"{_first_and_more(stuck)} cannot go up: {stuck[0].error}",
+                cure="see `slowboat plan` for the list; mend it and say `slowboat retry`",
+            )
+        )
+    if gone:
+        reasons.append(
+            Reason(
+                "gone",
+                f"{_first_and_more(gone)} had arrived in the cloud, and nothing of the backup set is there any more",
+                cure="say `slowboat retry` to send it again; where you removed it yourself, all is well",
+            )
+        )
+    return tuple(reasons)
+
+
+def _first_and_more(items: Sequence[Item]) -> str:
+    more = len(items) - 1
+    return f"{items[0].name} and {more:,} more" if more else items[0].name
 
 
 def _wants_drive(s: Snapshot) -> bool:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Verdict(enum.Enum):
@@ -134,8 +137,10 @@ TABLE: Final = (
         Verdict.RISKY,
         "works, silently",
         DESTROYS,
-        "where a backup that was broken off has left volumes without a manifest in the cloud, and duplicity's cache "
-        "of it is lost, the next backup deletes every backup set that lacks a volume, and the cache with it",
+        "where a full backup that was broken off has left volumes without a manifest in the cloud, and duplicity's "
+        "cache of it is lost, the next backup of any kind deletes every backup set that lacks a volume, and the cache "
+        "with it; where it was not told to be incremental, it makes a new full backup then, without a word (what a "
+        "broken-off incremental leaves does no harm)",
         "slowboat looks for such remains every quarter of an hour, tells you of them, and puts back from the drive "
         "what duplicity deletes all the same",
         _CLEAN_UP,
@@ -172,6 +177,55 @@ def parse(said: str) -> Version | None:
     if found is None:
         return None
     return Version(tuple(map(int, found["numbers"].split("."))), development=bool(found["more"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One duplicity on a machine.
+
+    Attributes:
+        where: its path, or the Flatpak or Snap that brings it.
+        said: what it says of its version; "" where it says nothing.
+    """
+
+    where: str
+    said: str
+
+    @property
+    def name(self) -> str:
+        """For people: "duplicity 3.2.1 (/usr/bin/duplicity)"."""
+        return f"{self.short} ({self.where})"
+
+    @property
+    def short(self) -> str:
+        """For people, where there is no other: "duplicity 3.2.1"."""
+        version = parse(self.said)
+        return f"duplicity {version}" if version else "a duplicity whose version is not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What holds for a machine: its worst duplicity decides, for slowboat cannot know which one will be run.
+
+    Attributes:
+        advice: the row of the worst.
+        name: the worst, for people.
+        names: all of them, for people; () where none was found.
+    """
+
+    advice: Advice
+    name: str
+    names: tuple[str, ...] = ()
+
+
+def judge(installed: Sequence[Installation]) -> Judgement:
+    """Total: where none is found it is not known; of two that are equally bad the first counts."""
+    if not installed:
+        return Judgement(NOT_KNOWN, "a duplicity whose version is not known")
+    advices = {one: verdict(parse(one.said)) for one in installed}
+    worst = max(installed, key=lambda one: _WORSE.index(advices[one].verdict))
+    name = worst.short if len(installed) == 1 else worst.name
+    return Judgement(advices[worst], name, tuple(dict.fromkeys(one.name for one in installed)))
 
 
 def verdict(version: Version | None) -> Advice:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from slowboat.core.dejadup import Account
 from slowboat.edges.cache import Cache, usual_archive_dirs
 from slowboat.edges.dejadup import DejaDup
-from slowboat.edges.duplicity import InstalledDuplicity
+from slowboat.edges.duplicity import InstalledDuplicities
 from slowboat.edges.secrets import secret_of
 from slowboat.edges.source import Source
 from slowboat.edges.swift import Credentials, SwiftStore
@@ -59,7 +59,7 @@ def take_in(
         steady=time.monotonic,
         chance=random.random,
         front_end=DejaDup(os.environ),
-        duplicity=InstalledDuplicity(migration.duplicity, os.environ),
+        duplicity=InstalledDuplicities(migration.duplicity, os.environ),
     )
     account = Account(credentials.user, credentials.project, credentials.auth_url)
     order = _order(migration, settings.connections, archive_dirs, account)

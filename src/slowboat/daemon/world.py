@@ -13,9 +13,11 @@ from slowboat.core.conditions import Conditions
 from slowboat.edges.clock import ClockWatch, Zone
 from slowboat.edges.gamemode import GameWatch
 from slowboat.edges.inotify import FolderWatch
+from slowboat.edges.keyring import KeyringWatch
 from slowboat.edges.mounts import MountWatch
 from slowboat.edges.network import NetworkWatch
 from slowboat.edges.power import PowerWatch
+from slowboat.edges.secrets import SERVICE
 from slowboat.edges.sleep import SleepWatch
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class World:
         self.games = GameWatch(self._changed)
         self.sleep = SleepWatch(self._before_sleep, self._leapt)
         self.mounts = MountWatch(self._mounts_changed)
+        self.keyring = KeyringWatch({"application": SERVICE}, self._keyring_changed)
         self.clock = ClockWatch(self._changed, self._leapt)
         self.zone = Zone()
         self._told: _Told | None = None
@@ -68,14 +71,17 @@ class World:
         self.mounts.start()
         self.clock.start()
         async with asyncio.TaskGroup() as starting:
-            for watch in (self.network, self.power, self.games, self.sleep):
+            for watch in self._on_a_bus():
                 starting.create_task(watch.start())
         try:
             yield
         finally:
             self.clock.stop()
             self.mounts.stop()
-            await asyncio.gather(*(watch.stop() for watch in (self.network, self.power, self.games, self.sleep)))
+            await asyncio.gather(*(watch.stop() for watch in self._on_a_bus()))
+
+    def _on_a_bus(self) -> tuple[NetworkWatch | PowerWatch | GameWatch | SleepWatch | KeyringWatch, ...]:
+        return self.network, self.power, self.games, self.sleep, self.keyring
 
     @contextlib.contextmanager
     def told(self, engine: Engine, stores: Sequence[SwiftStore], folders: Sequence[Path]) -> Iterator[None]:
@@ -95,6 +101,10 @@ class World:
     def _changed(self) -> None:
         if self._told:
             self._told.engine.world_changed()
+
+    def _keyring_changed(self) -> None:
+        if self._told:
+            self._told.engine.keyring_changed()
 
     def _mounts_changed(self) -> None:
         """Most mounts are none of our drives: the watch on folders tells where one is, and needs no look at it."""

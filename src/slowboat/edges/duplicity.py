@@ -1,9 +1,9 @@
-"""The duplicity that the user would run, asked for its version, and for one path of a backup.
+"""Every duplicity on this machine, asked for its version, and one of them for one path of a backup.
 
 Knows where programs are and how one is called; must not know what a version means (core/versions). Nothing of
 duplicity's is run but `duplicity --version`, and that again only when the program has changed, and at the user's word
-`duplicity restore` into a folder of its own. The duplicity inside
-Deja Dup's Flatpak or Snap cannot be asked.
+`duplicity restore` into a folder of its own. The duplicity inside a Flatpak or Snap is not run: the name of its
+package's folder has the version.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from slowboat.core import urls
 from slowboat.core.errors import Refused
+from slowboat.core.versions import Installation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
 PATIENCE = 15.0
 """Seconds that it may take: half a second as a rule, ten on a slow disk that sleeps."""
@@ -35,46 +36,112 @@ STALE = 3600.0
 MOST = 4096
 """Bytes that are read of what it says."""
 
-ALSO = ("~/.local/bin", "/usr/local/bin", "/usr/bin", "/snap/bin")
-"""Where a user's duplicity may be though the service manager's PATH does not lead there."""
+INSTALLERS_PATH: Final = "SLOWBOAT_PATH"
+"""The variable in which `slowboat install` (edges/units) has left the PATH of who called it."""
+
+ALSO = ("~/.local/bin", "/usr/local/bin", "/usr/bin")
+"""Where a user's duplicity may be though no PATH leads there; ~/.local/bin is pipx's, uv's and pip's."""
+
+PIPX = (".local/share/pipx", ".local/pipx")
+"""Below the home, where pipx keeps its environments, if PIPX_HOME does not say; its programs may lie on no PATH.
+
+https://pipx.pypa.io/stable/how-to/move-pipx-installation/
+"""
+
+FLATPAKS = ("/var/lib/flatpak", "~/.local/share/flatpak")
+"""Where Flatpak keeps its applications: the machine's and the user's.
+
+https://docs.flatpak.org/en/latest/flatpak-command-reference.html#flatpak
+"""
+
+SNAPS = "/snap"
+"""Where snaps are mounted (https://snapcraft.io/docs/system-snap-directory)."""
+
+_PACKAGES = tuple(
+    f"{root}lib/{python}/{packages}"
+    for root in ("", "usr/", "usr/local/")
+    for python in ("python3", "python3.*")
+    for packages in ("site-packages", "dist-packages")
+)
+"""Where Python's packages lie below the root of an application."""
+
+_METADATA = re.compile(r"duplicity-(?P<version>[0-9][0-9A-Za-z.+]*?)(-py3[.0-9]*)?\.(dist|egg)-info")
+"""https://packaging.python.org/en/latest/specifications/recording-installed-packages/#the-dist-info-directory"""
 
 
-class InstalledDuplicity:
+class InstalledDuplicities:
     """Fulfils the engine's `Duplicity` port.
 
     Args:
-        program: the duplicity to ask, or None: the first on the PATH.
+        program: the duplicity that the user named, and no other is looked at; None: every one that there is.
         environment: whose PATH and HOME count.
+        root: the folder that counts as "/" for Flatpaks and Snaps.
     """
 
-    def __init__(self, program: Path | None, environment: Mapping[str, str]) -> None:
+    def __init__(self, program: Path | None, environment: Mapping[str, str], root: Path = Path("/")) -> None:
         self._program = program
         self._environment = environment
-        self._known: tuple[tuple[str, int, int], float, str] | None = None
+        self._root = root
+        self._known: dict[str, tuple[tuple[int, int], float, str]] = {}
+
+    async def installed(self) -> Sequence[Installation]:
+        """Every one, with what it says of its version ("" where it does not answer as it should); () where none is."""
+        programs = self._programs()
+        said = await asyncio.gather(*(self._said(path) for path in programs))
+        found = [Installation(path, text) for path, text in zip(programs, said, strict=True)]
+        return [*found, *([] if self._program else await asyncio.to_thread(lambda: list(self._packed())))]
+
+    def path(self) -> str | None:
+        """The one that the user would run; None where there is none."""
+        return next(iter(self._programs()), None)
 
     async def version(self) -> str:
-        """What `duplicity --version` says; "" where there is none, or it does not answer as it should."""
+        """What that one says of its version; "" where there is none, or it does not answer as it should."""
         path = self.path()
-        if path is None:
-            return ""
+        return await self._said(path) if path else ""
+
+    def _programs(self) -> list[str]:
+        """The programs called duplicity, each once, the one that the user would run first."""
+        if self._program is not None:
+            return [str(self._program)]
+        found: dict[str, str] = {}
+        for folder in self._folders():
+            path = shutil.which("duplicity", path=folder)
+            if path:
+                found.setdefault(os.path.realpath(path), path)
+        return list(found.values())
+
+    def _folders(self) -> Iterator[str]:
+        """Where programs may be: each PATH, and what is on none. Snap's are not run (see `_packed`)."""
+        environment, home = self._environment, self._environment.get("HOME", "")
+        for variable in ("PATH", INSTALLERS_PATH):
+            path = environment.get(variable, os.defpath if variable == "PATH" else "")
+            yield from (each for each in path.split(os.pathsep) if each.startswith("/") and each != f"{SNAPS}/bin")
+        yield from (each.replace("~", home, 1) for each in ALSO if home or not each.startswith("~"))
+        homes = [environment.get("PIPX_HOME", ""), *(f"{home}/{each}" for each in PIPX if home)]
+        yield from (f"{each}/venvs/duplicity/bin" for each in homes if each.startswith("/"))
+
+    def _packed(self) -> Iterator[Installation]:
+        """Those inside of Flatpaks and Snaps."""
+        home = self._environment.get("HOME", "")
+        for base in FLATPAKS:
+            if home or not base.startswith("~"):
+                folder = Path(base.replace("~", home, 1)) if base.startswith("~") else self._root / base.lstrip("/")
+                yield from _inside(folder / "app", "*/current/active/files", "Flatpak")
+        yield from _inside(self._root / SNAPS.lstrip("/"), "*/current", "Snap")
+
+    async def _said(self, path: str) -> str:
         try:
             found = os.stat(path)  # noqa: PTH116  # of whatever the path leads to, as the shell does
         except OSError:
             return ""
-        key, now = (path, found.st_mtime_ns, found.st_size), time.monotonic()
-        if self._known is not None and self._known[0] == key and now - self._known[1] < STALE:
-            return self._known[2]
+        key, now = (found.st_mtime_ns, found.st_size), time.monotonic()
+        known = self._known.get(path)
+        if known is not None and known[0] == key and now - known[1] < STALE:
+            return known[2]
         said = await self._asked(path)
-        self._known = (key, now, said)
+        self._known[path] = (key, now, said)
         return said
-
-    def path(self) -> str | None:
-        """The program; None where there is none."""
-        if self._program is not None:
-            return str(self._program)
-        home = self._environment.get("HOME", "")
-        also = [each.replace("~", home, 1) for each in ALSO if home or not each.startswith("~")]
-        return shutil.which("duplicity", path=os.pathsep.join([self._environment.get("PATH", os.defpath), *also]))
 
     async def _asked(self, path: str) -> str:
         """Runs it in a thread; when cancelled, it is ended at once."""
@@ -83,6 +150,19 @@ class InstalledDuplicity:
             return await asyncio.to_thread(call.said)
         finally:
             call.end()
+
+
+def _inside(folder: Path, applications: str, kind: str) -> Iterator[Installation]:
+    """The duplicities of all applications of one kind; folders that may not be read have none."""
+    for packages in _PACKAGES:
+        try:
+            found = sorted(folder.glob(f"{applications}/{packages}/duplicity-*-info"))
+        except OSError:
+            continue
+        for path in found:
+            if match := _METADATA.fullmatch(path.name):
+                application = path.relative_to(folder).parts[0]
+                yield Installation(f"{kind} {application}", f"duplicity {match['version']}")
 
 
 class _Call:

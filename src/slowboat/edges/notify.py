@@ -2,7 +2,8 @@
 
 Knows the notification service (https://specifications.freedesktop.org/notification-spec/latest/); must not know
 when something is worth telling. A notice waits for a service that is not there yet; of one key only the newest
-is kept, and it replaces what is on the screen of that key.
+is kept, and it replaces what is on the screen of that key. What an earlier run left there is still ours, as long as the
+same service shows it: a ticket names the bus, the service's connection to it, and the notification.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape  # as html's, without that module's thousands of entities
 
-from slowboat.edges.dbus import BusError, Connection, Match, Variant, Waits
+from slowboat.edges.dbus import DRIVER, DRIVER_PATH, BusError, Connection, Match, Variant, Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ BUTTON: Final = "button"
 SERVERS_CHOICE: Final = -1  # of how long it is shown
 
 
-def _nobody(_: str) -> None:
+def _nobody(*_: str) -> None:
     """Nobody wants to know."""
 
 
@@ -66,14 +67,19 @@ class Notifications:
         self._news = asyncio.Event()
         self._appeared = asyncio.Event()
         self._owner = ""
+        self._bus = ""
+        self._tickets: dict[str, str] = {}
         self._capabilities: frozenset[str] = frozenset()
         self._ids: dict[str, int] = {}
         self._on_button: Callable[[str], None] = _nobody
-        self._on_shown: Callable[[str], None] = _nobody
+        self._on_shown: Callable[[str, str], None] = _nobody
 
     @contextlib.contextmanager
-    def heard(self, on_button: Callable[[str], None], on_shown: Callable[[str], None] = _nobody) -> Iterator[None]:
-        """Tells the keys of notices whose button is pressed, and of those that are shown, to the end of the block."""
+    def heard(self, on_button: Callable[[str], None], on_shown: Callable[[str, str], None] = _nobody) -> Iterator[None]:
+        """Tells the keys of notices whose button is pressed, and of those that are shown, to the end of the block.
+
+        With what is shown comes its ticket, for `restore` in a later run.
+        """
         self._on_button, self._on_shown = on_button, on_shown
         try:
             yield
@@ -86,10 +92,15 @@ class Notifications:
         self._waiting[notice.key] = notice
         self._news.set()
 
+    def restore(self, key: str, ticket: str) -> None:
+        """Takes over what an earlier run showed, where that is on the screen still; never raises."""
+        if key not in self._ids:
+            self._tickets[key] = ticket
+
     def withdraw(self, key: str) -> None:
         """Takes back what was told of a key and holds no longer; never raises."""
         self._waiting.pop(key, None)
-        if key in self._ids or key == self._showing:
+        if key in self._ids or key in self._tickets or key == self._showing:
             self._withdrawn.add(key)
             self._news.set()
 
@@ -115,6 +126,10 @@ class Notifications:
         """Everything that waits; what was delivered waits no more, whatever happens to the rest."""
         self._appeared.clear()
         connection = await self._connected()
+        if not self._waiting and not await connection.owner(NAME):  # nothing is on a screen, nor is to be
+            self._withdrawn.clear()
+            self._news.clear()
+            return
         await self._meet(connection)
         while self._withdrawn:
             await self._close(connection, self._withdrawn.pop())
@@ -123,7 +138,7 @@ class Notifications:
             notice = self._waiting.pop(key)
             try:
                 self._ids[key] = await self._show(connection, notice)
-                self._on_shown(key)
+                self._on_shown(key, self._ticket(self._ids[key]))
             except BusError:
                 if key not in self._withdrawn:
                     self._waiting.setdefault(key, notice)  # unless a newer one was told meanwhile
@@ -137,6 +152,7 @@ class Notifications:
         if self._connection is None or not self._connection.connected:
             self._connection = await Connection.open(address=self._address)
             self._owner = ""  # a new bus counts its names from the start: the same one is somebody else
+            (self._bus,) = await self._connection.call(DRIVER, DRIVER_PATH, DRIVER, "GetId")
             await self._connection.watch_name(NAME, self._owner_changed)
             invoked = Match(sender=NAME, path=PATH, interface=NAME, member="ActionInvoked")
             await self._connection.subscribe(invoked, self._invoked)
@@ -163,8 +179,18 @@ class Notifications:
         (capabilities,) = await connection.call(NAME, PATH, NAME, "GetCapabilities")
         self._capabilities = frozenset(capabilities)
         self._owner = await connection.owner(NAME)
-        self._ids.clear()
-        self._withdrawn.clear()
+        tickets, self._tickets = self._tickets, {}
+        numbers = {key: int(ticket.rpartition(" ")[2]) for key, ticket in tickets.items() if self._is_ours(ticket)}
+        self._ids = numbers
+        self._withdrawn &= numbers.keys()
+
+    def _ticket(self, number: int) -> str:
+        return f"{self._bus} {self._owner} {number}"
+
+    def _is_ours(self, ticket: str) -> bool:
+        """Whether a notification of an earlier run is one of this very service on this very bus."""
+        place, _, number = ticket.rpartition(" ")
+        return place == f"{self._bus} {self._owner}" and number.isdecimal() and number.isascii()
 
     async def _show(self, connection: Connection, notice: Notice) -> int:
         title, body = notice.title, notice.body

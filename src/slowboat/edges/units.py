@@ -29,6 +29,10 @@ SANDBOX: Final = "slowboat.service.d/sandbox.conf"
 _ACTIVATION: Final = "io.github.slowboat.Slowboat1.service"
 _DESKTOP: Final = "io.github.slowboat.Slowboat1.desktop"
 
+INSTALLERS_PATH: Final = "SLOWBOAT_PATH"
+"""The variable in which the service is told the PATH of who installed it: a login shell's is another than the user
+manager's, and may lead to another duplicity (https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html)."""
+
 _ALIVE: Final = ("initializing", "starting", "running", "degraded", "maintenance")
 """What `systemctl --user is-system-running` says of a manager that takes orders; else "offline" or an error."""
 
@@ -69,16 +73,30 @@ def quoted_for_desktop(argument: str) -> str:
     return inner if re.fullmatch(r"[\w@+=:,./%-]+", inner) else f'"{inner}"'
 
 
-def rendered(command: Sequence[str], *, sandbox: bool = True, writable: Sequence[Path] = ()) -> Mapping[Path, str]:
+def _quoted_variable(name: str, value: str) -> str:
+    """One assignment of an Environment line of a unit: no dollar means anything there.
+
+    https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#Environment=
+    """
+    plain = value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{name}={plain}"'
+
+
+def rendered(
+    command: Sequence[str], *, sandbox: bool = True, writable: Sequence[Path] = (), path: str = ""
+) -> Mapping[Path, str]:
     """The files of an installation: path below `$XDG_DATA_HOME` to text.
 
     Args:
         command: what runs slowboat, an absolute path first.
         sandbox: whether the drop-in is among them that takes away what slowboat never needs.
         writable: what slowboat must be able to write besides the usual folders (duplicity's cache elsewhere).
+        path: the PATH on which the user's own duplicity may be, "" where none is known.
     """
     source = templates()
     line = " ".join(quoted(each) for each in (*_startable(command), "daemon"))
+    if path and path.isprintable():
+        line += f"\nEnvironment={_quoted_variable(INSTALLERS_PATH, path)}"
     shown = " ".join(quoted_for_desktop(each) for each in (*command, "status", "--watch"))
     files = {
         Path("systemd/user", UNIT): _with_line(source / UNIT, "ExecStart", line),
@@ -198,7 +216,8 @@ async def install(
     """
     await _systemctl_there()
     _made(state_home())  # a sandbox opens only what is there when it starts
-    wanted = rendered(command or entry_point(), sandbox=sandbox, writable=(*writable, *_unusual()))
+    path = os.environ.get("PATH", "")
+    wanted = rendered(command or entry_point(), sandbox=sandbox, writable=(*writable, *_unusual()), path=path)
     changed = [path for path, text in wanted.items() if _written(data_home() / path, text)]
     if not sandbox and _removed(data_home() / "systemd/user" / SANDBOX):
         changed.append(Path("systemd/user", SANDBOX))

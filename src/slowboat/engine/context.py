@@ -9,7 +9,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slowboat.core import names, urls
+from slowboat.core import account, names, urls
+from slowboat.core.account import AccountBasis
 from slowboat.core.dejadup import Account
 from slowboat.core.plan import ADOPT, HAND_OVER, LOOK, MEND
 from slowboat.core.words import Notice, Role
@@ -18,14 +19,15 @@ from slowboat.engine import facts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from slowboat.core.account import CloudAccount
     from slowboat.core.versions import Advice
-    from slowboat.core.words import Item, Limits, Reason, RemoteObject, Target
+    from slowboat.core.words import Item, Limits, Reason, RemoteObject, SetId, Target
     from slowboat.engine.memory import Memory
     from slowboat.engine.ports import Cache, Duplicity, FrontEnd, Ledger, Notifier, Source, Store
 
 
-LASTING = frozenset({"handover", "done"})
-"""What the user must hear of once, also where no desktop was there to show it before a restart."""
+LASTING = ("handover", "done")
+"""What the user must hear of once, also where no desktop was there to show it before a restart; in this order."""
 NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER, MEND})
 """The names among the busy that are no object's."""
 
@@ -66,7 +68,7 @@ class Tools:
         steady: seconds of a clock that is never set.
         chance: a random number in [0, 1).
         front_end: Deja Dup's settings; None: nothing is known of any.
-        duplicity: the duplicity that the user would run; None: nothing is known of any.
+        duplicity: the duplicities on this machine; None: nothing is known of any.
     """
 
     source: Source
@@ -99,10 +101,11 @@ class Observed:
         handing_over, looking: held while that is done, which may be asked for from two sides at once.
         renewed: when an object's segments were last seen to be in no danger of expiring, by name.
         needs: bytes of a request that was too large for what a budget leaves; 0: none was.
-        advice, duplicity: what holds for the duplicity that the user would run, and its name with the version; None and
-            "" before it was asked.
+        advice, duplicity: what holds for the worst duplicity that the user could run, and its name with the version;
+            None and "" before it was asked.
+        duplicities: the names of all of them.
         backup_under_way: duplicity was writing to the target when that was last read.
-        direct_sets: how many whole backup sets it has written there straight since the handover.
+        direct: the whole backup sets that it has written there straight since the handover.
     """
 
     objects: dict[str, RemoteObject] | None = None
@@ -125,8 +128,9 @@ class Observed:
     needs: int = 0
     advice: Advice | None = None
     duplicity: str = ""
+    duplicities: tuple[str, ...] = ()
     backup_under_way: bool = False
-    direct_sets: int = 0
+    direct: tuple[SetId, ...] = ()
     last_error: str = ""
 
 
@@ -138,6 +142,7 @@ class Context:
     tools: Tools
     memory: Memory
     observed: Observed = field(default_factory=Observed)
+    _account: tuple[AccountBasis, CloudAccount] | None = None
 
     def full_name(self, name: str) -> str:
         """A file's object name in the target's container."""
@@ -147,6 +152,14 @@ class Context:
     def url(self) -> str:
         """The URL that the user is told to use, as it may be shown."""
         return urls.without_user(self.order.target.urls[0])
+
+    def account(self) -> CloudAccount:
+        """What is in the cloud, what is missing, and what it is worth; taken anew where anything has changed."""
+        finished = bool(self.memory.get(facts.FINISHED_AT))
+        basis = AccountBasis(self.memory.items, finished=finished, direct=self.observed.direct)
+        if self._account is None or not self._account[0].same(basis):
+            self._account = (basis, account.take(basis))
+        return self._account[1]
 
     def newest_metadata(self) -> tuple[Item, ...]:
         """The metadata files of the newest chain, in order."""
@@ -164,17 +177,23 @@ class Context:
             self.memory.remember(facts.UNSHOWN[notice.key], facts.Unshown(title, text, urgent, button))
         self.tools.notifier.tell(notice)
 
+    def take_over_notices(self) -> None:
+        """What an earlier run has shown is this one's to take back."""
+        for key, ticket in self.memory.all_of(facts.SHOWN):
+            self.tools.notifier.restore(key, ticket)
+
     def tell_again(self) -> None:
         """After a restart: what a desktop has not shown yet."""
-        for key, one in self.memory.all_of(facts.UNSHOWN):
-            if one is not None:
+        for key in (f"{each}-{self.order.name}" for each in LASTING):
+            if one := self.memory.get(facts.UNSHOWN[key]):
                 self.tools.notifier.tell(Notice(key, one.title, one.text, urgent=one.urgent, button=one.button))
 
-    def told(self, key: str) -> None:
-        """A desktop shows the notice of that key."""
+    def told(self, key: str, ticket: str) -> None:
+        """A desktop shows the notice of that key; `ticket` lets a later run take it back."""
         self.memory.remember(facts.UNSHOWN[key], None)
+        self.memory.remember(facts.SHOWN[key], ticket)
 
     def withdraw(self, key: str) -> None:
         """What was told of `key` holds no longer."""
-        self.told(f"{key}-{self.order.name}")
+        self.told(f"{key}-{self.order.name}", "")
         self.tools.notifier.withdraw(f"{key}-{self.order.name}")

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import policy
-from slowboat.core.conditions import Hold
-from slowboat.core.errors import NeedsUser, Refused, Unrecorded
+from slowboat.core.conditions import Hold, must_be_ahead, must_be_limit
+from slowboat.core.errors import Refused, Unrecorded
 from slowboat.core.schedule import periods
 from slowboat.core.words import Connectivity
 from slowboat.engine import facts, report
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from slowboat.engine.ports import Ledger, World
 
 A_DAY = 86400.0
+BOOK_EVERY = 10.0
+"""Seconds for which bytes may be counted in memory alone, however few they are."""
 TICK = 1.0
 """Seconds between reports while something is under way; at rest there are none."""
 
@@ -87,6 +89,7 @@ class Engine:
         self._applied: tuple[int | None, bool] = (-1, False)  # no cap at all: the first one is always set
         self._was_crowded = False
         self._was_online = False
+        self._booked_at = steady()
         self._changed = asyncio.Event()
         self._still = asyncio.Event()
         self._pressed: set[asyncio.Task[None]] = set()
@@ -214,6 +217,12 @@ class Engine:
         for migration in self._migrations.values():
             migration.drive_may_have_changed()
 
+    def keyring_changed(self) -> None:
+        """The desktop's keyring was locked or unlocked, or has other entries of ours."""
+        for migration in self._migrations.values():
+            migration.keyring_changed()
+        self._changed.set()
+
     def leapt(self) -> None:
         """The clock was set, or the machine has slept: no time that was reckoned before is taken for granted."""
         drift = self._now() - self._steady()
@@ -253,6 +262,7 @@ class Engine:
             self._publish(self.report())
             busy = self._under_way() or any(migration.verifying() for migration in self._migrations.values())
             self._spending.settle(UNSETTLED if busy else 1)
+            self._book(1 if not busy or self._steady() - self._booked_at >= BOOK_EVERY else UNSETTLED)
             self._still.set()
             self._changed.clear()
             try:
@@ -260,6 +270,13 @@ class Engine:
                     await self._changed.wait()
             except TimeoutError:
                 pass
+
+    def _book(self, at_least: int) -> None:
+        """Writes down what was sent, so that a kill loses little of the count, and what is shown never goes back."""
+        if at_least == 1:
+            self._booked_at = self._steady()
+        for migration in self._migrations.values():
+            migration.book(at_least)
 
     def _look_for_others(self) -> None:
         """Where somebody else came on the line, or left it, each migration's reasons change, and its plan does not."""
@@ -293,8 +310,13 @@ class Engine:
     # -- commands --------------------------------------------------------------------------------------------
 
     def pause(self, migration: str, until: float) -> None:
-        """Stops sending: of one migration, or ("") of all; `until` seconds since the epoch, 0.0 until told."""
+        """Stops sending: of one migration, or ("") of all; `until` seconds since the epoch, 0.0 until told.
+
+        Raises:
+            Refused: there is no such migration, or that time is past.
+        """
         memory = self._memory_of(migration)
+        must_be_ahead(until, self._now())
         memory.remember(facts.PAUSED_UNTIL, until)
         memory.remember(facts.PAUSED_AT, self._now())
         memory.note("paused", "Paused by you.")
@@ -322,9 +344,12 @@ class Engine:
         """What the user says for now: a cap in bytes per second (0: none) and "spare", "go", or "" for neither.
 
         Until a time (seconds since the epoch), 0.0: until told. It replaces what was said before.
+
+        Raises:
+            Refused: it is no limit, or that time is past.
         """
-        if limit < 0:
-            raise NeedsUser(f"{limit} is no limit", hint="Give bytes per second, 0 for none", code="limit")
+        must_be_limit(limit)
+        must_be_ahead(until if limit or mode else 0.0, self._now())
         memory = self._memory
         memory.remember(facts.MODE, "")  # first, for a kill between two facts must leave no "go" without its end
         memory.remember(facts.LIMIT_UNTIL, until if limit or mode else 0.0)
@@ -357,11 +382,11 @@ class Engine:
         """Breaks off the verification under way, if there is one."""
         self._one(migration).stop_verifying()
 
-    def shown(self, key: str) -> None:
-        """A desktop shows the notice of that key: nobody has to tell it again."""
+    def shown(self, key: str, ticket: str) -> None:
+        """A desktop shows the notice of that key: nobody has to tell it again, and `ticket` lets it be taken back."""
         with self._or_ending():
             for migration in self._migrations.values():
-                migration.told(key)
+                migration.told(key, ticket)
 
     def pressed(self, key: str) -> None:
         """The user has pressed the button below the notice of that key."""
@@ -387,8 +412,9 @@ class Engine:
             self._since.known(migration, "paused", paused_at)
 
     def _asked(self) -> None:
-        """People do not wait for the next tick."""
+        """People do not wait for the next tick: who is answered sees what follows from it."""
         self.world_changed()
+        self._publish(self.report())
 
     def _memory_of(self, migration: str) -> Memory:
         """A migration's memory; "": what concerns all of them."""

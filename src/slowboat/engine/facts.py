@@ -109,6 +109,14 @@ FINISHED_AT: Final = _number("finished_at")
 FORK: Final = _text("fork")
 """The newest file on the drive that was told of as a fork of the chain."""
 
+PARTLY: Final[Fact[Mapping[str, int]]] = Fact("partly", {}, lambda text: _counts(json.loads(text)), json.dumps)
+"""Bytes that the server has confirmed as segments, by the name of an object that is not done."""
+
+
+def _counts(row: Mapping[str, int]) -> Mapping[str, int]:
+    return {str(name): int(count) for name, count in row.items()}
+
+
 # -- the line and the server --------------------------------------------------------------------------------
 
 ESTIMATE: Final = Fact("line", UplinkEstimate(), segmenting.parse, UplinkEstimate.text)
@@ -221,6 +229,10 @@ def _unshown_text(notice: Unshown | None) -> str:
 
 UNSHOWN: Final[Fact[Unshown | None]] = Fact("untold ", None, _unshown, _unshown_text)
 """One for each key of a notice."""
+
+
+SHOWN: Final = _text("shown ")
+"""One for each key of a notice: the ticket of what a desktop shows, so that a later run can take it back."""
 
 
 def table() -> Mapping[str, Fact[Any]]:

@@ -35,12 +35,10 @@ CACHE_IN_USE = 30.0
 
 
 async def ask_version(context: Context) -> Advice:
-    """What holds for the duplicity that the user would run now; noted when it is new."""
-    said = await context.tools.duplicity.version() if context.tools.duplicity else ""
-    known = versions.parse(said)
-    advice = versions.verdict(known)
-    name = f"duplicity {known}" if known else "a duplicity whose version is not known"
-    context.observed.advice, context.observed.duplicity = advice, name
+    """What holds for the worst duplicity that the user could run now; noted when it is new."""
+    judged = versions.judge(await context.tools.duplicity.installed() if context.tools.duplicity else ())
+    advice, name = judged.advice, judged.name
+    context.observed.advice, context.observed.duplicity, context.observed.duplicities = advice, name, judged.names
     if context.memory.get(facts.DUPLICITY) != name:
         context.memory.remember(facts.DUPLICITY, name)
         unknown = advice.verdict is Verdict.UNKNOWN
@@ -139,7 +137,7 @@ async def after(context: Context, sight: Sight, gone: Collection[str], away: Col
         return
     _tell_version(context)
     found = direct_sets(context.memory.items, sight.objects.keys())
-    context.observed.direct_sets = len(found.whole)
+    context.observed.direct = found.whole
     _tell_overtaken(context, found.newest_full.end if found.newest_full else 0)
     context.observed.backup_under_way = bool(found.unfinished) and (ran or await _duplicity_runs(context))
     if not context.observed.backup_under_way:
@@ -169,6 +167,11 @@ def _damaged(context: Context, names_: list[str]) -> None:
         f"them again from the drive, metadata first. Make no backup until that is done.{away}",
         urgent=True,
     )
+
+
+def danger_now(context: Context) -> str:
+    """What the worst duplicity may do to this chain as long as volumes are missing; "" where nothing is known."""
+    return "" if context.account().restorable else _danger(context)
 
 
 def _danger(context: Context) -> str:

@@ -1,4 +1,4 @@
-"""How many bytes go over the line now.
+"""How many bytes go over the line: now, and since they were last written down.
 
 Told from worker threads, asked from the loop. Knows no clock of its own: `now` is any steady clock's seconds.
 """
@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WINDOW = 15.0
 """Seconds over which the shown rate is taken: calm enough to read, quick enough to believe."""
@@ -18,6 +22,7 @@ class Meter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._under_way: dict[str, int] = {}
+        self._unbooked: dict[str, int] = {}
         self._total = 0
         self._samples: deque[tuple[float, int]] = deque()
 
@@ -25,12 +30,21 @@ class Meter:
         """`count` more bytes of the object `name` are on the line. Safe from any thread."""
         with self._lock:
             self._under_way[name] = self._under_way.get(name, 0) + count
+            self._unbooked[name] = self._unbooked.get(name, 0) + count
             self._total += count
 
-    def take(self, name: str) -> int:
-        """The bytes of one object since it was last taken; they are no longer under way."""
+    def answered(self, name: str) -> int:
+        """The bytes of one object since it was last answered, or broken off; they are no longer under way."""
         with self._lock:
             return self._under_way.pop(name, 0)
+
+    def book(self, at_least: int) -> Mapping[str, int]:
+        """The bytes since this was last asked, by object, where they are so many: for whoever writes them down."""
+        with self._lock:
+            if sum(self._unbooked.values()) < at_least:
+                return {}
+            booked, self._unbooked = self._unbooked, {}
+            return booked
 
     def under_way(self) -> int:
         """Bytes handed over in requests that have no answer yet."""

@@ -91,12 +91,16 @@ class Migration:
         self.memory.belongs_to(f"{order.target.cloud}: {order.target.container}/{order.target.prefix}")
         self._context = Context(order, tools, self.memory)
         self._observed = self._context.observed
+        self._context.take_over_notices()
+        partly = self.memory.get(facts.PARTLY)
+        self._observed.partly.update(partly)
         self._objects = Objects(self._context, may_begin=self._may_begin, spent=spent, largest_piece=largest_piece)
         self._trouble = Trouble(self._context, self._objects)
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._renewing: set[str] = set()
         self._verifier = Verifier(self._context, lambda: permit(0), changed)
         self._wake = asyncio.Event()
+        self._running = False
         self._decision = Decision((), Activity.STARTING)
         self._unsettled: Unrecorded | None = None  # what kept the end of an action from being remembered
 
@@ -130,6 +134,11 @@ class Migration:
         self._trouble.calm()
         self.wake()
 
+    def keyring_changed(self) -> None:
+        """What waits for a secret is tried again."""
+        self._trouble.keyring_changed()
+        self.wake()
+
     def leapt(self, seconds: float) -> None:
         """The clock was set, or the machine has slept: it shows so many seconds more (or less) than it should.
 
@@ -141,6 +150,10 @@ class Migration:
         elif seconds > SLEPT:
             self._break_off()
         self.wake()
+
+    def book(self, at_least: int) -> None:
+        """Writes down what went over the line, where it is so many bytes."""
+        self._objects.book(at_least)
 
     def under_way(self) -> bool:
         """Whether something is being done now."""
@@ -190,14 +203,18 @@ class Migration:
             text = f"It backs up to {url}. `slowboat handover --undo` takes it back."
             self._context.tell("front-end", "handover", "Deja Dup goes on in the cloud", text)
 
-    def told(self, key: str) -> None:
+    def told(self, key: str, ticket: str) -> None:
         """A desktop shows the notice of that key, of this migration or another."""
         if key.endswith(f"-{self.order.name}"):
-            self._context.told(key)
+            self._context.told(key, ticket)
 
     def listed(self) -> Sequence[Mapping[str, str | int | bool]]:
         """The objects in sending order."""
         return report.listed(self.memory.items)
+
+    def _decided(self) -> Decision:
+        """What was decided last; where something has happened since, what will be: nobody is shown what is over."""
+        return plan(self._snapshot()) if self._running and self._wake.is_set() else self._decision
 
     def report(self) -> MigrationReport:
         """What is shown."""
@@ -208,7 +225,8 @@ class Migration:
         shown = report.of_migration(
             self.order.name,
             memory.items,
-            self._decision,
+            self._context.account(),
+            self._decided(),
             source=self.order.source_dir,
             target_url=self._context.url,
             handover=state,
@@ -223,10 +241,13 @@ class Migration:
             now=self._tools.now(),
         )
         verifier = self._verifier
+        danger = guard.danger_now(self._context)
         return replace(
             shown,
+            duplicities=observed.duplicities,
+            duplicity_danger=danger,
             reasons=(*shown.reasons, *guard.reasons(self._context)),
-            direct_sets=observed.direct_sets,
+            direct_sets=len(observed.direct),
             verify_state=verifier.state,
             verify_progress=verifier.progress,
             verify_bytes=verifier.total,
@@ -241,6 +262,7 @@ class Migration:
             Unrecorded: the ledger cannot be read or written (alone or in a group).
         """
         self._context.tell_again()
+        self._running = True
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:
@@ -254,7 +276,9 @@ class Migration:
                     self._changed()
                     await self._woken(self._decision.wake_at)
         finally:
+            self._running = False
             self._verifier.stop()
+            self._objects.book()
 
     async def _observe(self) -> None:
         if self._observed.look_at_drive and ADOPT not in self._busy:

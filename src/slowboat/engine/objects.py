@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slowboat.core import segmenting
-from slowboat.core.plan import is_removed
+from slowboat.core.account import is_removed
 from slowboat.core.words import Event, Limits, Phase, RemoteObject
 from slowboat.engine import facts, target
 from slowboat.engine.courier import Courier, Freight
@@ -62,10 +62,16 @@ class Objects:
 
     def settle(self, name: str) -> None:
         """Books the bytes of an object that is no longer under way, and leaves it not SENDING."""
-        self._context.memory.sent(name, self._meter.take(name))
+        self._meter.answered(name)
+        self.book()
         self._marks.pop(name, None)
         if self._context.memory.item(name).phase is Phase.SENDING:
             self._context.memory.happened(name, Event.INTERRUPTED)
+
+    def book(self, at_least: int = 1) -> None:
+        """Writes down what went over the line, confirmed or not, where it is so many bytes."""
+        for name, count in self._meter.book(at_least).items():
+            self._context.memory.sent(name, count)
 
     def line_broke(self, name: str, seconds: float) -> None:
         """The world interrupted what was on the line, `seconds` after the action on `name` began."""
@@ -126,7 +132,8 @@ class Objects:
 
     def _freight(self, name: str) -> Freight:
         """What the courier tells of one object, and where it is written down."""
-        self._context.observed.partly[name] = 0
+        partly = self._context.observed.partly
+        walked = 0  # what a former trip saw confirmed counts until this one has come as far
         self._context.observed.renewed[name] = self._context.tools.now()  # whoever sends looks after them as well
         self._marks[name] = self._context.tools.steady()
 
@@ -135,14 +142,17 @@ class Objects:
             self._spent(count)
 
         def confirmed(length: int) -> None:
-            now, count = self._context.tools.steady(), self._meter.take(name)
+            nonlocal walked
+            walked += length
+            now, count = self._context.tools.steady(), self._meter.answered(name)
             if count:
-                self._context.memory.sent(name, count)
                 self._context.memory.estimate = self._context.memory.estimate.sent(
                     count, now - self._marks[name], len(self._marks)
                 )
             self._marks[name] = now
-            self._context.observed.partly[name] += length
+            if walked > partly.get(name, 0):
+                partly[name] = walked
+                self._context.memory.remember(facts.PARTLY, dict(partly))
 
         return Freight(
             now=self._context.tools.now(),
@@ -156,7 +166,8 @@ class Objects:
     def _confirm(self, name: str, stands: RemoteObject, md5: str) -> None:
         self._context.memory.happened(name, Event.CONFIRMED, md5=md5)
         self._context.observed.confirmed_at = self._context.tools.now()
-        self._context.observed.partly.pop(name, None)
+        if self._context.observed.partly.pop(name, None):
+            self._context.memory.remember(facts.PARTLY, dict(self._context.observed.partly))
         self._context.observed.object_waits.pop(name, None)
         if self._context.observed.objects is not None:
             self._context.observed.objects[name] = stands

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slowboat.core.conditions import Conditions, Usage
+    from slowboat.core.versions import Installation
     from slowboat.core.words import (
         Digests,
         Installed,
@@ -132,10 +133,10 @@ class Cache(Protocol):
 
 
 class Duplicity(Protocol):
-    """The duplicity that the user would run."""
+    """The duplicities on this machine."""
 
-    async def version(self) -> str:
-        """What `duplicity --version` says; "" where there is none, or it does not answer. Never raises."""
+    async def installed(self) -> Sequence[Installation]:
+        """Every one that may make the user's backups, with what it says of its version. Never raises."""
 
 
 class FrontEnd(Protocol):
@@ -289,6 +290,9 @@ class Notifier(Protocol):
 
     def withdraw(self, key: str) -> None:
         """Takes back what was told of a key and holds no longer; never raises."""
+
+    def restore(self, key: str, ticket: str) -> None:
+        """Takes over what an earlier run has told of a key, by the ticket that it got; never raises."""
 
 
 class World(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core.plan import chain_is_whole
+from slowboat.core.account import promise
 from slowboat.core.schedule import at_wall
 from slowboat.core.words import Activity, ManagerReport, MigrationReport, Phase, Reason
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import tzinfo
 
+    from slowboat.core.account import CloudAccount
     from slowboat.core.plan import Decision
     from slowboat.core.words import HandoverState, Item
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def of_migration(
     name: str,
     items: Sequence[Item],
+    account: CloudAccount,
     decision: Decision,
     *,
     source: str,
@@ -47,9 +49,8 @@ def of_migration(
     total = sum(item.file.size for item in items)
     whole = sum(item.file.size for item in items if item.phase is Phase.DONE)
     parts = sum(partly.get(item.name, 0) for item in items if item.phase is not Phase.DONE)
-    refused = sum(item.file.size for item in items if item.phase is Phase.REFUSED)
-    done = min(total, whole + parts + in_flight)
-    left = max(0, total - done - refused)
+    done = min(total, whole + parts)
+    left = max(0, account.size_to_send - parts - in_flight)
     sending = decision.activity is Activity.SENDING and estimated_rate > 0
     return MigrationReport(
         name=name,
@@ -66,11 +67,15 @@ def of_migration(
         metadata_done=_count(metadata, Phase.DONE),
         bytes_total=total,
         bytes_done=done,
-        bytes_sent=sum(item.bytes_sent for item in items) + in_flight,
+        bytes_in_flight=in_flight,
+        bytes_sent=sum(item.bytes_sent for item in items),
+        progress=_share(done, total),
         rate=rate,
         started_at=started_at,
         expected_end=now + left / estimated_rate if sending else 0.0,
-        restorable_from_cloud=_restorable(items),
+        restorable_from_cloud=account.restorable,
+        cloud_has=account.worth.value,
+        cloud_has_text=promise(account),
         current_object=current,
         last_error=last_error,
     )
@@ -92,9 +97,9 @@ def listed(items: Sequence[Item]) -> Sequence[Mapping[str, str | int | bool]]:
     ]
 
 
-def _restorable(items: Sequence[Item]) -> bool:
-    newest = [item for item in items if item.chain == 0]
-    return bool(newest) and chain_is_whole(newest, 0) and all(item.phase is Phase.DONE for item in newest)
+def _share(part: int, whole: int) -> float:
+    """From 0.0 to 1.0, and 1.0 for all of it alone; of nothing, nothing is done."""
+    return part / whole if whole else 0.0
 
 
 def _count(items: Sequence[Item], phase: Phase) -> int:
@@ -126,17 +131,22 @@ def of_all(
 ) -> ManagerReport:
     """The daemon's properties, from its migrations'."""
     reports = migrations.values()
+    total, done = sum(report.bytes_total for report in reports), sum(report.bytes_done for report in reports)
     activities = {report.activity for report in reports} or {Activity.WAITING}
     ends = [report.expected_end for report in reports if report.expected_end]
     # Each migration's come in order, what forbids before what only slows down; the permit's alone may only slow down.
-    every = dict.fromkeys([*(reason for report in reports for reason in report.reasons), *reasons])
+    # Where nothing is left to send, nothing holds it back.
+    own = () if reports and activities <= {Activity.DONE, Activity.NEEDS_USER} else reasons
+    every = dict.fromkeys([*(reason for report in reports for reason in report.reasons), *own])
     return ManagerReport(
         version=version,
         activity=min(activities, key=BUSIEST_FIRST.index),
         reasons=tuple(every),
-        bytes_total=sum(report.bytes_total for report in reports),
-        bytes_done=sum(report.bytes_done for report in reports),
+        bytes_total=total,
+        bytes_done=done,
+        bytes_in_flight=sum(report.bytes_in_flight for report in reports),
         bytes_sent=sum(report.bytes_sent for report in reports),
+        progress=_share(done, total),
         rate=sum(report.rate for report in reports),
         limit=limit,
         limit_until=limit_until,

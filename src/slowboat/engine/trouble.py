@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from slowboat.engine.context import Context
     from slowboat.engine.objects import Objects
 
+WAITS_FOR_KEYRING = frozenset({"secret-locked", "no-secret"})
+"""The codes of what ends when the desktop's keyring is unlocked, or has our entry."""
+LOCKED_AGAIN = 300.0
+"""Seconds until a locked keyring is asked again unasked: that it was unlocked is heard, but some do not say it."""
 TRY_AGAIN = 3600.0
 """Seconds until what needs the user is tried again unasked: quota may have been freed elsewhere."""
 
@@ -63,6 +67,12 @@ class Trouble:
             and self._context.memory.get(facts.HANDOVER_AT) < math.inf
         ):
             self._context.memory.handover_undone()  # but for one that the user has taken back
+
+    def keyring_changed(self) -> None:
+        """What waits for a secret need not wait any longer, for all that is known."""
+        blocked = self._context.observed.blocked
+        if blocked is not None and blocked.code in WAITS_FOR_KEYRING:
+            self._context.observed.blocked = None
 
     def reckon_anew(self, seconds: float) -> None:
         """The clock was set by so many seconds: what was so many seconds ahead still is, what is behind has passed."""
@@ -118,9 +128,8 @@ class Trouble:
     def block(self, error: SlowboatError) -> None:
         """Nothing goes on until somebody mends it; tried again unasked after a while, told once."""
         self._context.observed.last_error = str(error)
-        self._context.observed.blocked = Reason(
-            error.code, error.what, error.hint, self._context.tools.now() + TRY_AGAIN
-        )
+        again = LOCKED_AGAIN if error.code in WAITS_FOR_KEYRING else TRY_AGAIN
+        self._context.observed.blocked = Reason(error.code, error.what, error.hint, self._context.tools.now() + again)
         if self._context.observed.told != str(error):  # tried again every hour, told once
             self._context.observed.told = str(error)
             self._context.tell(

@@ -6,6 +6,8 @@ import re
 from decimal import Decimal
 from typing import Final
 
+from slowboat.core.conditions import SLOWEST
+
 _SCALES: Final = {
     "": 1,
     "k": 1000,
@@ -25,9 +27,6 @@ _AMOUNT: Final = re.compile(
     re.IGNORECASE,
 )
 
-_SLOWEST: Final = 1000
-"""Bytes per second below which a limit is a slip of the pen: 500 instead of 500k would take a year for 16 GB."""
-
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -38,8 +37,8 @@ def parse_rate(text: str | int) -> int:
         ValueError: it is none; the message says what is wrong and what would be right.
     """
     rate = _amount(text, "rate", "500k, 1.5M, 200KiB/s or 4Mbit/s")
-    if rate < _SLOWEST:
-        raise ValueError(f"{text!r} is less than {_SLOWEST} bytes per second; did you mean {text}k?")
+    if rate < SLOWEST:
+        raise ValueError(f"{text!r} is less than {SLOWEST} bytes per second; did you mean {text}k?")
     return rate
 
 

@@ -1,0 +1,217 @@
+"""What is in the cloud, what is missing, and what it is worth: one account, which everything that tells asks.
+
+Pure: a snapshot of what is remembered comes in, and what follows from it goes out; status, notices, history, verify,
+the guard and the promise "no longer the only copy" ask here, so that none of them can contradict another. Knows phases
+and backup sets; must not know how the cloud was looked at, nor where any of it is shown.
+
+1. A file is there when the server has confirmed it and nothing that was seen since speaks against it.
+2. What its owner removed from the cloud is neither missing nor promised.
+3. A backup can be restored where all of its set is there, and all of every set before it in its chain.
+4. The drive is no longer the only copy when everything that counts is there, and one listing has shown it.
+"""
+
+from __future__ import annotations
+
+import collections
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slowboat.core.chains import describe
+from slowboat.core.direct import GONE, REMOVED
+from slowboat.core.words import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from slowboat.core.words import Item, SetId
+
+
+class Worth(enum.Enum):
+    """What the cloud alone is worth, from nothing on. Stable words: D-Bus shows them as they are."""
+
+    NOTHING = "nothing"  # no backup can be restored from it
+    SOME = "some"  # older ones can, the newest cannot
+    NEWEST = "newest"  # the newest can, with all of its chain; something older is missing
+    ALL = "all"  # the drive is no longer the only copy
+    REPLACED = "replaced"  # what was moved there was removed by its owner; duplicity's own newer backups stand there
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBasis:
+    """All that the account needs.
+
+    Attributes:
+        items: everything adopted, by rank.
+        finished: the end was seen in one listing, and nothing has gone since.
+        direct: the whole backup sets that duplicity wrote straight to the target, by time.
+        unadopted: backup sets on the drive that are not to be moved.
+    """
+
+    items: Sequence[Item]
+    finished: bool = False
+    direct: Sequence[SetId] = ()
+    unadopted: Sequence[SetId] = ()
+
+    def same(self, other: AccountBasis) -> bool:
+        """Whether nothing has changed: of the items only whether they are the same tuple, for there may be many."""
+        rest = (self.finished, self.direct, self.unadopted)
+        return self.items is other.items and rest == (other.finished, other.direct, other.unadopted)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudAccount:
+    """The account of one migration.
+
+    Attributes:
+        files, files_there: those that count, and those of them that are in the cloud.
+        size, size_there: their bytes.
+        to_send, size_to_send: those that are on their way, or will be.
+        set_aside: those that cannot go up as they are.
+        gone: those that had arrived and are not there any more, with all of their backup set, after the end.
+        removed: those that do not count, because their owner removed their backup from the cloud.
+        restorable: the newest chain is there, whole.
+        complete: everything that counts is there.
+        newest: the newest backup set that the cloud can restore; None: none.
+        lacking: the newer ones that it cannot, by time; those of the drive that are not to be moved included.
+        worth: what follows from all this.
+    """
+
+    files: int
+    files_there: int
+    size: int
+    size_there: int
+    to_send: int
+    size_to_send: int
+    set_aside: int
+    gone: int
+    removed: int
+    restorable: bool
+    complete: bool
+    newest: SetId | None
+    lacking: tuple[SetId, ...]
+    worth: Worth
+
+
+def take(basis: AccountBasis) -> CloudAccount:
+    """The account. Total: there always is one."""
+    count: collections.Counter[_Kind] = collections.Counter()
+    size: collections.Counter[_Kind] = collections.Counter()
+    missing: dict[int, dict[SetId, int]] = {}
+    for item in basis.items:
+        kind = _kind(item)
+        count[kind] += 1
+        size[kind] += item.file.size
+        if kind is not _Kind.REMOVED:
+            chain = missing.setdefault(item.chain, {})
+            chain[item.set_id] = chain.get(item.set_id, 0) + (kind is not _Kind.THERE)
+    files = sum(count.values()) - count[_Kind.REMOVED]
+    complete = files > 0 and count[_Kind.THERE] == files
+    restorable = 0 in missing and not any(missing[0].values()) and not _lost_any(basis.items)
+    newest, lacking = _restorable_sets(basis, missing)
+    return CloudAccount(
+        files=files,
+        files_there=count[_Kind.THERE],
+        size=sum(size.values()) - size[_Kind.REMOVED],
+        size_there=size[_Kind.THERE],
+        to_send=count[_Kind.TO_SEND],
+        size_to_send=size[_Kind.TO_SEND],
+        set_aside=count[_Kind.SET_ASIDE],
+        gone=count[_Kind.GONE],
+        removed=count[_Kind.REMOVED],
+        restorable=restorable,
+        complete=complete,
+        newest=newest,
+        lacking=lacking,
+        worth=_worth(basis, newest, files=files, restorable=restorable, complete=complete),
+    )
+
+
+class _Kind(enum.Enum):
+    """What one file is to the account."""
+
+    THERE = enum.auto()
+    TO_SEND = enum.auto()
+    SET_ASIDE = enum.auto()
+    GONE = enum.auto()
+    REMOVED = enum.auto()
+
+
+def _kind(item: Item) -> _Kind:
+    if item.phase is Phase.DONE:
+        return _Kind.THERE
+    if item.phase is not Phase.REFUSED:
+        return _Kind.TO_SEND
+    return {REMOVED: _Kind.REMOVED, GONE: _Kind.GONE}.get(item.error, _Kind.SET_ASIDE)
+
+
+def _lost_any(items: Iterable[Item]) -> bool:
+    """Whether its owner removed anything of the newest chain: what is left of it is no chain."""
+    return any(item.chain == 0 and is_removed(item) for item in items)
+
+
+def is_removed(item: Item) -> bool:
+    """Whether it is set aside because its owner has removed its backup set from the target."""
+    return item.phase is Phase.REFUSED and item.error == REMOVED
+
+
+def is_gone(item: Item) -> bool:
+    """Whether it is set aside because its whole backup set was gone after the end, and nobody knows why."""
+    return item.phase is Phase.REFUSED and item.error == GONE
+
+
+def _worth(basis: AccountBasis, newest: SetId | None, *, files: int, restorable: bool, complete: bool) -> Worth:
+    if basis.items and not files:  # its owner removed all of it
+        return Worth.REPLACED
+    if complete and basis.finished:
+        return Worth.ALL
+    if restorable:
+        return Worth.NEWEST
+    return Worth.NOTHING if newest is None else Worth.SOME
+
+
+def _restorable_sets(
+    basis: AccountBasis, missing: Mapping[int, Mapping[SetId, int]]
+) -> tuple[SetId | None, tuple[SetId, ...]]:
+    """The newest backup set that the cloud alone can restore, and the newer ones that it cannot.
+
+    `missing` is by chain and set: how many files are not there.
+    """
+    able: dict[int, SetId] = {}  # by the end, where an incremental may go on
+    for sets in missing.values():
+        for one in sorted(sets, key=_by_time):
+            if sets[one]:
+                break  # neither this one nor what was made upon it
+            able[one.end] = one
+    for one in sorted(basis.direct, key=_by_time):
+        if one.start == one.end or one.start in able:
+            able[one.end] = one
+    newest = able[max(able)] if able else None
+    since = newest.end if newest is not None else -1
+    every = {one for sets in missing.values() for one in sets} | {*basis.unadopted, *basis.direct}
+    return newest, tuple(sorted((one for one in every if one.end > since), key=_by_time))
+
+
+def _by_time(one: SetId) -> tuple[int, int]:
+    return one.end, one.start
+
+
+def promise(account: CloudAccount) -> str:
+    """What the cloud alone is worth, in a sentence or two for the person whose backup it is."""
+    match account.worth:
+        case Worth.ALL:
+            text = "The cloud alone is enough: the drive is no longer the only copy"
+            return f"{text} of the backups up to {_called(account.newest)}." if account.lacking else f"{text}."
+        case Worth.NEWEST:
+            older = "are still on their way" if account.to_send else "are not all there"
+            return f"For the newest chain the cloud alone is enough. Older chains {older}: keep the drive."
+        case Worth.SOME:
+            return f"The cloud alone can restore {_called(account.newest)}. Newer backups need the drive: keep it."
+        case Worth.REPLACED:
+            return "What slowboat had moved was removed from the cloud. What duplicity wrote there itself is its own."
+        case Worth.NOTHING:
+            return "Needs the drive: the cloud does not have everything yet. Keep the drive."
+
+
+def _called(one: SetId | None) -> str:
+    return describe(one) if one is not None else "no backup"
