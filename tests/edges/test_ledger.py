@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slowboat.core.conditions import Usage
@@ -25,6 +25,7 @@ from slowboat.core.errors import NeedsUser, Transient, Unrecorded
 from slowboat.core.words import Item, Phase, Role, SetId, SourceFile
 from slowboat.edges.ledger import Ledger
 from slowboat.edges.ledger.opening import HISTORY_LINES
+from slowboat.edges.ledger.rows import raw, text_of
 from slowboat.edges.ledger.schema import APPLICATION_ID, STEPS, upgrade
 
 if TYPE_CHECKING:
@@ -33,6 +34,19 @@ if TYPE_CHECKING:
 
 def item(name: str = "a", rank: int = 0, **more: object) -> Item:
     return Item(SourceFile(name, 1000, 5), Role.VOLUME, 0, SetId(1, 1), rank, **more)
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+@given(ANY_TEXT)
+@example("\ud800")
+@example("\udc80 \ud83d")
+def test_any_text_can_be_kept_and_found_again(text: str) -> None:
+    kept = text_of(raw(text))
+    assert text_of(raw(kept)) == kept
+    if not any("\ud800" <= char <= "\udfff" for char in text):
+        assert kept == text
 
 
 @pytest.fixture
@@ -101,6 +115,7 @@ def test_moves_counts_and_segments(path: Path) -> None:
         ledger.begun_segments("home", "a", 1 << 20)
         ledger.sent("home", "a", 700)
         ledger.sent("home", "a", 5)
+        ledger.move("home", "b", Phase.REFUSED, error="said \ud800")
         ledger.move("home", "b", Phase.REFUSED, error="rotten \udcff")
     with Ledger(path) as ledger:
         a, b = ledger.items("home")
