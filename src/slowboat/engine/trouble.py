@@ -149,7 +149,7 @@ class Trouble:
             memory.remember(facts.RETRY_CURE, "")
 
 
-def mistake(error: Exception, key: str) -> Transient:
+def mistake(error: BaseException, key: str) -> Transient:
     """A bad surprise is tried again like any trouble: more slowly each time, and visibly."""
     return Transient(
         f"slowboat itself made a mistake ({type(error).__name__})",
