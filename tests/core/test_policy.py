@@ -27,9 +27,8 @@ from slowboat.core.policy import (
     largest_piece,
     next_change,
     permit,
-    with_reasons,
 )
-from slowboat.core.words import Connectivity, Network, Permit, Reason
+from slowboat.core.words import Connectivity, Network, Permit
 
 NOW = 1_700_000_000.0  # Tuesday 2023-11-14 22:13:20 UTC
 HOME = Network(Connectivity.FULL, metered=False, names=("Home",), types=("wifi",), witness="NetworkManager")
@@ -291,15 +290,6 @@ def test_foreign_names_are_harmless_on_a_terminal() -> None:
     nasty = on(names=("\x1b[2J\u202eevil\n",), metered=True)
     for reason in permit(replace(nasty, holds=(Hold("\x07", "\x1b]0;x"),)), Rules(), NOW).reasons:
         assert reason.text.isprintable()
-
-
-def test_more_reasons_close_it() -> None:
-    slow = permit(FINE, Rules(cap=10), NOW)
-    assert with_reasons(slow, ()) == slow
-    closed = with_reasons(slow, (Reason("source-absent", "The drive is not there"),))
-    assert not closed.open
-    assert [reason.code for reason in closed.reasons] == ["source-absent", "cap"]
-    assert closed.spare is slow.spare is True
 
 
 def test_the_page_on_the_policy_knows_every_reason() -> None:

@@ -7,7 +7,6 @@ same at length).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal
 
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALWAYS", "MAINS", "UNKNOWN_NETWORK", "Choice", "Conditions", "Hold", "NetworkRule", "Power",
     "PowerChoice", "Rules", "Schedule", "Send", "Usage", "Window", "budget_left", "charged",
-    "largest_piece", "next_change", "permit", "with_reasons",
+    "largest_piece", "next_change", "permit",
 ]  # fmt: skip
 
 _LINKS = ("wifi", "ethernet", "mobile")  # what a tunnel or a bridge can lie on
@@ -117,11 +116,6 @@ def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> 
     then = [reason for cap, reason in verdicts if cap != 0]
     asks = all(reason.code in _ASKS for reason in first)
     return Permit(min(caps, default=None), (*first, *then), asks, spare)
-
-
-def with_reasons(granted: Permit, reasons: Sequence[Reason]) -> Permit:
-    """The permit, closed where there are more reasons (server, drive, credentials, ...); those come first."""
-    return replace(granted, cap=0, reasons=(*reasons, *granted.reasons), asks=False) if reasons else granted
 
 
 def next_change(conditions: Conditions, rules: Rules, now: float) -> float | None:

@@ -39,7 +39,7 @@ from slowboat.engine import drive, facts, guard, handover, report, target
 from slowboat.engine.context import NO_OBJECT, Context, Order, Tools
 from slowboat.engine.memory import Memory
 from slowboat.engine.objects import Objects
-from slowboat.engine.trouble import TRY_AGAIN, Trouble, mistake
+from slowboat.engine.trouble import Trouble, mistake
 from slowboat.engine.verify import Verifier
 
 if TYPE_CHECKING:
@@ -334,7 +334,7 @@ class Migration:
         if max(observed.listed_at, observed.confirmed_at) > now:
             observed.objects, observed.listed_at, observed.confirmed_at = None, 0.0, 0.0
         for fact in (facts.HANDOVER_AT, facts.MEND_AT):
-            if TRY_AGAIN + backoff.CLOCK_SLACK < self.memory.get(fact) - now < math.inf:
+            if backoff.TRY_AGAIN + backoff.CLOCK_SLACK < self.memory.get(fact) - now < math.inf:
                 self.memory.remember(fact, now)  # no wait is as long as that
 
     def _permit_now(self) -> Permit:
