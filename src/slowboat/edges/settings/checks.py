@@ -7,14 +7,14 @@ file and the line.
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
 from slowboat.core import urls
 from slowboat.core.conditions import NetworkRule, Rules
-from slowboat.core.identity import Identity, is_loopback
+from slowboat.core.identity import is_loopback
 from slowboat.core.schedule import Schedule, Window
 from slowboat.core.words import Target
 from slowboat.edges.settings.amounts import parse_days, parse_minute, parse_rate, parse_size
@@ -100,18 +100,20 @@ def cloud(name: str, table: CloudTable) -> Cloud:
     """Checks one cloud's table."""
     checked_name("cloud", name)
     here = ("cloud", name)
-    private_url((*here, "auth_url"), table.auth_url)
-    if table.storage_url:
-        private_url((*here, "storage_url"), table.storage_url)
-    own_id = table.application_credential_id or table.application_credential_name
-    if not (table.user or table.user_id or table.application_credential_id):
-        missing = "a user with application_credential_name" if own_id else "a user"
+    said = table.identity()
+    private_url((*here, "auth_url"), said.auth_url)
+    if said.storage_url:
+        private_url((*here, "storage_url"), said.storage_url)
+    if not (said.user or said.user_id or said.application_credential_id):
+        missing = "a user with application_credential_name" if said.by_application_credential else "a user"
         raise Wrong(here, f"cloud {name} lacks {missing}", 'Add user = "..."')
-    shared = {each.name: getattr(table, each.name) for each in fields(Identity) if hasattr(table, each.name)}
-    shared["version"] = VERSIONS[str(table.auth_version or "")]
-    shared["cacert"] = str(folder((*here, "cacert"), table.cacert)) if table.cacert else ""
+    checked = replace(
+        said,
+        version=VERSIONS[str(table.auth_version or "")],
+        cacert=str(folder((*here, "cacert"), said.cacert)) if said.cacert else "",
+    )
     key_file = folder((*here, "key_file"), table.key_file) if table.key_file else None
-    return Cloud(name=name, key_file=key_file, **shared)
+    return Cloud.of(checked, name, key_file)
 
 
 def private_url(where: Where, url: str) -> None:
