@@ -7,7 +7,7 @@ file and the line.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
@@ -107,6 +107,9 @@ def cloud(name: str, table: CloudTable) -> Cloud:
     if not (said.user or said.user_id or said.application_credential_id):
         missing = "a user with application_credential_name" if said.by_application_credential else "a user"
         raise Wrong(here, f"cloud {name} lacks {missing}", 'Add user = "..."')
+    for each in fields(said):
+        if isinstance(value := getattr(said, each.name), str):
+            _one_line((*here, each.name), value)
     checked = replace(
         said,
         version=VERSIONS[str(table.auth_version or "")],
@@ -114,6 +117,14 @@ def cloud(name: str, table: CloudTable) -> Cloud:
     )
     key_file = folder((*here, "key_file"), table.key_file) if table.key_file else None
     return Cloud.of(checked, name, key_file)
+
+
+def _one_line(where: Where, text: str) -> None:
+    """Words that go to a server as they stand: in a header, a blank at an end or a line break would not arrive."""
+    if text != text.strip():
+        raise Wrong(where, f"{where[-1]} begins or ends with a blank", "Take it out")
+    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise Wrong(where, f"{where[-1]} holds a line break or another control character", "Take it out")
 
 
 def private_url(where: Where, url: str) -> None:
