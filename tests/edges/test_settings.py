@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from slowboat.core.conditions import NetworkRule
 from slowboat.core.errors import NeedsUser
 from slowboat.core.identity import Identity
-from slowboat.core.schedule import Window
+from slowboat.core.schedule import Period, Window
 from slowboat.core.words import Target
 from slowboat.edges.settings import (
     ENV_CLOUD,
@@ -179,7 +179,7 @@ game = "slow"
     )  # fmt: skip
     assert rules.networks == {
         'Ca"fé': NetworkRule(send="never"),
-        "Phone": NetworkRule("spare", "go", 1_000_000_000, 20_000_000),
+        "Phone": NetworkRule("spare", "go", {Period.DAY: 1_000_000_000, Period.MONTH: 20_000_000}),
     }
     assert rules.types == {"mobile": NetworkRule(send=64_000)}
     assert rules.default == NetworkRule(send=1_000_000)
@@ -215,7 +215,7 @@ def test_spare_is_what_holds_where_nothing_is_written() -> None:
         CLOUD + MIGRATION + '\n[network."Phone"]\nmonth_budget = "1G"\n[[schedule.window]]\nto = "06:00"'
     ).rules
     assert (rules.cap, rules.default) == (None, NetworkRule("spare"))
-    assert rules.networks == {"Phone": NetworkRule("spare", month_budget=1_000_000_000)}
+    assert rules.networks == {"Phone": NetworkRule("spare", budgets={Period.MONTH: 1_000_000_000})}
     assert [window.send for window in rules.schedule.windows] == ["go"], "which adds nothing"
 
 

@@ -24,6 +24,10 @@ def key(name: str) -> Mapping[str, str]:
     return {"key": name}
 
 
+INTERNAL: Mapping[str, str] = {"key": ""}
+"""The metadata of a field that is nobody else's business."""
+
+
 def to_plain(value: object) -> Any:  # noqa: ANN401  # a dict for a dataclass, and so on
     """The value in dicts, lists, texts, numbers and truths."""
     match value:
@@ -34,7 +38,8 @@ def to_plain(value: object) -> Any:  # noqa: ANN401  # a dict for a dataclass, a
         case list() | tuple():
             return [to_plain(each) for each in value]
         case _ if dataclasses.is_dataclass(value):
-            return {_key(field): to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+            shown = [field for field in dataclasses.fields(value) if _key(field)]
+            return {_key(field): to_plain(getattr(value, field.name)) for field in shown}
         case _:
             return value
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import policy
 from slowboat.core.conditions import Hold, must_be_ahead, must_be_limit
 from slowboat.core.errors import Refused, Unrecorded
-from slowboat.core.schedule import periods
+from slowboat.core.schedule import local_day
 from slowboat.core.words import Connectivity
 from slowboat.engine import facts, report
 from slowboat.engine.memory import Memory
@@ -184,7 +184,7 @@ class Engine:
             mode=memory.get(facts.MODE) if limited else "",
             limit_until=until if until and limited else None,
             crowded=self._in_company(),
-            usage=self._spending.at(policy.charged(world.network), periods(now, world.zone)[0]),
+            usage=self._spending.at(policy.charged(world.network), local_day(now, world.zone)),
         )
 
     def _permit(self, migration: str, needs: int = 0) -> Permit:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from slowboat.core import urls
 from slowboat.core.conditions import NetworkRule, Rules
 from slowboat.core.identity import is_loopback
-from slowboat.core.schedule import Schedule, Window
+from slowboat.core.schedule import Period, Schedule, Window
 from slowboat.core.words import Target
 from slowboat.edges.settings.amounts import parse_days, parse_minute, parse_rate, parse_size
 from slowboat.edges.settings.shape import Cloud, MigrationSettings
@@ -344,14 +344,15 @@ def _send(where: Where, value: Amount) -> Send:
 
 
 def _network(here: Where, table: NetworkTable) -> NetworkRule:
-    def budget(key: str, value: Amount | None) -> int | None:
-        return None if value is None else _taken((*here, key), parse_size, value)
-
+    said = {period: (f"{period.value}_budget", getattr(table, f"{period.value}_budget")) for period in Period}
     return NetworkRule(
         send=_send((*here, "send"), table.send),
         metered=None if table.metered is None else _choice(table.metered),
-        day_budget=budget("day_budget", table.day_budget),
-        month_budget=budget("month_budget", table.month_budget),
+        budgets={
+            period: _taken((*here, key), parse_size, value)
+            for period, (key, value) in said.items()
+            if value is not None
+        },
     )
 
 

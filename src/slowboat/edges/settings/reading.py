@@ -232,7 +232,7 @@ _HOMES: Mapping[str, str] = {
     **{field.encode_name: "into [power]" for field in msgspec.structs.fields(PowerTable)},
     **dict.fromkeys(("source", "source_url", "container", "prefix", "handover"), "into [migration.NAME]"),
     **dict.fromkeys(("auth_url", "user", "project", "region", "key_file"), "into [cloud.NAME]"),
-    **dict.fromkeys(("send", "metered", "day_budget", "month_budget"), 'into [network."NAME"]'),
+    **{field.encode_name: 'into [network."NAME"]' for field in msgspec.structs.fields(NetworkTable)},
 }
 """Where keys belong that people write below another table's header."""
 
