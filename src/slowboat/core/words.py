@@ -11,8 +11,6 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slowboat.core.plain import INTERNAL
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -88,8 +86,6 @@ class Reason:
         until: when it ends by itself, seconds since the epoch; None where that is not known.
         since: when it began, seconds since the epoch; None where nobody has noted that. Two reasons that differ in
             nothing else are the same one.
-        asks: whether a few requests of a kilobyte may be made all the same. Where not, there is no network, it must
-            not be used at all, or somebody needs the line or the machine this very moment.
     """
 
     code: str
@@ -97,7 +93,6 @@ class Reason:
     cure: str = ""
     until: float | None = None
     since: float | None = field(default=None, compare=False)
-    asks: bool = field(default=False, compare=False, metadata=INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +124,8 @@ class SourceFile:
     Attributes:
         name: the file's name within the folder (os.fsdecode: bytes that are no UTF-8 become surrogates).
         size: bytes.
-        mtime_ns: last change, nanoseconds since the epoch; with `size` it tells whether the file is still the same.
+        mtime_ns: last change, nanoseconds since the epoch; a hint: FAT, exFAT, NTFS and copies change it, so that where
+            it alone is another one, what the file holds decides (`engine.sameness`).
     """
 
     name: str

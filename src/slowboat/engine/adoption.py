@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slowboat.core import chains, manifest, names
 from slowboat.core.errors import NeedsUser, Refused
 from slowboat.core.names import NameKind
+from slowboat.engine import sameness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +33,7 @@ class Adopted:
         items: the frozen list, in sending order.
         manifests: what matters of the plain manifests, by the name they have in duplicity's cache.
         left_out: older chains that are not moved, and why; a sentence each.
-        fingerprint: of the folder's listing; another one means that the folder has changed.
+        fingerprint: of the folder's listing; another one means that there are other files.
     """
 
     items: tuple[Item, ...]
@@ -41,8 +43,11 @@ class Adopted:
 
 
 def fingerprint(files: Sequence[SourceFile]) -> str:
-    """A short text that changes whenever a file of duplicity's is added, removed or rewritten."""
-    rows = sorted((file.name, file.size, file.mtime_ns) for file in files if names.parse(file.name) is not None)
+    """A short text that changes whenever a file of duplicity's is added or removed, or has another size.
+
+    Times do not count: they change under files that do not (`sameness`).
+    """
+    rows = sorted((file.name, file.size) for file in files if names.parse(file.name) is not None)
     return hashlib.sha256(repr(rows).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
@@ -60,6 +65,7 @@ async def adopt(
     url: str,
     file_prefix: str | None,
     canary: Sequence[tuple[bytes, ...]],
+    known: Mapping[str, Item] = MappingProxyType({}),
 ) -> Adopted:
     """Finds the chains in `files`, their cache and their manifests, and puts everything in order.
 
@@ -68,6 +74,7 @@ async def adopt(
         url: the URL duplicity knew the folder by, or "".
         file_prefix: whose files are meant where several hosts share the folder; None: whoever's there is.
         canary: absolute paths (their parts, without the root) whose volumes go before the handover.
+        known: what an earlier adoption remembered, by name.
 
     Raises:
         NeedsUser: something is missing or ambiguous; all problems of the newest chain in one message.
@@ -78,7 +85,9 @@ async def adopt(
     keys = newest_keys(inventory)
     directory = await cache.find(keys, url) if keys else None
     texts = await _manifests(source, inventory, await cache.manifests(directory) if directory else {})
-    return await asyncio.to_thread(_put_in_order, inventory, texts, canary, files)
+    adopted = await asyncio.to_thread(_put_in_order, inventory, texts, canary, files)
+    md5s = await sameness.hashes(source, adopted.items, known)
+    return replace(adopted, items=tuple(replace(item, md5=md5s.get(item.name, "")) for item in adopted.items))
 
 
 def _put_in_order(

@@ -141,7 +141,9 @@ class Courier:
     async def _same_now(self, item: Item, stands: RemoteObject) -> str:
         if stands.slo:
             return await self._same_slo(item, stands)
-        md5 = item.md5 or (await self.prove(item)).md5
+        if item.md5 == stands.md5:
+            return item.md5
+        md5 = (await self.prove(item)).md5  # before "another file stands there" is said, the drive itself is asked
         return md5 if md5 == stands.md5 else ""
 
     async def _same_slo(self, item: Item, stands: RemoteObject) -> str:
@@ -246,6 +248,8 @@ class Courier:
             if digests in seen:
                 if error:
                     raise error
+                if item.md5 not in ("", digests.md5):
+                    raise file_errors.other_than_adopted(item)
                 return b"".join(blocks), digests
             seen.append(digests)
         raise file_errors.unstable(item)
@@ -407,7 +411,7 @@ class Courier:
                 upload.expected = md5  # it was the first reading that was wrong
                 return
             if not item.sha1 and digests.md5 != upload.expected:
-                raise file_errors.unstable(item)
+                raise file_errors.other_than_adopted(item) if digests.md5 == md5 else file_errors.unstable(item)
         except Refused:
             with suppress(Transient):  # what stays expires, and the verdict is not to be lost over it
                 await self.sweep(item)

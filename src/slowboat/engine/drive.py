@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, SourceAbsent
 from slowboat.core.words import HandoverState
-from slowboat.engine import adoption, facts, frontend
+from slowboat.engine import adoption, facts, frontend, sameness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +87,7 @@ async def adopt(context: Context) -> None:
             url=await frontend.source_url(context),
             file_prefix=order.file_prefix,
             canary=order.canary,
+            known={item.name: item for item in memory.items},
         )
     except NeedsUser as error:
         if not memory.items:
@@ -112,16 +113,24 @@ async def adopt(context: Context) -> None:
 async def listing_or_copy(context: Context) -> Sequence[SourceFile]:
     """The adopted drive's listing, or that of another drive which holds the very same files: it takes its place.
 
+    Where files show other times than before, those are remembered from now on (`sameness`).
+
     Raises:
         SourceAbsent: neither is there.
     """
+    files = await _listing_or_copy(context)
+    sameness.take_over_times(files, context.memory)
+    return files
+
+
+async def _listing_or_copy(context: Context) -> Sequence[SourceFile]:
     try:
         return await _listing(context)
     except SourceAbsent as error:
         if error.code != OTHER_DRIVE or not context.memory.items:
             raise
         files = await _listing(context, any_drive=True)
-        if adoption.fingerprint(files) != context.memory.get(facts.FINGERPRINT):
+        if not sameness.holds_all(files, context.memory.items):
             raise
     source = context.tools.source
     source.expected = ""

@@ -53,6 +53,20 @@ def unstable(item: Item) -> Refused:
     )
 
 
+def other_than_adopted(item: Item) -> Refused:
+    """A file without a SHA-1 that holds something else than before, in two readings."""
+    return Refused(
+        f"{item.name} on the drive holds something else than when it was adopted",
+        hint="Put that file back as it was; slowboat looks again the next time it checks the drive",
+        code="unstable",
+    )
+
+
+def other_time(item: Item) -> Transient:
+    """A file whose time alone was another one when it was read: the new time is remembered, and it is read again."""
+    return Transient(f"{item.name} shows another time than before; it is read again", code="other-time", scope="object")
+
+
 def mismatch(item: Item) -> Transient:
     """The server's MD5 of a body is not ours."""
     return Transient(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slowboat.core.segmenting import UplinkEstimate
-    from slowboat.core.words import Installed, Item
+    from slowboat.core.words import Installed, Item, SourceFile
     from slowboat.engine.facts import Fact
     from slowboat.engine.ports import Ledger
 
@@ -73,17 +73,24 @@ class Memory:
 
     def _merged(self, item: Item) -> Item:
         old = self._items.get(item.name)
-        if old is None or old.file != item.file:
+        if old is None or not _is_same(old, item):
             return item
         return replace(
             item,
             phase=old.phase,
-            md5=old.md5,
+            md5=old.md5 or item.md5,
             segment=old.segment,
             bytes_sent=old.bytes_sent,
             attempts=old.attempts,
             error=old.error,
         )
+
+    def retimed(self, files: Mapping[str, SourceFile]) -> None:
+        """Adopted files as they are now, where nothing but their time is another one; by name."""
+        items = tuple(replace(item, file=files.get(item.name, item.file)) for item in self.items)
+        self.ledger.adopt(self.migration, items, {}, {})
+        self._items = {item.name: item for item in items}
+        self._as_tuple = None
 
     def happened(self, name: str, event: Event, *, md5: str = "", error: str = "") -> Item:
         """One object's next phase by the table."""
@@ -187,3 +194,9 @@ class Memory:
         self.remember(facts.HANDOVER, HandoverState.PENDING)
         if why:
             self.handover_blocked(why, until)
+
+
+def _is_same(old: Item, new: Item) -> bool:
+    """Whether two adoptions have seen the same file: its size, and its content as far as both know it."""
+    other_md5 = old.md5 and new.md5 and old.md5 != new.md5
+    return old.file.size == new.file.size and old.sha1 == new.sha1 and not other_md5

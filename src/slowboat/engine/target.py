@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
-from slowboat.core.errors import NeedsUser, Refused
+from slowboat.core.errors import NeedsUser, Refused, SourceAbsent
 from slowboat.core.plan import Sight, matches, unseen
 from slowboat.core.verify import sets_gone
 from slowboat.core.words import Event, HandoverState, Phase
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from slowboat.engine.context import Context
     from slowboat.engine.courier import Courier
 
+MOST_ASKED = 3
+"""Files that one look at the target reads from the drive, where the ledger remembers another MD5 than stands there."""
 STILL_THERE = 60.0
 """Seconds for which a set's manifest, once seen at the target, is taken to be there still."""
 
@@ -59,7 +61,7 @@ async def looked(context: Context, *, sparing: bool = False) -> Looked:
 
 
 async def _survey(context: Context) -> tuple[Sight, tuple[str, ...]]:
-    """What stands at the target, and the names of what was confirmed and does not stand there; changes nothing.
+    """What stands at the target, and the names of what was confirmed and does not stand there.
 
     Raises as `look` does.
     """
@@ -73,15 +75,35 @@ async def _survey(context: Context) -> tuple[Sight, tuple[str, ...]]:
     _refuse_strangers(context, objects)
     items = {item.name: item for item in context.memory.items}
     gone: list[str] = []
+    asked: list[str] = []
     for name in unseen(items.values(), Sight(objects, began)):
         stands = await store.head(context.full_name(name))
         if stands is None:
             objects.pop(name, None)
         else:
             objects[name] = stands  # the listing lags
-        if not matches(items[name], stands):
+        if not matches(items[name], stands) and not await _is_on_drive(context, items[name], stands, asked):
             gone.append(name)
     return Sight(objects, began), tuple(gone)
+
+
+async def _is_on_drive(context: Context, item: Item, stands: RemoteObject | None, asked: list[str]) -> bool:
+    """Whether the drive's file is what stands there, though another MD5 is remembered: then the ledger was wrong.
+
+    For the first few of a look; the others are asked about one by one, as what is not known to stand there is.
+    """
+    odd = stands is not None and not stands.slo and stands.size == item.file.size
+    if stands is None or not odd or not context.observed.drive_present or len(asked) >= MOST_ASKED:
+        return False
+    asked.append(item.name)
+    try:
+        digests = await context.tools.source.digest(item.file)
+    except (Refused, SourceAbsent):
+        return False
+    if digests.md5 != stands.md5 or item.sha1 not in ("", digests.sha1):
+        return False
+    context.memory.learned(item.name, digests.md5)
+    return True
 
 
 def _take(context: Context, sight: Sight, gone: Collection[str], spared: Collection[str]) -> frozenset[str]:
@@ -105,7 +127,9 @@ def _vanished(context: Context, name: str, stands: RemoteObject | None) -> None:
     if stands is None:
         context.memory.note("vanished", f"{name} was at the target and is not any more; it goes up again")
     else:
-        context.memory.note("replaced", f"Somebody has put something else at the place of {name} at the target")
+        context.memory.note(
+            "replaced", f"What stands at the place of {name} at the target is not what is remembered: it is looked into"
+        )
 
 
 def _refuse_strangers(context: Context, objects: Mapping[str, RemoteObject]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import manifest, names
@@ -188,8 +189,9 @@ class Verifier:
         recorded: Mapping[SetId, Mapping[int, str]],
         sight: Sight,
     ) -> Mapping[str, Reading]:
-        """Reads every file that is as it was adopted, until the drive goes away."""
-        there = [item for item in items if files.get(item.name) == item.file]
+        """Reads every file that has the size it was adopted with, until the drive goes away."""
+        shown = [(item, files.get(item.name)) for item in items]
+        there = [replace(item, file=file) for item, file in shown if file is not None and file.size == item.file.size]
         self._show(READING)
         self._total = sum(item.file.size for item in there)
         read: dict[str, Reading] = {}
@@ -228,7 +230,8 @@ class Verifier:
             return Reading(wrong="has another SHA-1 than duplicity wrote down")
         if framing and (wrong := framing.finish()):
             return Reading(wrong=wrong, unhashed=True)
-        if item.phase is Phase.DONE and item.md5 and digests.md5 != item.md5:
+        known = (item.md5, stands.md5 if stands is not None else "")
+        if item.phase is Phase.DONE and not sha1 and item.md5 and digests.md5 not in known:
             return Reading(wrong="has other contents than those that were sent", unhashed=not sha1)
         return Reading(digests.md5, slo_md5=parts.md5() if parts else "", unhashed=not sha1)
 

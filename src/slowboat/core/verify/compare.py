@@ -101,7 +101,7 @@ def _at_target(item: Item, stands: RemoteObject | None, reading: Reading | None,
         return AtTarget.OTHER_SIZE
     if stands.slo:
         return _slo_at_target(item, stands, reading, lost=lost)
-    known = item.md5 or (reading.md5 if reading else "")
+    known = (reading.md5 if reading else "") or item.md5
     if not known:
         return AtTarget.UNCONFIRMED
     return AtTarget.RIGHT if known == stands.md5 else AtTarget.OTHER_MD5
@@ -122,7 +122,7 @@ def _on_drive(item: Item, drive: Mapping[str, SourceFile] | None, reading: Readi
     file = drive.get(item.name)
     if file is None:
         return OnDrive.MISSING
-    if file != item.file:
+    if file.size != item.file.size:
         return OnDrive.CHANGED
     if reading is None:
         return OnDrive.THERE

@@ -6,8 +6,6 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slowboat.core.plain import key
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -32,11 +30,6 @@ class AtTarget(enum.Enum):
     OTHER_MD5 = "other-md5"
     PARTS_LOST = "parts-lost"  # an SLO of which the server has not all the segments
 
-    @classmethod
-    def _missing_(cls, _: object) -> AtTarget:
-        """A word of a newer version's."""
-        return cls.UNCONFIRMED
-
 
 class OnDrive(enum.Enum):
     """What was found of one file on the drive."""
@@ -45,14 +38,9 @@ class OnDrive(enum.Enum):
     THERE = "there"  # listed, with the size and time of the day it was adopted
     RIGHT = "right"  # read whole, and right as far as can be known (docs/duplicity.md, "Framing")
     MISSING = "missing"
-    CHANGED = "changed"  # another size or time
+    CHANGED = "changed"  # another size
     ROTTEN = "rotten"  # read whole, twice, and not what duplicity or slowboat wrote down, or not whole
     UNREADABLE = "unreadable"
-
-    @classmethod
-    def _missing_(cls, _: object) -> OnDrive:
-        """A word of a newer version's."""
-        return cls.UNKNOWN
 
 
 class Origin(enum.Enum):
@@ -61,11 +49,6 @@ class Origin(enum.Enum):
     SLOWBOAT = "slowboat"
     DUPLICITY = "duplicity"  # straight, after the handover
     OTHER = "other"  # it was there before, or came by another way
-
-    @classmethod
-    def _missing_(cls, _: object) -> Origin:
-        """A word of a newer version's."""
-        return cls.OTHER
 
 
 WRONG_AT_TARGET = frozenset(
@@ -139,9 +122,9 @@ class Finding:
     """
 
     name: str
-    set_name: str = field(metadata=key("set"))
+    set_name: str
     role: str
-    size: int = field(metadata=key("bytes"))
+    size: int
     target: AtTarget
     drive: OnDrive
     text: str
@@ -159,12 +142,12 @@ class SetReport:
         target, drive: how many files are in which state, by the state's word.
     """
 
-    set_name: str = field(metadata=key("set"))
+    set_name: str
     chain: int
     files: int
-    size: int = field(metadata=key("bytes"))
+    size: int
     files_right: int = 0
-    size_right: int = field(default=0, metadata=key("bytes_right"))
+    size_right: int = 0
     origin: Origin = Origin.SLOWBOAT
     unlisted: int = 0
     target: Mapping[str, int] = field(default_factory=dict)
@@ -183,11 +166,11 @@ class Backup:
         size_missing: bytes, as far as known.
     """
 
-    set_name: str = field(metadata=key("set"))
+    set_name: str
     chain: int
     files_missing: int = 0
     volumes_missing: int = 0
-    size_missing: int = field(default=0, metadata=key("bytes_missing"))
+    size_missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +186,8 @@ class SampleFile:
     """
 
     path: str
-    set_name: str = field(metadata=key("set"))
-    size: int = field(metadata=key("bytes"))
+    set_name: str
+    size: int
     file_prefix: str = ""
     encrypted: bool = False
 
