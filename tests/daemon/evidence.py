@@ -38,24 +38,35 @@ def expect_arrived(drive: Drive, swift: SwiftServer, container: str, prefix: str
         assert "x-delete-at" in swift.head(f"{container}_segments", name)
 
 
-def expect_arrived_in_segments(drive: Drive, swift: SwiftServer, container: str, large: int) -> None:
-    """As `expect_arrived`, where the server cannot join: files of more than `large` bytes are SLOs, which stay.
+def expect_arrived_in_segments(drive: Drive, swift: SwiftServer, container: str) -> set[str]:
+    """As `expect_arrived`, where the server cannot join: what went up in segments is an SLO; the names of these.
 
     Neither they nor the segments that they are made of expire; no other segment is left.
     """
-    segments, data = f"{container}_segments", set()
+    segments, left, slos = f"{container}_segments", swift.listing(f"{container}_segments"), set()
     for name in drive.names("duplicity-"):
-        stored = swift.read(container, name)
+        stored, head = swift.read(container, name), swift.head(container, name)
         assert stored == (drive.folder / name).read_bytes(), f"{name} has other bytes at the target"
-        assert "x-delete-at" not in swift.head(container, name), f"{name} will expire"
-        parts = swift.parts(container, name)
-        assert bool(parts) == (len(stored) > large), f"{name} of {len(stored)} bytes has {len(parts)} parts"
-        data |= set(parts)
-    for name in data:
-        assert "x-delete-at" not in swift.head(segments, name), f"{name}, which is data, will expire"
-    for name in set(swift.listing(segments)) - data:
+        assert "x-delete-at" not in head, f"{name} will expire"
+        parts, is_slo = parts_of(swift, container, name), "x-static-large-object" in head
+        assert sum(parts.values()) == (len(stored) if is_slo else 0), f"{name} is made of {parts}"
+        slos |= {name} if is_slo else set()
+        for part in parts:
+            assert "x-delete-at" not in swift.head(segments, part), f"{part}, which is data, will expire"
+            del left[part]
+    for name in left:
         assert name.startswith("slowboat1/probe/"), f"{name} is left"
         assert "x-delete-at" in swift.head(segments, name)
+    return slos
+
+
+def parts_of(swift: SwiftServer, container: str, name: str) -> dict[str, int]:
+    """The segments of an object, and their bytes.
+
+    By their names: Ceph's gateway answers `multipart-manifest=get` with no bytes at all.
+    """
+    listed = swift.listing(f"{container}_segments", f"slowboat1/{name}/")
+    return {part: size for part, (size, _) in listed.items()}
 
 
 def took_the_cache_as_it_is(said: str) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LONG_AGO = 1_700_000_000
 _CANARY = ".cache/deja-dup/metadata/README"
 _LETTER = 5_000
-"""Bytes of a small file: duplicity's signatures take a 27th of such data, and far less of large files."""
+"""Bytes of a small file: duplicity's signatures take a 35th of such data, and far less of large files."""
 _PROSE = "the boat is slow and the sea is wide but every volume comes ashore in the end"
 
 
@@ -84,7 +84,7 @@ def make_chain(
         size: bytes of the data at the full backup, most of them incompressible.
         seed: other seeds make other data.
         canary: whether there is the file that Deja Dup reads back after each backup.
-        letters: so many small files beside it all, for signatures of about 200 bytes each.
+        letters: so many small files beside it all, for signatures of 140 bytes each.
     """
     data, drive, chance = folder / "data", folder / "drive", random.Random(seed)
     drive.mkdir(parents=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import subprocess
 import time
 from contextlib import contextmanager
@@ -128,14 +127,6 @@ class SwiftServer:
         """An object's headers, their names in lower case."""
         with self.connection() as connection:
             return dict(connection.head_object(container, name))
-
-    def parts(self, container: str, name: str) -> list[str]:
-        """What an SLO is a list of: names in the segments' container; [] for a plain object."""
-        if "x-static-large-object" not in self.head(container, name):
-            return []
-        with self.connection() as connection:
-            _, text = connection.get_object(container, name, query_string="multipart-manifest=get")
-        return [row["name"].split("/", 2)[2] for row in json.loads(text)]
 
     def wait_for_the_expirer(self, timeout: float = 60) -> None:
         """Until a pass of the server's own expirer has ended that began after this call.
