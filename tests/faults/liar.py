@@ -60,7 +60,10 @@ class Lie:
 
 @dataclass
 class Asked:
-    """A request as it came in; `body` is its beginning."""
+    """A request as it came in; `body` is its beginning.
+
+    `lied` says that it was lied to, and `left` that the client hung up while it was told.
+    """
 
     method: str
     path: str
@@ -68,6 +71,7 @@ class Asked:
     body: bytes = b""
     body_bytes: int = 0
     lied: bool = False
+    left: bool = False
 
 
 Told = Lie | bytes | Callable[[Asked], Lie | bytes]
@@ -262,7 +266,11 @@ class Liar:
             told = told(asked)
         lie = told if isinstance(told, Lie) else Lie(told)
         self._read(asked, reader, length if lie.after is None else min(lie.after, length))
-        return self._tell(sock, lie)
+        try:
+            return self._tell(sock, lie)
+        except OSError:
+            asked.left = True
+            raise
 
     def _read(self, asked: Asked, reader: socket.SocketIO, count: int) -> bytes:
         blocks = []
