@@ -123,6 +123,57 @@ def test_every_exception_to_the_rules_has_its_reason() -> None:
     assert not found
 
 
+USED_BY_OTHERS = {
+    "list_commands": "click calls it",
+    "ctx": "click's name",
+    "width": "rich reads it",
+    "incremental": "docs/duplicity-versions.md is made of it",
+    "verify_state": "edges/bus/report_properties and --json read every field of a report",
+    "trace": "Python gives it to __exit__",
+    "__exit__": "Python calls it; the module's other names are listed, so vulture asks",
+    "_missing_": "enum calls it",
+    "no_type_check_decorator": "dbus-next reads it",
+    "_setup_socket": "dbus-next calls it",
+    "_auth_readline": "dbus-next calls it",
+    "_user_disconnect": "dbus-next reads it",
+    "text_factory": "sqlite3 reads it",
+    "narrowness": "routes are compared field by field",
+    "metric": "routes are compared field by field",
+    "spec": "Python's import system gives it",
+    "trust_env": "requests reads it",
+    "get_redirect_target": "requests calls it",
+    "pool_classes_by_scheme": "urllib3 reads it",
+    "_new_conn": "urllib3 calls it",
+    "ConnectionCls": "urllib3 reads it",
+    "request_session": "python-swiftclient reads it",
+    "cloud_has": "the account says it; who tells is to ask for it",
+    "cloud_has_text": "the account says it; who tells is to ask for it",
+    "duplicity_danger": "the account says it; who tells is to ask for it",
+    "files_there": "the account says it; who tells is to ask for it",
+    "size_there": "the account says it; who tells is to ask for it",
+}
+"""What nobody in the program itself uses, and who does."""
+
+
+def test_nothing_is_there_for_nobody() -> None:
+    _, said = run("vulture", "--min-confidence", "60", SRC)
+    unused = re.findall(r"unused [a-z]+ '([^']+)'", said)
+    assert sorted(set(unused) - set(USED_BY_OTHERS)) == [], said
+    assert sorted(set(USED_BY_OTHERS) - set(unused)) == [], "these reasons are no longer needed"
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """But a port of the engine's and the edge that fulfils it, and what a module keeps to itself."""
+    where: dict[str, list[str]] = {}
+    for path in sorted(SRC.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where.setdefault(node.name, []).append(str(path.relative_to(SRC)))
+    twice = {name: rooms for name, rooms in where.items() if len(rooms) > 1}
+    ports = {name for name, rooms in twice.items() if len(rooms) == 2 and "engine/ports.py" in rooms}
+    assert {name: rooms for name, rooms in twice.items() if name not in ports} == {}
+
+
 def test_facts_are_written_and_read_in_one_place() -> None:
     """The keys and forms of what the ledger keeps are engine/facts' alone; all of it goes through engine/memory."""
     keys = {fact.key for fact in facts.table().values()}

@@ -73,6 +73,7 @@ FILTERS = {
         "user_test_tester = testing .admin\n"
         "user_test2_tester2 = testing2 .admin\n"
         "user_test_tester3 = testing3\n"
+        "user_test_müller = schlüssel .admin\n"  # Swift takes what is beyond ASCII for UTF-8
         "token_life = {token_life}"
     ),
     "copy": "",

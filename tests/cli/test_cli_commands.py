@@ -334,13 +334,6 @@ async def test_retry_and_reload_reach_the_daemon(session_bus):
     assert engine.asked == [("retry_now",), ("reload",)]
 
 
-async def test_what_this_daemon_cannot_do_yet_is_said(session_bus):
-    async with daemon(session_bus):
-        ran = await slowboat(session_bus, "verify")
-    assert ran.code == 1
-    assert ran.complaint == "slowboat: this version of slowboat cannot verify."
-
-
 @pytest.mark.parametrize(
     "words", [["status"], ["why"], ["plan"], ["pause"], ["resume"], ["limit"], ["handover"], ["history"], ["verify"]]
 )

@@ -8,6 +8,7 @@ import io
 import os
 import random
 import subprocess
+import sys
 import tarfile
 import tracemalloc
 import zlib
@@ -18,7 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slowboat.core import names
-from slowboat.core.framing import Framing
+from slowboat.core.framing import Framing, archives
 from slowboat.core.names import NameKind
 from slowboat.core.words import SetId
 
@@ -410,6 +411,87 @@ def test_memory_is_constant(name):
         assert tracemalloc.get_traced_memory()[1] < 500_000
     finally:
         tracemalloc.stop()
+
+
+# --- work -----------------------------------------------------------------------------------------------
+
+
+def steps(work) -> int:
+    """How many lines of slowboat's run meanwhile."""
+    count = 0
+
+    def trace(frame, event, _):
+        nonlocal count
+        count += event == "line" and "slowboat" in frame.f_code.co_filename
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+ENDLESS = {
+    "an identifier": (b"\x30\x80\x3f", b"\xff"),
+    "a length": (b"\x30\xff", b"\xff"),
+    "containers": (b"", b"\x30\x80"),
+    "nothing": (b"\x30\x80", b"\x04\x00"),
+}
+
+
+@pytest.mark.parametrize(("begin", "again"), ENDLESS.values(), ids=ENDLESS)
+def test_cms_without_an_end_takes_no_more_than_its_length(begin, again):
+    few, many = (steps(lambda size=size: wrong(P7M, begin + again * size)) for size in (500, 4000))
+    assert many <= 9 * few
+
+
+class CountingZlib:
+    """zlib, with a count of the bytes that went into it and of those that it copied out as left over."""
+
+    MAX_WBITS, error = zlib.MAX_WBITS, zlib.error
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def decompressobj(self, wbits):
+        return CountingMember(self, zlib.decompressobj(wbits))
+
+
+class CountingMember:
+    def __init__(self, counted: CountingZlib, real) -> None:
+        self._counted, self._real = counted, real
+
+    def decompress(self, data, most):
+        found = self._real.decompress(data, most)
+        self._counted.bytes += len(data) + len(self._real.unused_data) + len(self._real.unconsumed_tail)
+        return found
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+
+PACKED = {
+    "empty members": gzip.compress(b""),
+    "padded members": gzip.compress(b"") + bytes(30),
+    "small members": gzip.compress(noise(300)),
+    "zeros": gzip.compress(bytes(1 << 17)),
+}
+
+
+@pytest.mark.parametrize("member", PACKED.values(), ids=PACKED)
+@pytest.mark.parametrize("block", [1 << 12, 1 << 20])
+def test_gzip_of_many_members_takes_no_more_than_its_length(monkeypatch, member, block):
+    counted = []
+    for size in (30, 300):
+        counting = CountingZlib()
+        monkeypatch.setattr(archives, "zlib", counting)
+        assert wrong(GZ, member * size, block) == ""
+        counted.append(counting.bytes)
+    few, many = counted
+    assert many <= 12 * few
 
 
 def test_the_home_of_these_tests_is_nobodys():

@@ -318,3 +318,20 @@ def test_containers_and_objects():
 def test_a_set_of_two_times_is_never_a_full():
     assert FULL.type is SetType.FULL
     assert INC.type is SetType.INC
+
+
+LONG = ["duplicity-full.", "duplicity-inc.1.to.", "dfst.", "dist.x.", "df.", "1D", "duplicity-full.1.vol1.difftarx"]
+
+
+@pytest.mark.parametrize("prefix", [None, "", "host-"])
+@pytest.mark.parametrize("again", LONG)
+def test_a_name_is_read_through_once(again: str, prefix: str | None) -> None:
+    """Read from each beginning to the end, a name of five million characters would keep this test for a day."""
+    name = (prefix or "") + again * (5_000_000 // len(again))
+    assert not names.parses_for_duplicity(name, prefix)
+    assert names.parses_for_duplicity(f"{name}duplicity-full.x.jsonstat")  # in doubt it is one
+
+
+@pytest.mark.parametrize("name", ["duplicity-full.jsonstat", "x.jsonstat", "dfst.jst", "dfst", "duplicity-full.x.jst"])
+def test_statistics_without_a_middle_are_none(name: str) -> None:
+    assert not names.parses_for_duplicity(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from slowboat.core.schedule import (
     Allowed,
+    Period,
     Schedule,
     Window,
     allowed,
     cap_of,
-    day_end,
-    month_end,
+    first_day,
+    local_day,
     next_edge,
     next_opening,
-    periods,
     together,
+    usage,
 )
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -109,12 +110,12 @@ def test_opening_looks_past_edges_that_stay_shut() -> None:
 
 
 def test_days_and_months_end_by_the_clock_on_the_wall() -> None:
-    assert periods(at(BERLIN, 2023, 12, 31, 23, 59), BERLIN) == ("2023-12-31", "2023-12")
-    assert month_end(at(BERLIN, 2023, 12, 31, 23, 59), BERLIN) == at(BERLIN, 2024, 1, 1)
-    assert day_end(at(BERLIN, 2023, 10, 29), BERLIN) - at(BERLIN, 2023, 10, 29) == 25 * 3600
+    assert local_day(at(BERLIN, 2023, 12, 31, 23, 59), BERLIN) == "2023-12-31"
+    assert Period.MONTH.end(at(BERLIN, 2023, 12, 31, 23, 59), BERLIN) == at(BERLIN, 2024, 1, 1)
+    assert Period.DAY.end(at(BERLIN, 2023, 10, 29), BERLIN) - at(BERLIN, 2023, 10, 29) == 25 * 3600
     leap = datetime(2024, 4, 25, 22, 0, tzinfo=UTC).timestamp()  # 2024-04-26 00:00 does not exist in Cairo
-    assert day_end(leap - 60, CAIRO) == leap
-    assert periods(leap, CAIRO)[0] == "2024-04-26"
+    assert Period.DAY.end(leap - 60, CAIRO) == leap
+    assert local_day(leap, CAIRO) == "2024-04-26"
 
 
 @pytest.mark.parametrize("now", [float("nan"), float("inf"), float("-inf"), -1e18, 1e18, 0.0])
@@ -123,9 +124,9 @@ def test_no_calendar_reaches_there_and_nothing_breaks(now: float) -> None:
     for zone in ZONES:
         allowed(schedule, now, zone)
         next_edge(schedule, now, zone)
-        periods(now, zone)
-        day_end(now, zone)
-        month_end(now, zone)
+        local_day(now, zone)
+        for period in Period:
+            period.end(now, zone)
 
 
 windows = st.builds(
@@ -155,8 +156,24 @@ def test_the_next_edge_is_neither_late_nor_early(schedule: Schedule, now: int, z
 
 
 @given(times, st.sampled_from(ZONES))
-def test_a_day_ends_where_the_next_begins(now: int, zone: ZoneInfo) -> None:
-    for end, part in ((day_end(now, zone), 0), (month_end(now, zone), 1)):
+def test_a_period_ends_where_the_next_begins(now: int, zone: ZoneInfo) -> None:
+    for period in Period:
+        end = period.end(now, zone)
         assert end > now
-        assert periods(end - 1, zone)[part] == periods(now, zone)[part]
-        assert periods(end, zone)[part] != periods(now, zone)[part]
+
+        def first(moment: float, period: Period = period) -> date:
+            return period.first(date.fromisoformat(local_day(moment, zone)))
+
+        assert first(end - 1) == first(now)
+        assert first(end) != first(now)
+
+
+@given(
+    st.dictionaries(st.dates(date(2026, 1, 1), date(2026, 4, 1)), st.integers(0, 99)),
+    st.dates(date(2026, 2, 1), date(2026, 3, 31)),
+)
+def test_each_period_counts_its_own_days(by_day: dict[date, int], today: date) -> None:
+    found = usage(by_day, today)
+    assert found[Period.DAY] == by_day.get(today, 0)
+    assert found[Period.MONTH] == sum(count for day, count in by_day.items() if day.month == today.month)
+    assert all(period.first(today) >= first_day(today) for period in Period)

@@ -458,6 +458,13 @@ async def test_odd_file_names_are_shown_somehow(service: Service, client: Client
     await client.resume(odd)
 
 
+async def test_what_a_server_said_is_shown_whatever_it_is(service: Service, client: Client) -> None:
+    said = "half a pair \ud83d, none \udfff, a byte \udc80"
+    service.publish(replace(REPORT, migrations={"home": MigrationReport("home", last_error=said)}))
+    (report,) = (await client.report()).migrations.values()
+    assert report.last_error == "half a pair \ufffd, none \ufffd, a byte \ufffd"
+
+
 # Commanding
 
 

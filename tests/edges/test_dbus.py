@@ -165,12 +165,12 @@ async def test_owners_come_and_go(ours: Connection, session_bus: str) -> None:
         assert await other.own(NAME), "asking again is no failure"
         assert not await ours.own(NAME)
         assert await eventually(owners) == other.name == await ours.owner(NAME)
-        await other.disown(NAME)
+        await other._driver("ReleaseName", "s", NAME)
         assert await eventually(owners) == ""
         assert await ours.own(NAME)
         assert await eventually(owners) == ours.name
     await subscription.cancel()
-    await ours.disown(NAME)
+    await ours._driver("ReleaseName", "s", NAME)
     await ours.flush()
     assert owners.empty()
 

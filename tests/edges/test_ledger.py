@@ -17,22 +17,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from slowboat.core.conditions import Usage
 from slowboat.core.errors import NeedsUser, Transient, Unrecorded
+from slowboat.core.schedule import Period
 from slowboat.core.words import Item, Phase, Role, SetId, SourceFile
 from slowboat.edges.ledger import Ledger
 from slowboat.edges.ledger.opening import HISTORY_LINES
+from slowboat.edges.ledger.rows import raw, text_of
 from slowboat.edges.ledger.schema import APPLICATION_ID, STEPS, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def used(day: int, month: int) -> dict[Period, int]:
+    return {Period.DAY: day, Period.MONTH: month}
+
+
 def item(name: str = "a", rank: int = 0, **more: object) -> Item:
     return Item(SourceFile(name, 1000, 5), Role.VOLUME, 0, SetId(1, 1), rank, **more)
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+@given(ANY_TEXT)
+@example("\ud800")
+@example("\udc80 \ud83d")
+def test_any_text_can_be_kept_and_found_again(text: str) -> None:
+    kept = text_of(raw(text))
+    assert text_of(raw(kept)) == kept
+    if not any("\ud800" <= char <= "\udfff" for char in text):
+        assert kept == text
 
 
 @pytest.fixture
@@ -101,6 +119,7 @@ def test_moves_counts_and_segments(path: Path) -> None:
         ledger.begun_segments("home", "a", 1 << 20)
         ledger.sent("home", "a", 700)
         ledger.sent("home", "a", 5)
+        ledger.move("home", "b", Phase.REFUSED, error="said \ud800")
         ledger.move("home", "b", Phase.REFUSED, error="rotten \udcff")
     with Ledger(path) as ledger:
         a, b = ledger.items("home")
@@ -366,7 +385,7 @@ def test_a_ledger_of_the_first_version_is_taken_over(path: Path) -> None:
         assert ledger.facts("home") == {"handover": "done"}
         assert ledger.usage("2026-11-22") == {}
         ledger.spent(["Phone"], "2026-11-22", 5)
-        assert ledger.usage("2026-11-22") == {"Phone": Usage(5, 5)}
+        assert ledger.usage("2026-11-22") == {"Phone": used(5, 5)}
 
 
 def test_bytes_are_counted_by_network_day_and_month(path: Path) -> None:
@@ -377,10 +396,10 @@ def test_bytes_are_counted_by_network_day_and_month(path: Path) -> None:
         ledger.spent([], "2026-11-22", 9)
     with Ledger(path) as ledger:
         today = ledger.usage("2026-11-22")
-        assert today == {"Phone": Usage(1007, 1107), "": Usage(1000, 1100), os.fsdecode(b"caf\xe9"): Usage(1000, 1100)}
-        assert ledger.usage("2026-11-23")["Phone"] == Usage(0, 1107)
+        assert today == {"Phone": used(1007, 1107), "": used(1000, 1100), os.fsdecode(b"caf\xe9"): used(1000, 1100)}
+        assert ledger.usage("2026-11-23")["Phone"] == used(0, 1107)
         assert ledger.usage("2026-12-01") == {}
-        assert ledger.usage("2026-10-31")[""] == Usage(10, 10)
+        assert ledger.usage("2026-10-31")[""] == used(10, 10)
         assert ledger.usage("2026-09-20") == {}, "days of long ago are dropped"
         ledger.forget("Phone")
         assert ledger.usage("2026-11-22") == today, "it is not a migration's"

@@ -97,13 +97,39 @@ def test_somebody_elses_file_is_refused(tmp_path: Path, environment: dict[str, s
         secret_of("mycloud", environment=environment)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"two\nlines", b"\xff\xfe", b"x" * 100_000, b"a\0b"])
+NO_KEYS = [b"", b"\n", b"two\nlines", b"one\rtwo", b"\xff\xfe", b"x" * 100_000, b"a\0b", b"a\tb", b"a\x7fb"]
+
+
+@pytest.mark.parametrize("content", NO_KEYS)
 def test_a_file_that_holds_no_key(tmp_path: Path, environment: dict[str, str], content: bytes) -> None:
     put(usual(tmp_path), content)
     with pytest.raises(NeedsUser) as refused:
         secret_of("mycloud", environment=environment)
     assert refused.value.code == "secret-file"
     assert str(usual(tmp_path)) in refused.value.what
+
+
+@pytest.mark.needs("dbus-daemon")
+@pytest.mark.parametrize("kept", ["two\nlines", "a\tb", "\udcff\udcfe"])
+def test_an_entry_of_the_keyring_that_is_no_key_is_named(
+    environment: dict[str, str], session_bus: str, kept: str
+) -> None:
+    environment |= {"DBUS_SESSION_BUS_ADDRESS": session_bus}
+    with running_keyring(session_bus, [entry("mine", kept)]), pytest.raises(NeedsUser) as refused:
+        secret_of("mycloud", environment=environment)
+    assert refused.value.code == "secret-text"
+    assert "keyring" in refused.value.what
+    assert kept not in str(refused.value)
+
+
+@pytest.mark.needs("dbus-daemon")
+@pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1", "en_US.UTF-8"])
+def test_a_key_of_the_keyring_is_the_same_in_every_locale(
+    environment: dict[str, str], session_bus: str, locale: str
+) -> None:
+    environment |= {"DBUS_SESSION_BUS_ADDRESS": session_bus, "LC_ALL": locale, "PYTHONIOENCODING": "latin-1"}
+    with running_keyring(session_bus, [entry("mine", "schlüssel\n")]):
+        assert secret_of("mycloud", environment=environment) == Secret("schlüssel")
 
 
 def test_what_is_no_file(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -166,6 +192,7 @@ def test_storing_in_a_file(tmp_path: Path, environment: dict[str, str]) -> None:
     [
         ({"ST_AUTH": "https://x", "ST_USER": "u", "ST_KEY": "k", "OS_PASSWORD": "p"}, "k"),
         ({"OS_PASSWORD": "p"}, "p"),
+        ({"OS_PASSWORD": "pässword ключ"}, "pässword ключ"),
         ({"OS_APPLICATION_CREDENTIAL_SECRET": "s", "OS_PASSWORD": "p"}, "s"),
         ({"ST_AUTH": "https://x", "ST_USER": "u", "OS_PASSWORD": "p"}, None),
         ({}, None),
@@ -178,6 +205,15 @@ def test_the_cloud_of_the_environment(variables: dict[str, str], found: str | No
         with pytest.raises(NeedsUser) as refused:
             secret_of("env", environment=variables)
         assert refused.value.code == "no-secret"
+
+
+@pytest.mark.parametrize("kept", ["two\nlines", "a\tb", "\udcff"])
+def test_a_variable_that_holds_no_key_is_named(kept: str) -> None:
+    with pytest.raises(NeedsUser) as refused:
+        secret_of("env", environment={"OS_PASSWORD": kept})
+    assert refused.value.code == "secret-text"
+    assert "OS_PASSWORD" in refused.value.what
+    assert kept not in str(refused.value)
 
 
 # -- the Secret Service -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from slowboat.core.conditions import NetworkRule
 from slowboat.core.errors import NeedsUser
 from slowboat.core.identity import Identity
-from slowboat.core.schedule import Window
+from slowboat.core.schedule import Period, Window
 from slowboat.core.words import Target
 from slowboat.edges.settings import (
     ENV_CLOUD,
@@ -179,7 +179,7 @@ game = "slow"
     )  # fmt: skip
     assert rules.networks == {
         'Ca"fé': NetworkRule(send="never"),
-        "Phone": NetworkRule("spare", "go", 1_000_000_000, 20_000_000),
+        "Phone": NetworkRule("spare", "go", {Period.DAY: 1_000_000_000, Period.MONTH: 20_000_000}),
     }
     assert rules.types == {"mobile": NetworkRule(send=64_000)}
     assert rules.default == NetworkRule(send=1_000_000)
@@ -215,7 +215,7 @@ def test_spare_is_what_holds_where_nothing_is_written() -> None:
         CLOUD + MIGRATION + '\n[network."Phone"]\nmonth_budget = "1G"\n[[schedule.window]]\nto = "06:00"'
     ).rules
     assert (rules.cap, rules.default) == (None, NetworkRule("spare"))
-    assert rules.networks == {"Phone": NetworkRule("spare", month_budget=1_000_000_000)}
+    assert rules.networks == {"Phone": NetworkRule("spare", budgets={Period.MONTH: 1_000_000_000})}
     assert [window.send for window in rules.schedule.windows] == ["go"], "which adds nothing"
 
 
@@ -393,6 +393,10 @@ WRONG: list[tuple[str, int, str, str]] = [
     (CLOUD.replace("https://", "") + MIGRATION, 2, "is not an address", "https://"),
     (CLOUD.replace("https://swift.example.com", "https://[::1") + MIGRATION, 2, "is not an address", ""),
     (CLOUD.replace(".c]", '."c/d"]') + MIGRATION, 1, "no name for a cloud", "letters"),
+    (CLOUD + 'project = " p"\n' + MIGRATION, 4, "project begins or ends with a blank", ""),
+    (CLOUD + 'region = "r\\n"\n' + MIGRATION, 4, "region begins or ends with a blank", ""),
+    (CLOUD + 'project_id = "a\\r\\nX-More: b"\n' + MIGRATION, 4, "project_id holds a line break", ""),
+    (CLOUD + 'storage_url = "https://x/v1/\\u0007a"\n' + MIGRATION, 4, "storage_url holds a line break", ""),
     (CLOUD + 'key_file = "key"\n' + MIGRATION, 4, "not an absolute path", ""),
     (CLOUD + MIGRATION.replace("/media", "media"), 5, "not an absolute path", ""),
     (CLOUD + MIGRATION.replace("/media", "~nobody-of-that-name/media"), 5, "not an absolute path", ""),

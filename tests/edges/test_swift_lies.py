@@ -380,6 +380,12 @@ async def test_a_key_goes_out_as_utf8(liar: Liar, key: str) -> None:
     assert asked.headers["x-auth-user"].encode("latin-1") == "jürgen".encode()
 
 
+async def test_a_real_swift_takes_a_key_beyond_ascii(swift: SwiftServer) -> None:
+    store = SwiftStore(Credentials(swift.auth_url, "test:müller", "schlüssel"), swift.container())
+    assert (await store.put("a", b"x", 1)).size == 1
+    await store.close()
+
+
 @pytest.mark.parametrize("key", [" key", "key ", "key\t", "k\ney", "k\r\nX-More: y", "k\0y", "key\n", "k\udc80y"])
 async def test_a_key_that_no_header_carries_is_named_and_not_sent(liar: Liar, key: str) -> None:
     store = SwiftStore(Credentials(liar.auth_url, "user", key), "c")

@@ -70,7 +70,7 @@ class Line:
         self.then = time.monotonic()
 
     def probe(self) -> Sample | None:
-        now, limit = time.monotonic(), self.throttle.limit
+        now, limit = time.monotonic(), self.throttle._bucket.rate
         self.looks += 1
         self.acked += (now - self.then) * (1e6 if limit is None else limit)
         self.then = now
@@ -85,7 +85,7 @@ def unlimited() -> tuple[Throttle, Line]:
 
 
 def faster_than(rate: float, throttle: Throttle) -> Callable[[], bool]:
-    return lambda: throttle.limit is not None and throttle.limit > rate
+    return lambda: throttle._bucket.rate is not None and throttle._bucket.rate > rate
 
 
 def test_what_linux_tells_of_a_connection() -> None:
@@ -166,14 +166,14 @@ def test_the_rate_follows_the_line_below_the_cap() -> None:
     with throttle.watching(line.probe):
         until(faster_than(4 * START, throttle))
         throttle.set_cap(3000, spare=True)
-        assert throttle.limit == 3000
+        assert throttle._bucket.rate == 3000
         throttle.set_cap(0, spare=True)
-        assert throttle.limit == 0
+        assert throttle._bucket.rate == 0
         throttle.set_cap(None, spare=True)
         line.rtt = 2.0
-        until(lambda: throttle.limit is not None and throttle.limit < 2 * START)
+        until(lambda: throttle._bucket.rate is not None and throttle._bucket.rate < 2 * START)
         throttle.set_cap(None)
-        assert throttle.limit is None
+        assert throttle._bucket.rate is None
 
 
 def test_the_thread_looks_only_while_something_is_sent_and_spare_is_wanted() -> None:
@@ -206,8 +206,8 @@ def test_where_nothing_is_told_it_sends_slowly(monkeypatch: pytest.MonkeyPatch) 
         until(faster_than(4 * pacing.BLIND, throttle))
     with throttle.watching(blind):
         until(lambda: looks[0] > 5)
-        assert throttle.limit is not None
-        assert throttle.limit <= pacing.BLIND
+        assert throttle._bucket.rate is not None
+        assert throttle._bucket.rate <= pacing.BLIND
     with throttle.watching(line.probe):
         until(faster_than(2 * pacing.BLIND, throttle))
 
@@ -221,7 +221,7 @@ def test_a_pace_that_fails_leaves_a_slow_rate_and_begins_anew(
         with monkeypatch.context() as broken:
             broken.setattr(pace.Pace, "feed", lambda *_: 1 / 0)
             until(lambda: not watchers())
-        assert throttle.limit == START
+        assert throttle._bucket.rate == START
         assert "slowly" in caplog.text
     with throttle.watching(line.probe):
         until(faster_than(4 * START, throttle))
@@ -232,8 +232,8 @@ def test_another_network_begins_slowly() -> None:
     with throttle.watching(line.probe):
         until(faster_than(20 * START, throttle))
         throttle.forget()
-        assert throttle.limit is not None
-        assert throttle.limit < 20 * START
+        assert throttle._bucket.rate is not None
+        assert throttle._bucket.rate < 20 * START
 
 
 def test_somebody_else_is_told_of_only_where_only_the_spare_is_taken() -> None:
@@ -258,8 +258,8 @@ async def test_a_real_upload_is_watched_and_arrives(swift: SwiftServer) -> None:
     assert watchers()
     stored = await put
     assert stored.size == len(body)
-    assert throttle.limit is not None
-    assert throttle.limit > LEAST
+    assert throttle._bucket.rate is not None
+    assert throttle._bucket.rate > LEAST
     await store.forget_connections()
-    assert throttle.limit == START
+    assert throttle._bucket.rate == START
     await store.close()

@@ -52,6 +52,12 @@ def test_last_words_are_one_line_that_is_short_enough_to_be_heard(listening: tup
     assert len(told.encode()) < 4096
 
 
+def test_a_name_that_is_no_utf8_is_told_all_the_same(listening: tuple[socket.socket, str]) -> None:
+    end, address = listening
+    ServiceManager({"NOTIFY_SOCKET": address}).status("sending duplicity-\udcff.vol1 \ud800")
+    assert received(end) == ["STATUS=sending duplicity-?.vol1 ?"]
+
+
 async def test_the_watchdog_hears_that_the_loop_turns(listening: tuple[socket.socket, str]) -> None:
     end, address = listening
     # WATCHDOG_PID of a wrapper: it must not silence us.

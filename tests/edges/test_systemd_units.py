@@ -16,10 +16,14 @@ import pytest
 
 from realparts.presence import ROOT
 from realparts.user_manager import HOME, UID, UserManager, running_user_manager
+from slowboat.core import segmenting
 from slowboat.core.errors import NeedsUser
 from slowboat.edges import units
 from slowboat.edges.bus.report_properties import MANAGER, NAME
 from slowboat.edges.bus.report_properties import ROOT as OBJECT
+from slowboat.edges.settings.checks import MOST_CONNECTIONS
+from slowboat.edges.settings.shape import TopTable
+from slowboat.edges.swift import session, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +55,17 @@ def test_systemd_understands_every_line(tmp_path: Path, sandbox: bool) -> None:
     with unit.open("a") as file:
         file.write("[Service]\nUnheardOf=yes\n")
     assert "UnheardOf" in analyze(tmp_path, "verify", unit).stderr, "else the check above says nothing"
+
+
+def test_there_is_room_for_all_that_is_bounded_and_for_no_more(tmp_path: Path) -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.read(laid_out(tmp_path))
+    high, most = (int(unit["Service"][key].rstrip("MG")) for key in ("MemoryHigh", "MemoryMax"))
+    assert (unit["Service"]["MemoryHigh"][-1], unit["Service"]["MemoryMax"]) == ("M", "1G")
+    at_work, body = 100 << 20, segmenting.LARGEST // 2  # courier reads that much whole
+    answers = session.MOST_BYTES + store._LISTED_BYTES
+    assert at_work + answers + TopTable().connections * body <= high << 20
+    assert at_work + answers + MOST_CONNECTIONS * body <= most << 30
 
 
 @pytest.mark.needs("systemd-analyze")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowboat.core.conditions import Usage
+from slowboat.core.schedule import Period
 from slowboat.core.words import Activity, ManagerReport, Reason
 from slowboat.edges.ledger import Ledger
 from slowboat.engine.onset import Onsets
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from slowboat.core.schedule import Usage
+
 TODAY, TOMORROW, NEXT_MONTH = "2026-11-29", "2026-11-30", "2026-12-01"
+
+
+def used(day: int, month: int) -> Usage:
+    return {Period.DAY: day, Period.MONTH: month}
 
 
 @pytest.fixture
@@ -34,13 +40,13 @@ def test_bytes_count_at_once_and_reach_the_ledger_when_settled(ledger: Ledger) -
     spending = Spending(ledger)
     assert spending.at(("Phone",), TODAY) == {}
     spending.count(100)
-    assert spending.at(("Phone",), TODAY) == {"Phone": Usage(100, 100)}
+    assert spending.at(("Phone",), TODAY) == {"Phone": used(100, 100)}
     assert ledger.usage(TODAY) == {}
     spending.settle(101)
     assert ledger.usage(TODAY) == {}
     spending.settle()
-    assert ledger.usage(TODAY) == {"Phone": Usage(100, 100)} == spending.at(("Phone",), TODAY)
-    assert Spending(ledger).at(("Phone",), TODAY) == {"Phone": Usage(100, 100)}, "a restart forgets nothing"
+    assert ledger.usage(TODAY) == {"Phone": used(100, 100)} == spending.at(("Phone",), TODAY)
+    assert Spending(ledger).at(("Phone",), TODAY) == {"Phone": used(100, 100)}, "a restart forgets nothing"
 
 
 def test_bytes_belong_to_the_networks_and_the_day_on_which_they_went(ledger: Ledger) -> None:
@@ -51,9 +57,9 @@ def test_bytes_belong_to_the_networks_and_the_day_on_which_they_went(ledger: Led
     spending.count(10)
     spending.at(("Home",), TODAY)
     spending.count(100)
-    assert spending.at(("Home",), TOMORROW) == {"Phone": Usage(0, 11), "Tunnel": Usage(0, 10), "Home": Usage(0, 100)}
+    assert spending.at(("Home",), TOMORROW) == {"Phone": used(0, 11), "Tunnel": used(0, 10), "Home": used(0, 100)}
     spending.count(1000)
-    assert spending.at(("Home",), TOMORROW)["Home"] == Usage(1000, 1100)
+    assert spending.at(("Home",), TOMORROW)["Home"] == used(1000, 1100)
     assert spending.at(("Home",), NEXT_MONTH) == {}
 
 
@@ -92,7 +98,7 @@ def test_it_is_counted_from_any_thread(ledger: Ledger) -> None:
     while any(thread.is_alive() for thread in threads):
         spending.settle()
     spending.settle()
-    assert ledger.usage(TODAY) == {"Phone": Usage(20_000, 20_000)}
+    assert ledger.usage(TODAY) == {"Phone": used(20_000, 20_000)}
 
 
 def test_a_reason_began_when_it_was_first_seen_and_again_after_it_had_gone() -> None:

@@ -34,7 +34,7 @@ class Keyring:
     def __init__(self, entries: list[tuple[str, dict[str, str], str]], connection: Connection, *, silent: bool) -> None:
         self._connection = connection
         self._entries = {
-            f"/org/freedesktop/secrets/collection/x/{n}": (label, attributes, secret.encode())
+            f"/org/freedesktop/secrets/collection/x/{n}": (label, attributes, secret.encode(errors="surrogateescape"))
             for n, (label, attributes, secret) in enumerate(entries)
         }
         self._silent = silent

@@ -6,18 +6,16 @@ fields of the reports; new ones may come, none goes away.
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from slowboat.core.words import ManagerReport, MigrationReport, Reason
+from slowboat.core.plain import to_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from slowboat.cli.listing import HistoryLine, PlanRow
+    from slowboat.core.words import ManagerReport
 
 _TIMES = frozenset({"paused_until", "limit_until", "expected_end", "started_at"})
 """Fields in which 0.0 stands for "none"."""
@@ -25,7 +23,7 @@ _TIMES = frozenset({"paused_until", "limit_until", "expected_end", "started_at"}
 
 def status(report: ManagerReport, *, indent: int | None = 2) -> str:
     """The whole report as one JSON object; `migrations` maps each name to its own. In one line without `indent`."""
-    return _dumped(report, indent=indent)
+    return _dumped(_without_moments_that_are_none(to_plain(report)), indent=indent)
 
 
 def plan(plans: Mapping[str, Sequence[PlanRow]]) -> str:
@@ -39,21 +37,16 @@ def history(lines: Sequence[HistoryLine]) -> str:
     return _dumped([dict(zip(keys, line, strict=True)) for line in lines])
 
 
-def _fields(shown: ManagerReport | MigrationReport | Reason) -> dict[str, object]:
-    values = {field.name: getattr(shown, field.name) for field in dataclasses.fields(shown)}
-    return {name: None if name in _TIMES and not value else value for name, value in values.items()}
-
-
-def _as_json(value: object) -> object:
-    """What the standard library cannot write by itself: our frozen values, their words, and their mappings."""
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, ManagerReport | MigrationReport | Reason):
-        return _fields(value)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+def _without_moments_that_are_none(plain: Any) -> Any:  # noqa: ANN401  # of the same type
+    match plain:
+        case dict():
+            values = {name: _without_moments_that_are_none(value) for name, value in plain.items()}
+            return {name: None if name in _TIMES and not value else value for name, value in values.items()}
+        case list():
+            return [_without_moments_that_are_none(each) for each in plain]
+        case _:
+            return plain
 
 
 def _dumped(value: object, *, indent: int | None = 2) -> str:
-    return json.dumps(value, indent=indent, default=_as_json)
+    return json.dumps(value, indent=indent)

@@ -13,6 +13,11 @@ LONGEST = 900.0
 FROM_SERVER = 6 * 3600.0
 """Seconds: what a server may ask for at most. One misconfigured header must not stop a backup for a year."""
 
+TRY_AGAIN = 3600.0
+"""Seconds until what needs the user is tried again unasked: quota may have been freed elsewhere."""
+CACHE_IN_USE = 30.0
+"""Seconds until duplicity's cache is tried again while duplicity is running: most of its runs are minutes."""
+
 CLOCK_SLACK = 60.0
 """Seconds by which a clock is corrected without anybody having set it."""
 

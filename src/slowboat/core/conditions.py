@@ -11,7 +11,7 @@ from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Literal
 
 from slowboat.core.errors import Refused
-from slowboat.core.schedule import ALWAYS, Schedule, Send
+from slowboat.core.schedule import ALWAYS, Period, Schedule, Send, Usage
 from slowboat.core.words import Connectivity, Network
 
 if TYPE_CHECKING:
@@ -100,14 +100,6 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Bytes sent over one network today and this month (local time), failed attempts included."""
-
-    day: int = 0
-    month: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Conditions:
     """Everything outside the rules that the permit depends on. What is left out is unknown, the safe side.
 
@@ -149,14 +141,12 @@ class NetworkRule:
         send: the way to send: "spare" (what nobody else uses), "go" (the whole line), a cap in bytes per second
             (flat, whatever others do), or "never".
         metered: what to do here where it is metered; None: as everywhere.
-        day_budget: the most bytes a local day; None: any.
-        month_budget: the most bytes a local month; None: any.
+        budgets: the most bytes in a local period.
     """
 
     send: Send = "spare"
     metered: Choice | None = None
-    day_budget: int | None = None
-    month_budget: int | None = None
+    budgets: Mapping[Period, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,8 +278,7 @@ _ANY_TIME: Final = (
 
 @functools.lru_cache(maxsize=16)
 def _lenient(prefix: str | None) -> re.Pattern[str]:
-    # Hidden files (of rsync, file managers, macOS) are nobody's unless the prefix itself begins with a dot.
-    before = r"(?!\.)[^/]*?" if prefix is None else re.escape(prefix)
+    before = _before(prefix)
     b36 = _B36 if prefix is None else "[0-9a-z]+"
     times = rf"\.{_ANY_TIME}(?:\.to\.{_ANY_TIME})?"
     short = rf"\.{b36}(?:(?:\.to)?\.{b36})?"
@@ -287,11 +286,27 @@ def _lenient(prefix: str | None) -> re.Pattern[str]:
         rf"{before}(?:duplicity-(?:full|inc){times}\.(?:vol[0-9]+\.difftar|manifest)(?:\.part)?"
         rf"|duplicity-(?:full|new)-signatures{times}\.sigtar(?:\.part)?"
         rf"|d[fi]{short}\.(?:[0-9a-z]+\.dt|m)(?:\.p)?"
-        rf"|(?:dfs|dns){short}\.st(?:\.p)?"
-        # Statistics with times that are none make duplicity fail just as well.
-        rf"|duplicity-(?:full|inc)\..*\.jsonstat|(?:dfst|dist)\..*\.jst)"
+        rf"|(?:dfs|dns){short}\.st(?:\.p)?)"
         rf"(?:$|\.)"
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _statistics(prefix: str | None) -> tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]:
+    """How statistics begin and how they end: times that are none make duplicity fail just as well.
+
+    As one pattern each (begin, anything, end) a name of many beginnings would be read to its end from each of them.
+    """
+    before = _before(prefix)
+    return (
+        (re.compile(rf"{before}duplicity-(?:full|inc)\."), re.compile(r"\.jsonstat(?:$|\.)")),
+        (re.compile(rf"{before}(?:dfst|dist)\."), re.compile(r"\.jst(?:$|\.)")),
+    )
+
+
+def _before(prefix: str | None) -> str:
+    # Hidden files (of rsync, file managers, macOS) are nobody's unless the prefix itself begins with a dot.
+    return r"(?!\.)[^/]*?" if prefix is None else re.escape(prefix)
 
 
 def parses_for_duplicity(name: str, prefix: str | None = None) -> bool:
@@ -304,7 +319,13 @@ def parses_for_duplicity(name: str, prefix: str | None = None) -> bool:
         name: a file's name, or an object's after the target's prefix.
         prefix: the file prefix that duplicity is told to use ("" for none); None: any.
     """
-    return _lenient(prefix).match(name) is not None
+    if _lenient(prefix).match(name) is not None:
+        return True
+    for begin, end in _statistics(prefix):
+        begun = begin.match(name)
+        if begun is not None and end.search(name, begun.end()) is not None:
+            return True
+    return False
 
 
 # --- names derived from names ---------------------------------------------------------------------

@@ -7,9 +7,8 @@ same at length).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from slowboat.core.conditions import (
     MAINS,
@@ -21,17 +20,16 @@ from slowboat.core.conditions import (
     Power,
     PowerChoice,
     Rules,
-    Usage,
 )
 from slowboat.core.schedule import (
     ALWAYS,
+    Period,
     Schedule,
     Send,
+    Usage,
     Window,
     allowed,
     cap_of,
-    day_end,
-    month_end,
     next_edge,
     next_opening,
 )
@@ -41,15 +39,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = [
-    "ALWAYS", "MAINS", "UNKNOWN_NETWORK", "Choice", "Conditions", "Hold", "NetworkRule", "Power",
+    "ALWAYS", "MAINS", "UNKNOWN_NETWORK", "Choice", "Conditions", "Hold", "NetworkRule", "Period", "Power",
     "PowerChoice", "Rules", "Schedule", "Send", "Usage", "Window", "budget_left", "charged",
-    "largest_piece", "next_change", "permit", "with_reasons",
+    "largest_piece", "next_change", "permit",
 ]  # fmt: skip
 
 _LINKS = ("wifi", "ethernet", "mobile")  # what a tunnel or a bridge can lie on
-_ASKS = frozenset({"paused", "schedule", "budget", "battery", "battery-low", "power-saver"})
-"""Reasons to send nothing that do not mind a few requests of a kilobyte. The others mean that there is no network, that
-it must not be used at all, or that somebody needs the line or the machine this very moment."""
 _Bound = tuple[int | None, Reason]  # the most bytes per second that the reason leaves, None: all of it
 
 
@@ -115,13 +110,8 @@ def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> 
     caps = [cap for cap, _ in verdicts if cap is not None]
     first = [reason for cap, reason in verdicts if cap == 0]
     then = [reason for cap, reason in verdicts if cap != 0]
-    asks = all(reason.code in _ASKS for reason in first)
+    asks = all(reason.asks for reason in first)
     return Permit(min(caps, default=None), (*first, *then), asks, spare)
-
-
-def with_reasons(granted: Permit, reasons: Sequence[Reason]) -> Permit:
-    """The permit, closed where there are more reasons (server, drive, credentials, ...); those come first."""
-    return replace(granted, cap=0, reasons=(*reasons, *granted.reasons), asks=False) if reasons else granted
 
 
 def next_change(conditions: Conditions, rules: Rules, now: float) -> float | None:
@@ -135,10 +125,7 @@ def next_change(conditions: Conditions, rules: Rules, now: float) -> float | Non
     if conditions.limit > 0 or conditions.mode:
         moments.append(conditions.limit_until)
     in_force = [rule for _, rule in _rules_in_force(conditions.network, rules)]
-    if any(rule.day_budget is not None for rule in in_force):
-        moments.append(day_end(now, zone))
-    if any(rule.month_budget is not None for rule in in_force):
-        moments.append(month_end(now, zone))
+    moments += [period.end(now, zone) for period in {period for rule in in_force for period in rule.budgets}]
     return min((moment for moment in moments if moment is not None and moment > now), default=None)
 
 
@@ -147,7 +134,7 @@ def budget_left(conditions: Conditions, rules: Rules) -> int | None:
     left = [
         allowance - used
         for name, rule in _rules_in_force(conditions.network, rules)
-        for allowance, used, _ in _budgets(rule, conditions.usage.get(name, Usage()))
+        for allowance, used, _ in _budgets(rule, conditions.usage.get(name, {}))
     ]
     return max(0, min(left)) if left else None
 
@@ -158,9 +145,7 @@ def largest_piece(conditions: Conditions, rules: Rules) -> int | None:
     A request that a budget's end breaks off is lost, and one larger than the budget could never be made.
     """
     allowances = [
-        allowance
-        for _, rule in _rules_in_force(conditions.network, rules)
-        for allowance, _, _ in _budgets(rule, Usage())
+        allowance for _, rule in _rules_in_force(conditions.network, rules) for allowance in rule.budgets.values()
     ]
     return min(allowances) // 10 if allowances else None
 
@@ -174,7 +159,7 @@ def _asked(conditions: Conditions, now: float) -> Iterator[_Bound]:
     """What people and programs asked for."""
     until = conditions.paused_until
     if until is not None and (until == 0.0 or until > now):
-        yield 0, Reason("paused", "You paused it", "slowboat resume", until or None)
+        yield 0, Reason("paused", "You paused it", "slowboat resume", until or None, asks=True)
     if conditions.sleeping:
         yield 0, Reason("sleep", "The machine is about to sleep")
     for hold in conditions.holds:
@@ -224,15 +209,24 @@ def _networks(conditions: Conditions, rules: Rules) -> Iterator[_Bound]:
 def _budgeted(conditions: Conditions, rules: Rules, now: float, needs: int) -> Iterator[_Bound]:
     """The budgets of the networks in use, for a request of `needs` bytes."""
     for name, rule in _rules_in_force(conditions.network, rules):
-        for allowance, used, period in _budgets(rule, conditions.usage.get(name, Usage())):
+        for allowance, used, period in _budgets(rule, conditions.usage.get(name, {})):
             left = max(0, allowance - used)
-            until = (day_end if period == "day" else month_end)(now, conditions.zone)
+            until = period.end(now, conditions.zone)
             cure = "Use another network, or raise the budget"
             if not left:
-                yield 0, Reason("budget", f"The budget of {_named(name)} for this {period} is used up", cure, until)
+                yield (
+                    0,
+                    Reason(
+                        "budget",
+                        f"The budget of {_named(name)} for this {period.value} is used up",
+                        cure,
+                        until,
+                        asks=True,
+                    ),
+                )
             elif left < needs:
-                text = f"The budget of {_named(name)} for this {period} leaves less than the next piece needs"
-                yield 0, Reason("budget", text, cure, until if needs <= allowance else None)
+                text = f"The budget of {_named(name)} for this {period.value} leaves less than the next piece needs"
+                yield 0, Reason("budget", text, cure, until if needs <= allowance else None, asks=True)
 
 
 def _scheduled(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Bound]:
@@ -240,7 +234,7 @@ def _scheduled(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Bo
     cap = allowed(rules.schedule, now, conditions.zone).cap
     if cap == 0:
         until = next_opening(rules.schedule, now, conditions.zone)
-        yield 0, Reason("schedule", "Your schedule does not allow sending at this hour", until=until)
+        yield 0, Reason("schedule", "Your schedule does not allow sending at this hour", until=until, asks=True)
     elif cap is not None:
         until = next_edge(rules.schedule, now, conditions.zone)
         yield cap, Reason("schedule", f"Your schedule allows {_in_words(cap)} at this hour", until=until)
@@ -251,14 +245,14 @@ def _powered(conditions: Conditions, rules: Rules) -> Iterator[_Bound]:
     power = conditions.power
     if power.on_battery is not False:
         text = _known("the machine runs on battery", power.on_battery)
-        yield from _chosen([rules.battery], rules, Reason("battery", text, "Plug it in"))
+        yield from _chosen([rules.battery], rules, Reason("battery", text, "Plug it in", asks=True))
         if rules.battery_min > 0 and not (power.level is not None and power.level >= rules.battery_min):
             level = "at an unknown level" if power.level is None else f"at {power.level:.0f} %"
             text = f"The battery is {level}, and you want {rules.battery_min:.0f} % at least"
-            yield 0, Reason("battery-low", text, "Plug it in")
+            yield 0, Reason("battery-low", text, "Plug it in", asks=True)
     if power.power_saver is not False:
         text = _known("power saver is on", power.power_saver)
-        yield from _chosen([rules.power_saver], rules, Reason("power-saver", text, "Turn power saver off"))
+        yield from _chosen([rules.power_saver], rules, Reason("power-saver", text, "Turn power saver off", asks=True))
     if conditions.gaming is not False:
         text = _known("a game is running", conditions.gaming)
         yield from _chosen([rules.game], rules, Reason("game", text, "End the game"))
@@ -330,12 +324,10 @@ def _rules_in_force(network: Network, rules: Rules) -> list[tuple[str, NetworkRu
     ]
 
 
-def _budgets(rule: NetworkRule, used: Usage) -> Iterator[tuple[int, int, Literal["day", "month"]]]:
+def _budgets(rule: NetworkRule, used: Usage) -> Iterator[tuple[int, int, Period]]:
     """(allowance, used, period) of each budget of a rule."""
-    if rule.day_budget is not None:
-        yield rule.day_budget, used.day, "day"
-    if rule.month_budget is not None:
-        yield rule.month_budget, used.month, "month"
+    for period, allowance in rule.budgets.items():
+        yield allowance, used.get(period, 0), period
 
 
 def _named(name: str) -> str:

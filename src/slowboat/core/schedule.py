@@ -10,7 +10,9 @@ which that hour is left out, and is open for two hours in the night in which it 
 
 from __future__ import annotations
 
+import enum
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -152,21 +154,55 @@ def _offset(moment: float, zone: tzinfo) -> timedelta | None:
     return datetime.fromtimestamp(moment, zone).utcoffset()
 
 
-def periods(now: float, zone: tzinfo) -> tuple[str, str]:
-    """The local day and month of `now`, as "2026-11-22" and "2026-11": what budgets are counted by."""
-    day = at_wall(now, zone).date().isoformat()
-    return day, day[:7]
+class Period(enum.Enum):
+    """What a budget is counted by, in whole local days; the value is its word."""
+
+    DAY = "day"
+    MONTH = "month"
+
+    def first(self, day: date) -> date:
+        """The first day of the period that `day` is in."""
+        match self:
+            case Period.DAY:
+                return day
+            case Period.MONTH:
+                return day.replace(day=1)
+
+    def following(self, day: date) -> date:
+        """The first day of the next period."""
+        match self:
+            case Period.DAY:
+                return day + timedelta(days=1)
+            case Period.MONTH:
+                return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+    def end(self, now: float, zone: tzinfo) -> float:
+        """The local midnight at which the next period begins, seconds since the epoch."""
+        return _midnight(self.following(at_wall(now, zone).date()), zone)
 
 
-def day_end(now: float, zone: tzinfo) -> float:
-    """The coming local midnight, seconds since the epoch."""
-    return _midnight(at_wall(now, zone).date() + timedelta(days=1), zone)
+Usage = Mapping[Period, int]
+"""Bytes sent in the present period of each kind, failed attempts included; missing is nothing."""
 
 
-def month_end(now: float, zone: tzinfo) -> float:
-    """The local midnight at which the next month begins, seconds since the epoch."""
-    today = at_wall(now, zone).date()
-    return _midnight((today.replace(day=1) + timedelta(days=32)).replace(day=1), zone)
+def usage(bytes_by_day: Mapping[date, int], today: date) -> Usage:
+    """What was sent in each period that `today` is in, from the bytes of single days."""
+    return {
+        period: sum(
+            count for day, count in bytes_by_day.items() if period.first(today) <= day < period.following(today)
+        )
+        for period in Period
+    }
+
+
+def first_day(today: date) -> date:
+    """The first day that counts for any of the present periods."""
+    return min(period.first(today) for period in Period)
+
+
+def local_day(now: float, zone: tzinfo) -> str:
+    """The local day of `now`, as "2026-11-22"."""
+    return at_wall(now, zone).date().isoformat()
 
 
 def _midnight(day: date, zone: tzinfo) -> float:

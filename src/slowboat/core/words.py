@@ -11,6 +11,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slowboat.core.plain import INTERNAL
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -86,6 +88,8 @@ class Reason:
         until: when it ends by itself, seconds since the epoch; None where that is not known.
         since: when it began, seconds since the epoch; None where nobody has noted that. Two reasons that differ in
             nothing else are the same one.
+        asks: whether a few requests of a kilobyte may be made all the same. Where not, there is no network, it must
+            not be used at all, or somebody needs the line or the machine this very moment.
     """
 
     code: str
@@ -93,6 +97,7 @@ class Reason:
     cure: str = ""
     until: float | None = None
     since: float | None = field(default=None, compare=False)
+    asks: bool = field(default=False, compare=False, metadata=INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)

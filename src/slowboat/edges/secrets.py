@@ -81,8 +81,8 @@ def secret_of(cloud: str, key_file: Path | None = None, environment: Mapping[str
         environment: os.environ, if not given.
 
     Raises:
-        NeedsUser: there is none ("no-secret"), the keyring is locked ("secret-locked"), or the file is not
-            private or cannot be read ("secret-file").
+        NeedsUser: there is none ("no-secret"), the keyring is locked ("secret-locked"), the file is not private or
+            holds no line of text ("secret-file"), or what is kept elsewhere is none ("secret-text").
     """
     environment = os.environ if environment is None else environment
     if cloud == "env":
@@ -110,12 +110,32 @@ def _from_environment(environment: Mapping[str, str]) -> Secret:
     wanted = ("ST_KEY",) if environment.get("ST_AUTH") and environment.get("ST_USER") else _ENV_NAMES
     for name in wanted:
         if environment.get(name):
-            return Secret(environment[name])
+            kept = os.fsencode(environment[name])  # environ's own way, whatever the bytes
+            return _line_of(kept, name, f"Set {name} to the key, and to nothing else")
     return _absent("env", f"{wanted[-1]} is not set", f"Set {wanted[-1]}")
 
 
 def _secrets_folder(environment: Mapping[str, str]) -> Path:
     return xdg.folder("XDG_CONFIG_HOME", environment) / xdg.OURS / "secrets"
+
+
+def _line_of(raw: bytes, where: str, cure: str, *, code: str = "secret-text") -> Secret:
+    """The secret that is kept as `raw`: one line of UTF-8, whose end is no part of it.
+
+    Whether it may begin or end with a blank is for who sends it to say: a password may, in a form that carries it.
+
+    Raises:
+        NeedsUser: it says what is wrong with it, and nothing of it.
+    """
+    try:
+        text = raw.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        problem = "holds no UTF-8 text"
+    else:
+        if text and len(raw) <= MOST_BYTES and not any(ord(char) < 32 or ord(char) == 127 for char in text):
+            return Secret(text)
+        problem = "does not hold one line of text"
+    raise NeedsUser(f"{where} {problem}", hint=cure, code=code)
 
 
 # -- files -----------------------------------------------------------------------------------------------
@@ -134,16 +154,11 @@ def _read(path: Path, *, private: bool = False) -> Secret | None:
             if private:
                 _must_be_private(path, found)
             raw = file.read(MOST_BYTES + 1) if stat.S_ISREG(found.st_mode) else b""
-        text = raw.decode().rstrip("\r\n")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         _unfit(path, f"cannot be read: {os.strerror(error.errno or 0)}", "Make it a file that you may read")
-    except UnicodeDecodeError:
-        _unfit(path, "is not UTF-8 text", "Write the key into it, and nothing else")
-    if not text or "\n" in text or "\0" in text or len(raw) > MOST_BYTES:
-        _unfit(path, "does not hold one line of text", "Write the key into it, and nothing else")
-    return Secret(text)
+    return _line_of(raw, f"The secret file {path}", "Write the key into it, and nothing else", code="secret-file")
 
 
 def _must_be_private(path: Path, found: os.stat_result) -> None:
@@ -170,14 +185,17 @@ def _from_service(cloud: str, environment: Mapping[str, str]) -> Secret | None:
     Raises:
         NeedsUser: it is there but locked; nobody is asked to unlock it (code "secret-locked").
     """
-    found, text = _ask_service(["look-up", cloud], b"", environment)
+    found, kept = _ask_service(["look-up", cloud], b"", environment)
     if found == "locked":
         raise NeedsUser(
             f"The keyring that holds the password or key for the cloud {cloud} is locked",
             hint="Unlock it, for instance by logging in to your desktop",
             code="secret-locked",
         )
-    return Secret(text) if found == "found" and text else None
+    if found != "found" or not kept:
+        return None
+    where = f"The keyring's entry for the cloud {cloud}"
+    return _line_of(kept, where, f"Store the key anew:\n\n    slowboat password {cloud}\n")
 
 
 def store(cloud: str, secret: Secret, environment: Mapping[str, str] | None = None) -> None:
@@ -198,10 +216,10 @@ def store(cloud: str, secret: Secret, environment: Mapping[str, str] | None = No
 
 def _ask_service(
     words: list[str], stdin: bytes, environment: Mapping[str, str], patience: float = PATIENCE
-) -> tuple[str, str]:
+) -> tuple[str, bytes]:
     """Runs this module as a program: what it answers, and the secret where it found one."""
     if importlib.util.find_spec("secretstorage") is None:
-        return "none", ""
+        return "none", b""
     surroundings = {**os.environ, **environment}
     if runtime := surroundings.get("XDG_RUNTIME_DIR"):
         surroundings.setdefault("DBUS_SESSION_BUS_ADDRESS", f"unix:path={runtime}/bus")
@@ -216,27 +234,27 @@ def _ask_service(
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return "none", ""
-    answer, _, text = done.stdout.decode("utf-8", "replace").partition("\n")
-    return answer, text
+        return "none", b""
+    answer, _, kept = done.stdout.partition(b"\n")
+    return answer.decode("ascii", "replace"), kept
 
 
-def _main(words: list[str]) -> tuple[str, str]:
+def _main(words: list[str]) -> tuple[str, bytes]:
     """What `_ask_service` asks for, in the process of its own."""
     service: Any = importlib.import_module("secretstorage")
     connection = service.dbus_init()
     if words[0] == "store":
         collection = service.get_default_collection(connection)
         if collection.is_locked() and collection.unlock():
-            return "refused", ""
+            return "refused", b""
         secret = sys.stdin.buffer.read()
         collection.create_item(f"slowboat: {words[1]}", attributes_of(words[1]), secret, replace=True)
-        return "stored", ""
+        return "stored", b""
     entries = list(service.search_items(connection, attributes_of(words[1])))
     for entry in entries:
         if not entry.is_locked():
-            return "found", entry.get_secret().decode()
-    return ("locked" if entries else "none"), ""
+            return "found", entry.get_secret()
+    return ("locked" if entries else "none"), b""
 
 
 def store_in_file(cloud: str, secret: Secret, environment: Mapping[str, str] | None = None) -> Path:
@@ -263,4 +281,5 @@ def store_in_file(cloud: str, secret: Secret, environment: Mapping[str, str] | N
 
 
 if __name__ == "__main__":
-    print(*_main(sys.argv[1:]), sep="\n", end="")  # noqa: T201 (to the parent, through a pipe)
+    answer, kept = _main(sys.argv[1:])
+    sys.stdout.buffer.write(answer.encode() + b"\n" + kept)  # bytes: no locale has a say in what a key is

@@ -84,4 +84,4 @@ class ServiceManager:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
             end.setblocking(False)  # noqa: FBT003  # the standard library's signature
             end.connect(self._address)
-            end.send(message.encode())
+            end.send(message.encode(errors="replace"))  # a file's name may be no UTF-8

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import policy
 from slowboat.core.conditions import Hold, must_be_ahead, must_be_limit
 from slowboat.core.errors import Refused, Unrecorded
-from slowboat.core.schedule import periods
+from slowboat.core.schedule import local_day
 from slowboat.core.words import Connectivity
 from slowboat.engine import facts, report
 from slowboat.engine.memory import Memory
@@ -32,9 +33,14 @@ if TYPE_CHECKING:
     from slowboat.engine.context import Order, Tools
     from slowboat.engine.ports import Ledger, World
 
+_log = logging.getLogger(__name__)
+
 A_DAY = 86400.0
 BOOK_EVERY = 10.0
 """Seconds for which bytes may be counted in memory alone, however few they are."""
+AFTER_A_SURPRISE = 60.0
+"""Seconds until a migration that ended by a mistake of ours begins anew: whatever it was has gone by then, or the
+journal does not fill with it."""
 TICK = 1.0
 """Seconds between reports while something is under way; at rest there are none."""
 
@@ -98,9 +104,13 @@ class Engine:
 
     def add(self, order: Order, tools: Tools, *, at_home: bool = False) -> None:
         """Takes one migration in; `at_home` says that its target is on this very machine."""
+        self._at_home[order.name] = at_home
+        self._begin(order, tools)
+
+    def _begin(self, order: Order, tools: Tools) -> Migration:
+        """A migration as the ledger knows it."""
         name = order.name
-        self._at_home[name] = at_home
-        self._migrations[name] = Migration(
+        migration = self._migrations[name] = Migration(
             order,
             tools,
             lambda needs: self._permit(name, needs),
@@ -109,6 +119,7 @@ class Engine:
             largest_piece=lambda: policy.largest_piece(self.conditions(), self._rules),
         )
         self._remember_pause(name)
+        return migration
 
     async def run(self) -> None:
         """Runs until cancelled.
@@ -127,7 +138,7 @@ class Engine:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for name, migration in self._migrations.items():
-                    tasks.create_task(migration.run(), name=name)
+                    tasks.create_task(self._keep_running(migration), name=name)
                 tasks.create_task(self._report(), name="report")
         finally:
             for task in self._pressed:
@@ -135,6 +146,28 @@ class Engine:
             await asyncio.gather(*self._pressed, return_exceptions=True)
             with contextlib.suppress(Unrecorded):  # the run may end of that; what is lost is less than UNSETTLED
                 self._spending.settle()
+
+    async def _keep_running(self, migration: Migration) -> None:
+        """Runs one migration. A surprise in what handles its surprises ends it for a while, and no other one.
+
+        It begins anew from the ledger, as it would after the end of the process.
+
+        Raises:
+            Unrecorded: the ledger cannot be read or written (alone or in a group): nothing can go on.
+        """
+        while True:
+            try:
+                await migration.run()
+            except Exception as surprise:
+                error = _innermost(surprise)
+                if isinstance(error, Unrecorded):
+                    raise
+                _log.exception("%s: begins anew", migration.order.name)
+                migration = self._begin(migration.order, migration.tools)
+                with contextlib.suppress(Exception):  # as the last resort it is told by the journal alone
+                    migration.stumbled(error)
+                self._changed.set()
+                await asyncio.sleep(AFTER_A_SURPRISE)
 
     # -- the permit ------------------------------------------------------------------------------------------
 
@@ -151,7 +184,7 @@ class Engine:
             mode=memory.get(facts.MODE) if limited else "",
             limit_until=until if until and limited else None,
             crowded=self._in_company(),
-            usage=self._spending.at(policy.charged(world.network), periods(now, world.zone)[0]),
+            usage=self._spending.at(policy.charged(world.network), local_day(now, world.zone)),
         )
 
     def _permit(self, migration: str, needs: int = 0) -> Permit:
@@ -435,3 +468,10 @@ def _paused_until(memory: Memory, now: float) -> float | None:
     """As in `Conditions`; a pause whose time has come is none."""
     until = memory.get(facts.PAUSED_UNTIL)
     return None if until and until <= now else until
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What made a task group fail: the ledger, if it did, else whatever was first."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    return _innermost((error.subgroup(Unrecorded) or error).exceptions[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core import names, versions
+from slowboat.core import backoff, names, versions
 from slowboat.core.chains import describe
 from slowboat.core.direct import REMOVED, direct_sets, removed
 from slowboat.core.errors import NeedsUser, SlowboatError, Transient
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 CODE = "duplicity-version"
 """The code of a handover that waits for all volumes, or for another duplicity."""
-CACHE_IN_USE = 30.0
-"""Seconds until a cache is mended after all where duplicity was running."""
 
 
 # -- the version -------------------------------------------------------------------------------------------
@@ -278,7 +276,7 @@ async def mend(context: Context) -> None:
 def not_mended(context: Context, error: SlowboatError) -> None:
     """Later, where duplicity was running; else duplicity fetches what it lacks from the target by itself."""
     if isinstance(error, Transient):
-        context.memory.remember(facts.MEND_AT, context.tools.now() + CACHE_IN_USE)
+        context.memory.remember(facts.MEND_AT, context.tools.now() + backoff.CACHE_IN_USE)
         return
     context.memory.remember(facts.MEND_AT, 0.0)
     context.memory.note(

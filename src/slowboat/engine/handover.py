@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slowboat.core import names
+from slowboat.core import backoff, names
 from slowboat.core.errors import NeedsUser, SlowboatError, Transient
 from slowboat.core.plan import SETTLED, matches, ready_for_handover
 from slowboat.core.words import HandoverState
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
     from slowboat.core.words import Installed
     from slowboat.engine.context import Context
-
-TRY_AGAIN = 3600.0
-"""Seconds until a handover that needs the user is tried again unasked."""
-CACHE_IN_USE = 30.0
-"""Seconds until it is tried again while duplicity is running: most of its runs are minutes."""
 
 
 def shown(context: Context) -> tuple[HandoverState, str]:
@@ -189,7 +184,9 @@ async def undo(context: Context) -> None:
 def refused(context: Context, error: SlowboatError) -> None:
     """Remembers why it could not be done, and tells it where it is new and needs the user."""
     known = context.memory.get(facts.HANDOVER_WHY)
-    wait = CACHE_IN_USE if isinstance(error, Transient) else math.inf if error.code == "ask" else TRY_AGAIN
+    wait = (
+        backoff.CACHE_IN_USE if isinstance(error, Transient) else math.inf if error.code == "ask" else backoff.TRY_AGAIN
+    )
     context.memory.handover_blocked(str(error), context.tools.now() + wait, error.code)
     if known == str(error):
         return

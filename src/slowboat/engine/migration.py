@@ -39,7 +39,7 @@ from slowboat.engine import drive, facts, file_errors, guard, handover, report, 
 from slowboat.engine.context import NO_OBJECT, Context, Order, Tools
 from slowboat.engine.memory import Memory
 from slowboat.engine.objects import Objects
-from slowboat.engine.trouble import TRY_AGAIN, Trouble, mistake
+from slowboat.engine.trouble import Trouble, mistake
 from slowboat.engine.verify import Verifier
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Migration:
             largest_piece: the most bytes that one request should have now; None: any number.
         """
         self.order = order
-        self._tools = tools
+        self.tools = tools
         self._permit = permit
         self._changed = changed
         self.memory = Memory(tools.ledger, order.name)
@@ -102,7 +102,7 @@ class Migration:
         self._wake = asyncio.Event()
         self._running = False
         self._decision = Decision((), Activity.STARTING)
-        self._unsettled: Unrecorded | None = None  # what kept the end of an action from being remembered
+        self._unsettled: Exception | None = None  # what kept the end of an action from being remembered
 
     # -- from outside ----------------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class Migration:
         """Drive and target are read again, and duplicity is asked for its version."""
         self._observed.objects = None
         if guard.waits_for_version(self._context):
-            self.memory.remember(facts.HANDOVER_AT, self._tools.now())
+            self.memory.remember(facts.HANDOVER_AT, self.tools.now())
         self.drive_may_have_changed()
 
     def retry_now(self) -> None:
@@ -154,6 +154,11 @@ class Migration:
     def book(self, at_least: int) -> None:
         """Writes down what went over the line, where it is so many bytes."""
         self._objects.book(at_least)
+
+    def stumbled(self, error: BaseException) -> None:
+        """Notes, before it runs, what ended the one that ran before it."""
+        known = error if isinstance(error, SlowboatError) else mistake(error, LOOK)
+        self._trouble.failed(LOOK, known, 0.0, renewing=False)
 
     def under_way(self) -> bool:
         """Whether something is being done now."""
@@ -238,7 +243,7 @@ class Migration:
             started_at=memory.get(facts.STARTED_AT),
             current=min(sending, default="", key=lambda name: memory.item(name).rank),
             last_error=observed.last_error,
-            now=self._tools.now(),
+            now=self.tools.now(),
         )
         verifier = self._verifier
         danger = guard.danger_now(self._context)
@@ -290,7 +295,7 @@ class Migration:
                 self._trouble.block(error)
 
     def _snapshot(self) -> Snapshot:
-        observed, memory, now = self._observed, self.memory, self._tools.now()
+        observed, memory, now = self._observed, self.memory, self.tools.now()
         self._distrust_the_future(now)
         return Snapshot(
             now=now,
@@ -329,7 +334,7 @@ class Migration:
         if max(observed.listed_at, observed.confirmed_at) > now:
             observed.objects, observed.listed_at, observed.confirmed_at = None, 0.0, 0.0
         for fact in (facts.HANDOVER_AT, facts.MEND_AT):
-            if TRY_AGAIN + backoff.CLOCK_SLACK < self.memory.get(fact) - now < math.inf:
+            if backoff.TRY_AGAIN + backoff.CLOCK_SLACK < self.memory.get(fact) - now < math.inf:
                 self.memory.remember(fact, now)  # no wait is as long as that
 
     def _permit_now(self) -> Permit:
@@ -348,7 +353,7 @@ class Migration:
 
     async def _woken(self, wake_at: float | None) -> None:
         absent = not self._observed.drive_present
-        now = self._tools.now()
+        now = self.tools.now()
         moments = [*([wake_at] if wake_at is not None else []), *([now + ABSENT_DRIVE] if absent else [])]
         try:
             async with asyncio.timeout(max(0.05, min(moments) - now) if moments else None):
@@ -397,8 +402,8 @@ class Migration:
             act.close()  # a task cancelled before its first step has never run it
             try:
                 self._settle(key)
-            except Unrecorded as error:
-                self._unsettled = error  # nobody hears what a callback raises
+            except Exception as error:  # noqa: BLE001  # nobody hears what a callback raises
+                self._unsettled = error
                 self._wake.set()
 
         task.add_done_callback(settle)
@@ -410,13 +415,22 @@ class Migration:
                 task.cancel()
 
     async def _perform(self, key: str, act: Coroutine[None, None, None]) -> None:
-        """One action, and what its failure means."""
-        began = self._tools.steady()
+        """One action, and what its failure means. A surprise in either is one and the same mistake."""
+        try:
+            await self._do(key, act)
+        except Unrecorded:
+            raise  # nothing of it can be remembered: the engine ends, and begins again when it can
+        except Exception as error:  # noqa: BLE001  # one migration's bad surprise must not stop the others
+            _log.exception("%s: %s failed", self.order.name, key)
+            self._trouble.failed(key, mistake(error, key), 0.0, renewing=key in self._renewing)
+
+    async def _do(self, key: str, act: Coroutine[None, None, None]) -> None:
+        began = self.tools.steady()
         file = self.memory.item(key).file if key not in NO_OBJECT else None
         try:
             await act
         except Unrecorded:
-            raise  # nothing of it can be remembered: the engine ends, and begins again when it can
+            raise
         except SourceAbsent as error:
             drive.is_absent(self._context, error)
         except Stopped:
@@ -424,10 +438,7 @@ class Migration:
         except SlowboatError as error:
             meant = await self._meant(error, file) if isinstance(error, Refused) else error
             if meant is not None:
-                self._trouble.failed(key, meant, self._tools.steady() - began, renewing=key in self._renewing)
-        except Exception as error:  # noqa: BLE001  # one migration's bad surprise must not stop the others
-            _log.exception("%s: %s failed", self.order.name, key)
-            self._trouble.failed(key, mistake(error, key), 0.0, renewing=key in self._renewing)
+                self._trouble.failed(key, meant, self.tools.steady() - began, renewing=key in self._renewing)
         else:
             self._trouble.calm()
 
@@ -443,7 +454,7 @@ class Migration:
             await drive.look(self._context)
         except Unrecorded:
             raise
-        except NeedsUser:
+        except SlowboatError:
             pass
         if not self._observed.drive_present:
             return None

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from slowboat.core.conditions import Conditions, Usage
+    from slowboat.core.conditions import Conditions
+    from slowboat.core.schedule import Usage
     from slowboat.core.versions import Installation
     from slowboat.core.words import (
         Digests,
@@ -270,7 +271,7 @@ class Ledger(Protocol):
         """Adds bytes that went over the line to each of those networks' (by name) of that local day ("2026-11-22")."""
 
     def usage(self, day: str) -> Mapping[str, Usage]:
-        """By network: the bytes of that local day, and of its month."""
+        """By network: the bytes of each period that the local day ("2026-11-22") is in."""
 
     def forget(self, migration: str) -> None:
         """Drops a migration's objects, manifests and facts (not its history)."""

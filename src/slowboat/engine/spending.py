@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from slowboat.core.conditions import Usage
+from slowboat.core.schedule import Period
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from slowboat.core.schedule import Usage
     from slowboat.engine.ports import Ledger
 
 UNSETTLED = 1 << 20
@@ -75,5 +76,5 @@ class Spending:
     def _with(self, more: int) -> dict[str, Usage]:
         """What is settled, and so many bytes more for each of the networks in use."""
         known = self._settled
-        each = {name: known.get(name, Usage()) for name in self._networks}
-        return known | {name: Usage(used.day + more, used.month + more) for name, used in each.items()}
+        each = {name: known.get(name, {}) for name in self._networks}
+        return known | {name: {period: used.get(period, 0) + more for period in Period} for name, used in each.items()}

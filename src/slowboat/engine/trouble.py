@@ -25,8 +25,6 @@ WAITS_FOR_KEYRING = frozenset({"secret-locked", "no-secret"})
 """The codes of what ends when the desktop's keyring is unlocked, or has our entry."""
 LOCKED_AGAIN = 300.0
 """Seconds until a locked keyring is asked again unasked: that it was unlocked is heard, but some do not say it."""
-TRY_AGAIN = 3600.0
-"""Seconds until what needs the user is tried again unasked: quota may have been freed elsewhere."""
 
 
 class Trouble:
@@ -128,7 +126,7 @@ class Trouble:
     def block(self, error: SlowboatError) -> None:
         """Nothing goes on until somebody mends it; tried again unasked after a while, told once."""
         self._context.observed.last_error = str(error)
-        again = LOCKED_AGAIN if error.code in WAITS_FOR_KEYRING else TRY_AGAIN
+        again = LOCKED_AGAIN if error.code in WAITS_FOR_KEYRING else backoff.TRY_AGAIN
         self._context.observed.blocked = Reason(error.code, error.what, error.hint, self._context.tools.now() + again)
         if self._context.observed.told != str(error):  # tried again every hour, told once
             self._context.observed.told = str(error)
@@ -149,7 +147,7 @@ class Trouble:
             memory.remember(facts.RETRY_CURE, "")
 
 
-def mistake(error: Exception, key: str) -> Transient:
+def mistake(error: BaseException, key: str) -> Transient:
     """A bad surprise is tried again like any trouble: more slowly each time, and visibly."""
     return Transient(
         f"slowboat itself made a mistake ({type(error).__name__})",

@@ -11,6 +11,12 @@ from slowboat.core.framing.checker import EARLY
 _INFLATED: Final = 1 << 16
 """Bytes that one step of decompression may yield: an archive that inflates without end stays harmless."""
 
+_LEAST: Final = 64
+_MOST: Final = 1 << 16
+"""Bytes that zlib is given at once. It copies what it leaves over at the end of a member or of a step, so a block of a
+thousand members would be copied a thousand times: little is given after a member's end, and then twice as much each
+time."""
+
 
 class Gzip:
     """One or more gzip members to the last byte, checksums included; zeros after them are padding.
@@ -24,17 +30,25 @@ class Gzip:
 
     def feed(self, block: bytes) -> None:
         """As `Checker.feed`."""
+        place, step = 0, _MOST if self._inside else _LEAST
         try:
-            while block:
-                if not self._inside:
-                    block = block.lstrip(b"\0")
-                    if not block:
-                        return
-                    self._member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-                    self._inside = True
-                block = self._inflate(block)
+            while place < len(block):
+                piece = block[place : place + step]
+                taken = self._take(piece)
+                step = _LEAST if taken < len(piece) else min(2 * step, _MOST)
+                place += taken
         except zlib.error as error:
             raise ValueError(f"is no sound gzip file ({error})") from None
+
+    def _take(self, piece: bytes) -> int:
+        """Goes through padding, or a member's share of `piece`, and says how much of it that was."""
+        if self._inside:
+            return len(piece) - len(self._inflate(piece))
+        rest = piece.lstrip(b"\0")
+        if rest:
+            self._member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            self._inside = True
+        return len(piece) - len(rest)
 
     def _inflate(self, block: bytes) -> bytes:
         """Goes through a member's share of `block` and gives back what comes after it."""

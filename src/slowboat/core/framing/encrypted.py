@@ -122,6 +122,11 @@ class OpenPgp(_Skipper):
 _END_OF_CONTENTS: Final = b"\0\0"
 _SEQUENCE: Final = 0x30
 _INDEFINITE: Final = 0x80
+_LONGEST_IDENTIFIER: Final = 5
+"""Octets: tags of up to 28 bits. CMS has none above 30, which need one."""
+_LONGEST_LENGTH: Final = 8
+"""Octets of a length after the one that counts them: no file is longer. Without such bounds a header might go on to
+the end of the file, and would be looked at anew with each of its bytes."""
 
 
 class Cms(_Skipper):
@@ -155,6 +160,8 @@ class Cms(_Skipper):
             self._open += 1
         elif first < _INDEFINITE:
             self._skip = first
+        elif first & 0x7F > _LONGEST_LENGTH:
+            raise ValueError("holds something else than a CMS structure")
         elif len(octets) <= first & 0x7F:
             return False
         else:
@@ -174,6 +181,8 @@ def _identifier_octets(header: bytes) -> int:
     for place, octet in enumerate(header[1:], start=2):
         if not octet & 0x80:
             return place
+    if len(header) >= _LONGEST_IDENTIFIER:
+        raise ValueError("holds something else than a CMS structure")
     return len(header) + 1
 
 

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slowboat.core.plain import key
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -30,6 +32,11 @@ class AtTarget(enum.Enum):
     OTHER_MD5 = "other-md5"
     PARTS_LOST = "parts-lost"  # an SLO of which the server has not all the segments
 
+    @classmethod
+    def _missing_(cls, _: object) -> AtTarget:
+        """A word of a newer version's."""
+        return cls.UNCONFIRMED
+
 
 class OnDrive(enum.Enum):
     """What was found of one file on the drive."""
@@ -42,6 +49,11 @@ class OnDrive(enum.Enum):
     ROTTEN = "rotten"  # read whole, twice, and not what duplicity or slowboat wrote down, or not whole
     UNREADABLE = "unreadable"
 
+    @classmethod
+    def _missing_(cls, _: object) -> OnDrive:
+        """A word of a newer version's."""
+        return cls.UNKNOWN
+
 
 class Origin(enum.Enum):
     """How a backup set came to the target."""
@@ -49,6 +61,11 @@ class Origin(enum.Enum):
     SLOWBOAT = "slowboat"
     DUPLICITY = "duplicity"  # straight, after the handover
     OTHER = "other"  # it was there before, or came by another way
+
+    @classmethod
+    def _missing_(cls, _: object) -> Origin:
+        """A word of a newer version's."""
+        return cls.OTHER
 
 
 WRONG_AT_TARGET = frozenset(
@@ -122,9 +139,9 @@ class Finding:
     """
 
     name: str
-    set_name: str
+    set_name: str = field(metadata=key("set"))
     role: str
-    size: int
+    size: int = field(metadata=key("bytes"))
     target: AtTarget
     drive: OnDrive
     text: str
@@ -142,12 +159,12 @@ class SetReport:
         target, drive: how many files are in which state, by the state's word.
     """
 
-    set_name: str
+    set_name: str = field(metadata=key("set"))
     chain: int
     files: int
-    size: int
+    size: int = field(metadata=key("bytes"))
     files_right: int = 0
-    size_right: int = 0
+    size_right: int = field(default=0, metadata=key("bytes_right"))
     origin: Origin = Origin.SLOWBOAT
     unlisted: int = 0
     target: Mapping[str, int] = field(default_factory=dict)
@@ -166,11 +183,11 @@ class Backup:
         size_missing: bytes, as far as known.
     """
 
-    set_name: str
+    set_name: str = field(metadata=key("set"))
     chain: int
     files_missing: int = 0
     volumes_missing: int = 0
-    size_missing: int = 0
+    size_missing: int = field(default=0, metadata=key("bytes_missing"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +203,8 @@ class SampleFile:
     """
 
     path: str
-    set_name: str
-    size: int
+    set_name: str = field(metadata=key("set"))
+    size: int = field(metadata=key("bytes"))
     file_prefix: str = ""
     encrypted: bool = False
 

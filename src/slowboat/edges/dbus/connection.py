@@ -218,10 +218,6 @@ class Connection:
         answer = (await self._driver("RequestName", "su", name, DO_NOT_QUEUE))[0]
         return answer in (PRIMARY_OWNER, ALREADY_OWNER)
 
-    async def disown(self, name: str) -> None:
-        """Gives a well-known name back."""
-        await self._driver("ReleaseName", "s", name)
-
     async def _driver(self, member: str, signature: str, *body: Any) -> list[Any]:
         return await self.call(DRIVER, DRIVER_PATH, DRIVER, member, signature, *body)
 

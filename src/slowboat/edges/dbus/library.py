@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import socket
 import typing
 from typing import TYPE_CHECKING, Any
@@ -118,14 +119,19 @@ def plain(value: Any) -> Any:
     return value
 
 
+_UNSAYABLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
+"""A null, and the surrogates that stand for no byte of a file name."""
+
+
 def sayable(value: Any) -> Any:
     """A value whose texts the bus carries: it ends the connection of who sends a null or broken UTF-8.
 
-    File names may hold either broken bytes (as surrogates, os.fsdecode) or anything else but a null.
+    File names may hold either broken bytes (as surrogates, os.fsdecode) or anything else but a null; what a server
+    says may hold any surrogate.
     https://dbus.freedesktop.org/doc/dbus-specification.html#basic-types
     """
     if isinstance(value, str):
-        return value.replace("\0", "\ufffd").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return _UNSAYABLE.sub("\ufffd", value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if isinstance(value, Variant):
         return Variant(value.signature, sayable(value.value))
     if isinstance(value, list | tuple):

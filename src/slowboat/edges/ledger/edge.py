@@ -13,7 +13,7 @@ import zlib
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Self
 
-from slowboat.core.conditions import Usage
+from slowboat.core.schedule import first_day, usage
 from slowboat.edges.ledger import opening
 from slowboat.edges.ledger.opening import saying
 from slowboat.edges.ledger.rows import INSERT_OBJECT, SELECT_OBJECTS, items_of, raw, row_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from slowboat.core.schedule import Usage
     from slowboat.core.words import Item, Phase
 
 USAGE_DAYS = 62
@@ -201,13 +202,17 @@ class Ledger:
             )
 
     def usage(self, day: str) -> Mapping[str, Usage]:
-        """By network: bytes of that local day, and of its month."""
+        """By network: the bytes of each period that the local day ("2026-11-22") is in."""
+        today = date.fromisoformat(day)
+        since, networks = first_day(today), dict[str, dict[date, int]]()
         with saying(self._path):
             rows = self._db.execute(
-                "SELECT network, sum(bytes * (day = ?)), sum(bytes) FROM usage WHERE day GLOB ? GROUP BY network",
-                (day, f"{day[:7]}-*"),
+                "SELECT network, day, bytes FROM usage WHERE day >= ?", (since.isoformat(),)
             ).fetchall()
-        return {network: Usage(today, month) for network, today, month in rows}
+        for network, then, count in rows:
+            networks.setdefault(network, {})[date.fromisoformat(then)] = count
+        found = {network: usage(by_day, today) for network, by_day in networks.items()}
+        return {network: used for network, used in found.items() if any(used.values())}
 
     def forget(self, migration: str) -> None:
         """Drops a migration's objects, manifests and facts (not its history)."""

@@ -27,8 +27,15 @@ SELECT_OBJECTS = f"SELECT {_COLUMNS} FROM objects WHERE migration = ? ORDER BY r
 
 
 def raw(text: str) -> bytes:
-    """A text as it is bound to a parameter: any bytes that it stands for."""
-    return text.encode("utf-8", "surrogateescape")
+    """A text as it is bound to a parameter: any bytes that it stands for.
+
+    Total: a text that stands for no bytes at all, with a surrogate that no file name yields (a server may have said
+    it), is kept by what its surrogates would be in UTF-8.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 text_of = functools.partial(str, encoding="utf-8", errors="surrogateescape")

@@ -39,7 +39,7 @@ def _nothing() -> None:
 class NetworkWatch:
     """What is known of the network, kept fresh from `start` to `stop`; nothing is polled.
 
-    Fulfils the engine's `Watch`. `on_change` is called in the event loop when `current()` changes.
+    `on_change` is called in the event loop when `current()` changes.
     """
 
     def __init__(
@@ -81,8 +81,6 @@ class NetworkWatch:
     def current(self) -> Network:
         """The newest settled reading."""
         return self._word
-
-    network = current
 
     async def start(self) -> None:
         """Begins to watch; waits a moment for the first reading. Never raises, nor does anything after it."""

@@ -7,15 +7,15 @@ file and the line.
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
 from slowboat.core import urls
 from slowboat.core.conditions import NetworkRule, Rules
-from slowboat.core.identity import Identity, is_loopback
-from slowboat.core.schedule import Schedule, Window
+from slowboat.core.identity import is_loopback
+from slowboat.core.schedule import Period, Schedule, Window
 from slowboat.core.words import Target
 from slowboat.edges.settings.amounts import parse_days, parse_minute, parse_rate, parse_size
 from slowboat.edges.settings.shape import Cloud, MigrationSettings
@@ -100,18 +100,31 @@ def cloud(name: str, table: CloudTable) -> Cloud:
     """Checks one cloud's table."""
     checked_name("cloud", name)
     here = ("cloud", name)
-    private_url((*here, "auth_url"), table.auth_url)
-    if table.storage_url:
-        private_url((*here, "storage_url"), table.storage_url)
-    own_id = table.application_credential_id or table.application_credential_name
-    if not (table.user or table.user_id or table.application_credential_id):
-        missing = "a user with application_credential_name" if own_id else "a user"
+    said = table.identity()
+    private_url((*here, "auth_url"), said.auth_url)
+    if said.storage_url:
+        private_url((*here, "storage_url"), said.storage_url)
+    if not (said.user or said.user_id or said.application_credential_id):
+        missing = "a user with application_credential_name" if said.by_application_credential else "a user"
         raise Wrong(here, f"cloud {name} lacks {missing}", 'Add user = "..."')
-    shared = {each.name: getattr(table, each.name) for each in fields(Identity) if hasattr(table, each.name)}
-    shared["version"] = VERSIONS[str(table.auth_version or "")]
-    shared["cacert"] = str(folder((*here, "cacert"), table.cacert)) if table.cacert else ""
+    for each in fields(said):
+        if isinstance(value := getattr(said, each.name), str):
+            _one_line((*here, each.name), value)
+    checked = replace(
+        said,
+        version=VERSIONS[str(table.auth_version or "")],
+        cacert=str(folder((*here, "cacert"), said.cacert)) if said.cacert else "",
+    )
     key_file = folder((*here, "key_file"), table.key_file) if table.key_file else None
-    return Cloud(name=name, key_file=key_file, **shared)
+    return Cloud.of(checked, name, key_file)
+
+
+def _one_line(where: Where, text: str) -> None:
+    """Words that go to a server as they stand: in a header, a blank at an end or a line break would not arrive."""
+    if text != text.strip():
+        raise Wrong(where, f"{where[-1]} begins or ends with a blank", "Take it out")
+    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise Wrong(where, f"{where[-1]} holds a line break or another control character", "Take it out")
 
 
 def private_url(where: Where, url: str) -> None:
@@ -331,14 +344,15 @@ def _send(where: Where, value: Amount) -> Send:
 
 
 def _network(here: Where, table: NetworkTable) -> NetworkRule:
-    def budget(key: str, value: Amount | None) -> int | None:
-        return None if value is None else _taken((*here, key), parse_size, value)
-
+    said = {period: (f"{period.value}_budget", getattr(table, f"{period.value}_budget")) for period in Period}
     return NetworkRule(
         send=_send((*here, "send"), table.send),
         metered=None if table.metered is None else _choice(table.metered),
-        day_budget=budget("day_budget", table.day_budget),
-        month_budget=budget("month_budget", table.month_budget),
+        budgets={
+            period: _taken((*here, key), parse_size, value)
+            for period, (key, value) in said.items()
+            if value is not None
+        },
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
 from slowboat.core.errors import NeedsUser
+from slowboat.core.identity import Identity
 from slowboat.edges import xdg
 from slowboat.edges.settings import checks, cures
 from slowboat.edges.settings.checks import Wrong
@@ -230,7 +232,7 @@ _HOMES: Mapping[str, str] = {
     **{field.encode_name: "into [power]" for field in msgspec.structs.fields(PowerTable)},
     **dict.fromkeys(("source", "source_url", "container", "prefix", "handover"), "into [migration.NAME]"),
     **dict.fromkeys(("auth_url", "user", "project", "region", "key_file"), "into [cloud.NAME]"),
-    **dict.fromkeys(("send", "metered", "day_budget", "month_budget"), 'into [network."NAME"]'),
+    **{field.encode_name: 'into [network."NAME"]' for field in msgspec.structs.fields(NetworkTable)},
 }
 """Where keys belong that people write below another table's header."""
 
@@ -297,6 +299,19 @@ def _version(text: str) -> Literal[0, 1, 2, 3]:
     return known.get(text[:1], 0)
 
 
+_OS_NAMES: Mapping[str, tuple[str, ...]] = {
+    "user": ("OS_USERNAME",),
+    "version": ("OS_AUTH_VERSION", "OS_IDENTITY_API_VERSION"),
+    "user_domain": ("OS_USER_DOMAIN_NAME",),
+    "project": ("OS_PROJECT_NAME", "OS_TENANT_NAME"),
+    "project_id": ("OS_PROJECT_ID", "OS_TENANT_ID"),
+    "project_domain": ("OS_PROJECT_DOMAIN_NAME",),
+    "region": ("OS_REGION_NAME",),
+    "interface": ("OS_INTERFACE", "OS_ENDPOINT_TYPE"),
+}
+"""The variables of an identity's field where they are not called as it is, the newest first."""
+
+
 def env_cloud(environment: Mapping[str, str]) -> Cloud | None:
     """The cloud that the variables of `swift` (ST_*) or `openstack` (OS_*) describe, or None.
 
@@ -313,22 +328,9 @@ def env_cloud(environment: Mapping[str, str]) -> Cloud | None:
     if not of("OS_AUTH_URL"):
         return None
     checks.private_url(("OS_AUTH_URL",), of("OS_AUTH_URL"))
-    return Cloud(
-        name=ENV_CLOUD,
-        auth_url=of("OS_AUTH_URL"),
-        version=_version(of("OS_AUTH_VERSION", "OS_IDENTITY_API_VERSION")) or 3,
-        user=of("OS_USERNAME"),
-        user_id=of("OS_USER_ID"),
-        user_domain=of("OS_USER_DOMAIN_NAME"),
-        user_domain_id=of("OS_USER_DOMAIN_ID"),
-        project=of("OS_PROJECT_NAME", "OS_TENANT_NAME"),
-        project_id=of("OS_PROJECT_ID", "OS_TENANT_ID"),
-        project_domain=of("OS_PROJECT_DOMAIN_NAME"),
-        project_domain_id=of("OS_PROJECT_DOMAIN_ID"),
-        application_credential_id=of("OS_APPLICATION_CREDENTIAL_ID"),
-        application_credential_name=of("OS_APPLICATION_CREDENTIAL_NAME"),
-        region=of("OS_REGION_NAME"),
-        interface=_INTERFACES.get(of("OS_INTERFACE", "OS_ENDPOINT_TYPE"), "public"),
-        storage_url=of("OS_STORAGE_URL"),
-        cacert=of("OS_CACERT"),
-    )
+    found = {each.name: of(*_OS_NAMES.get(each.name, (f"OS_{each.name.upper()}",))) for each in fields(Identity)}
+    shown: dict[str, Any] = found | {
+        "version": _version(found["version"]) or 3,
+        "interface": _INTERFACES.get(found["interface"], "public"),
+    }
+    return Cloud.of(Identity(**shown), ENV_CLOUD)

@@ -6,8 +6,8 @@ The structs that end in "Table" are the file's own words; msgspec checks them. `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import msgspec
 
@@ -48,26 +48,30 @@ class TopTable(Table, frozen=True):
     power: dict[str, Any] = {}
 
 
-class CloudTable(Table, frozen=True):
+_HINTS = get_type_hints(Identity)
+_ABOUT_THE_USER: Any = msgspec.defstruct(
+    "_ABOUT_THE_USER",
+    [
+        (each.name, _HINTS[each.name], *(() if each.default is MISSING else (each.default,)))
+        for each in fields(Identity)
+        if each.name != "version"
+    ],
+    bases=(Table,),
+    frozen=True,
+    kw_only=True,
+)
+"""The keys that are the fields of `core.identity.Identity`, which alone lists them."""
+
+
+class CloudTable(_ABOUT_THE_USER, frozen=True):  # type: ignore[call-arg, misc]  # made from Identity's fields
     """[cloud.NAME]: an account at a server, in the words of `core.identity.Identity` but for the version."""
 
-    auth_url: str
     auth_version: Literal["1", "2", "2.0", "3", "rackspace", 1, 2, 3] | None = None
-    user: str = ""
-    user_id: str = ""
-    user_domain: str = ""
-    user_domain_id: str = ""
-    project: str = ""
-    project_id: str = ""
-    project_domain: str = ""
-    project_domain_id: str = ""
-    application_credential_id: str = ""
-    application_credential_name: str = ""
-    region: str = ""
-    interface: Literal["public", "internal", "admin"] = "public"
-    storage_url: str = ""
-    cacert: str = ""
     key_file: str = ""
+
+    def identity(self) -> Identity:
+        """What it says of the user, as it stands there; the version is told by the rest."""
+        return Identity(**{each.name: getattr(self, each.name) for each in fields(Identity) if each.name != "version"})
 
 
 class MigrationTable(Table, frozen=True):
@@ -131,6 +135,13 @@ class Cloud(Identity):
 
     name: str
     key_file: Path | None = None
+
+    @classmethod
+    def of(cls, identity: Identity, name: str, key_file: Path | None = None) -> Cloud:
+        """That identity under a name."""
+        return cls(
+            name=name, key_file=key_file, **{each.name: getattr(identity, each.name) for each in fields(Identity)}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

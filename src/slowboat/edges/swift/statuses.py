@@ -137,6 +137,8 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     ("*", 416): Row("again-object", "bad-request", _BAD_REQUEST),
     # Slow down. Swift itself never names a time; 498 is its ratelimit middleware, 497 that one's blacklist.
     ("*", 429): Row("again", "slow-down", _SAYS_WAIT, wait=60.0),
+    # An archive's answer: what is to be copied has to be fetched from a slow place first. The rest may go on.
+    ("COPY", 429): Row("again-object", "slow-down", "{host} asks to wait for {what}", wait=60.0),
     ("*", 497): Row("tell", "blacklisted", "{host} has locked this account out", "Ask the provider why"),
     ("*", 498): Row("again", "slow-down", _SAYS_WAIT, wait=30.0),
     ("*", 499): Row("again", "reset", "{host} saw the connection break"),

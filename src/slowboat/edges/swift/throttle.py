@@ -52,12 +52,6 @@ class Throttle:
         self._spare_rate = START
 
     @property
-    def limit(self) -> float | None:
-        """Bytes per second that hold now, what the line has to spare included; None: no limit."""
-        with self._changed:
-            return self._bucket.rate
-
-    @property
     def crowded(self) -> bool:
         """Whether somebody else was seen on the line lately; always False where not only the spare is taken."""
         return self._pacing.crowded
