@@ -80,14 +80,19 @@ class Cache:
         return False
 
 
-def rows(files) -> list[Item]:
-    roles = {SIGNATURES: Role.SIGNATURES, MANIFEST: Role.MANIFEST, VOLUME: Role.VOLUME}
+def volumes(count: int) -> dict[str, bytes]:
+    """So many volumes; the first is VOLUME."""
+    return {VOLUME.replace("vol1", f"vol{number}"): encrypted(200, number) for number in range(1, count + 1)}
+
+
+def rows(files, bodies=FILES, left=(VOLUME,)) -> list[Item]:
+    roles = {SIGNATURES: Role.SIGNATURES, MANIFEST: Role.MANIFEST}
     made = []
-    for rank, (name, role) in enumerate(roles.items()):
-        there = role.is_metadata
+    for rank, (name, body) in enumerate(bodies.items()):
+        there, role = name not in left, roles.get(name, Role.VOLUME)
         phase = Phase.DONE if there else Phase.QUEUED
-        known = md5(FILES[name]) if there else ""
-        sha1 = "" if there else hashlib.sha1(FILES[name], usedforsecurity=False).hexdigest()
+        known = md5(body) if there else ""
+        sha1 = "" if role.is_metadata else hashlib.sha1(body, usedforsecurity=False).hexdigest()
         made.append(Item(files[name], role, 0, SetId(1, 1), rank, phase=phase, sha1=sha1, md5=known))
     return made
 
@@ -100,23 +105,41 @@ class EngineBed:
     """
 
     def __init__(
-        self, folder: Path, *, rules: Rules = EVERYWHERE, at_home: bool = False, url: str = "swift://c", **facts: str
+        self,
+        folder: Path,
+        *,
+        rules: Rules = EVERYWHERE,
+        at_home: bool = False,
+        url: str = "swift://c",
+        count: int = 1,
+        left: int = 1,
+        **facts: str,
     ) -> None:
+        """Of `count` volumes, the first `left` are still to be sent."""
         self.notices = []
         self.clock = Clock()
         self.sleeping, self.network, self.crowded = False, HOME, False
         self.caps: list[tuple[int | None, bool]] = []
         self.reports = []
-        self.source = Drive(**FILES)
+        bodies = {SIGNATURES: FILES[SIGNATURES], MANIFEST: FILES[MANIFEST], **volumes(count)}
+        missing = tuple(bodies)[2 : 2 + left]
+        self.source = Drive(**bodies)
         self.store = ModelStore(lambda: self.clock.wall)
-        for name in (SIGNATURES, MANIFEST):
-            self.store.place(name, FILES[name])
-        self.ledger = Ledger(folder / "ledger.sqlite")
-        files = {name: self.source.file(name) for name in FILES}
+        for name, body in bodies.items():
+            if name not in missing:
+                self.store.place(name, body)
+        self._folder, self._rules, self._order = folder, rules, Order("m", "/drive", "", Target("c", "c", "", (url,)))
+        self._at_home = at_home
+        files = {name: self.source.file(name) for name in bodies}
         known = {"fingerprint": adoption.fingerprint(list(files.values())), "handover": "done", "started_at": "1.0"}
-        self.ledger.adopt("m", rows(files), {}, known | {"copies_concatenate": "yes"} | facts)
+        self.ledger = Ledger(folder / "ledger.sqlite")
+        self.ledger.adopt("m", rows(files, bodies, missing), {}, known | {"copies_concatenate": "yes"} | facts)
+        self.begin_engine()
+
+    def begin_engine(self) -> None:
+        """An engine over the ledger that is open; before, and after a reload, the next."""
         self.engine = Engine(
-            "test", rules, self, self.ledger,
+            "test", self._rules, self, self.ledger,
             now=self.clock.now, steady=self.clock.steady,
             publish=self.reports.append, wake_at=lambda _: None,
             set_cap=lambda rate, spare: self.caps.append((rate, spare)), crowded=lambda: self.crowded,
@@ -125,7 +148,13 @@ class EngineBed:
             self.source, self.store, Cache(), self.ledger, self,
             self.clock.now, self.clock.steady, lambda: 0.5,
         )  # fmt: skip
-        self.engine.add(Order("m", "/drive", "", Target("c", "c", "", (url,))), self.tools, at_home=at_home)
+        self.engine.add(self._order, self.tools, at_home=self._at_home)
+
+    def reload(self) -> None:
+        """The ledger is closed and opened again, and the next engine begins over it; the last one has ended."""
+        self.ledger.close()
+        self.ledger = Ledger(self._folder / "ledger.sqlite")
+        self.begin_engine()
 
     def conditions(self) -> Conditions:
         return Conditions(network=self.network, power=MAINS, gaming=False, zone=UTC, sleeping=self.sleeping)
