@@ -557,3 +557,17 @@ def test_a_hundred_thousand_objects(path: Path) -> None:
         found = ledger.items("home")
     assert len(found) == 100_000
     assert found[-1] == replace(many[-1], phase=Phase.DONE)
+
+
+@pytest.mark.parametrize(("column", "value"), [("size", "many"), ("size", 0.5), ("md5", b"\0"), ("mtime_ns", b"\0")])
+def test_a_value_of_another_type_is_damage(tmp_path: Path, column: str, value: object) -> None:
+    """A flipped bit in a row's header makes it; the engine would reckon with it."""
+    path = tmp_path / "l"
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [item("a")], {}, {})
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        db.execute(f"UPDATE objects SET {column} = ?", (value,))
+    with Ledger(path) as ledger:
+        assert ledger.set_aside
+        assert ledger.items("home") == ()

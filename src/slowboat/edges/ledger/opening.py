@@ -126,6 +126,22 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     must_not_be_newer(db, path)
     if different := differences(db):
         raise _Broken(different)
+    if mistyped := _mistyped(db):
+        raise _Broken(mistyped)
+
+
+def _mistyped(db: sqlite3.Connection) -> str:
+    """Which table holds a value of another type than its column's, as a flipped bit makes it; "" where none does.
+
+    quick_check and the columns' own checks pass those over: to SQLite, "7" >= 0 is true.
+    """
+    tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"  # SQLite's own
+    for (table,) in db.execute(tables).fetchall():
+        columns = db.execute("SELECT name, lower(type) FROM pragma_table_info(?)", (table,)).fetchall()
+        odd = " OR ".join(f"typeof({name}) <> '{kind}'" for name, kind in columns)
+        if db.execute(f"SELECT 1 FROM {table} WHERE {odd} LIMIT 1").fetchone():  # noqa: S608 (the schema's own names)
+            return f"{table} holds a value of another type"
+    return ""
 
 
 class _Broken(sqlite3.DatabaseError):
