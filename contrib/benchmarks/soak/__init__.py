@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/daemon")]
 from soak.campaign import Tally, Turn  # noqa: E402  # what it imports is found by the line above
 from soak.place import Place  # noqa: E402
 
-KINDS = ("lives", "wire")
+KINDS = ("lives", "wire", "disks", "growth", "fuzz")
 MINUTES = 10
 AT_ONCE = 2
 
@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> Outcome:
     if chosen.write:
         from soak.page import write
 
-        write(Path(chosen.write), tally, chosen.seed, time.monotonic() - begun)
+        write(Path(chosen.write), tally, chosen.seed, time.monotonic() - begun, _told_arguments(chosen))
     return outcome
 
 
@@ -72,6 +72,12 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--keep", metavar="FOLDER", help="leave everything that was made there")
     parser.add_argument("--write", metavar="PAGE", help="put the counts between the marks of that page")
     return parser.parse_args(arguments)
+
+
+def _told_arguments(chosen: argparse.Namespace) -> str:
+    """What else was asked for, as it is typed."""
+    only = "".join(f" --only {kind}" for kind in chosen.only or [])
+    return f" --seconds {chosen.seconds:.0f}{f' --lives {chosen.lives}' if chosen.lives else ''}{only}"
 
 
 class Campaign:
@@ -109,8 +115,10 @@ class Campaign:
             while turn := self._next():
                 begun = time.monotonic()
                 self._play(place, turn)
+                seconds = time.monotonic() - begun
+                say(f"soak: {turn.kind} {turn.number}: {', '.join(turn.faults)} ({seconds:.0f} s)")
                 with self._lock:
-                    self._spent[turn.kind] += time.monotonic() - begun
+                    self._spent[turn.kind] += seconds
 
     def _over(self, kind: str) -> bool:
         if kind == "lives" and self._lives:
@@ -129,7 +137,7 @@ class Campaign:
             number = self._begun[kind] if self._case is None else self._case
             self._begun[kind] += 1
             self._spent[kind] += 1.0  # until it is known how long it took: no kind is begun twice for nothing
-        return Turn(kind, number, self._seed, self.tally, lambda: self._over(kind))
+        return Turn(kind, number, self._seed, self.tally, lambda: self._over(kind), self._seconds)
 
     def _owed(self, kind: str) -> float:
         return float(self._spent[kind] / self._kinds[kind].SHARE)

@@ -75,6 +75,7 @@ class Turn:
     """One case's turn: its own chance, so that it can be played again alone, and where it tells what it saw.
 
     Attributes:
+        seconds: how long the campaign is.
         over: whether the campaign's time is up; a case then comes to its end early.
     """
 
@@ -83,8 +84,10 @@ class Turn:
     seed: int
     tally: Tally
     over: Callable[[], bool]
+    seconds: float = 600.0
 
     def __post_init__(self) -> None:
+        self.faults: list[str] = []  # that it has played, for whoever looks on
         self.chance = random.Random(f"{self.seed}/{self.kind}/{self.number}")
 
     @property
@@ -92,6 +95,7 @@ class Turn:
         return f"--seed {self.seed} --only {self.kind} --case {self.number}"
 
     def played(self, fault: str, violated: list[str], times: int = 1) -> None:
+        self.faults.append(fault)
         self.tally.played(self, fault, violated, times)
 
     def measured(self, figure: str, value: float) -> None:

@@ -103,13 +103,17 @@ class Witness:
         """Whether each file of the drive has been seen at the target."""
         return self._right.keys() <= self._stood.keys()
 
+    def complete_now(self) -> bool:
+        """Whether the listing shows each file of the drive."""
+        return {PREFIX + name for name in self._right} <= self._listing(self._scene.container).keys()
+
     @property
     def end(self) -> str:
         """When the newest backup on the drive was made."""
         return max(file.last for file in self._files)
 
-    def look(self) -> list[str]:
-        """What is not as it must be: [] where all is well."""
+    def look(self, *, disk: bool = True) -> list[str]:
+        """What is not as it must be: [] where all is well. Without `disk`, drive and cache are somebody else's now."""
         installed = sorted(self._installed())  # first: what must come before it is looked for afterwards
         standing = self._standing()
         return [
@@ -118,7 +122,7 @@ class Witness:
             *self._early_volumes(standing),
             *self._lost(standing),
             *self._early_handover(installed, standing),
-            *self._touched(),
+            *(self._touched() if disk else []),
         ]
 
     def look_at_what_it_left(self) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from functools import cache
 from typing import TYPE_CHECKING
 
 from faults.liar import Lie, Told, answer, dribble, flood, row
@@ -91,6 +92,7 @@ _STATUSES = (
 )
 
 
+@cache
 def _bare() -> dict[str, Told]:
     """Each status, with nothing else; and as a page for people, which does not come from Swift."""
     page = b"<html><body><h1>Please log in</h1></body></html>"
@@ -102,6 +104,7 @@ def _bare() -> dict[str, Told]:
     return {**plain, **pages}
 
 
+@cache
 def _broken() -> dict[str, Told]:
     """What is no answer at all, or has no end."""
     many = {f"X-Header-{number}": "x" * 50 for number in range(20_000)}
