@@ -14,7 +14,9 @@ depends on what happened before, only on what is so now. The rules, in the order
 7. Then all the rest by rank. No volume while its chain's metadata is not whole at the target.
 8. Everything settled and seen in one listing: finish.
 
-Beside all this, and during a long pause too, the segments of objects that are begun are kept from expiring.
+9. Beside all this, and during a long pause too: the segments of objects that are begun are kept from expiring.
+
+A branch that decides one of these cases names it by its number.
 """
 
 from __future__ import annotations
@@ -223,13 +225,20 @@ def plan(s: Snapshot) -> Decision:
 def _with_renewal(s: Snapshot, decision: Decision) -> Decision:
     """The decision, and what keeps begun objects alive: one object at a time, never one that is acted on."""
     if not s.permit.asks and not s.permit.open:
+        # Rule 2 over rule 9: not even small requests are allowed, as over a metered network.
         if s.renewing and BreakOff() not in decision.actions:
             return replace(decision, actions=(*decision.actions, BreakOff()))
         return decision
     if s.renewing or s.blocked is not None or BreakOff() in decision.actions:
+        # Rule 9 waits: one is being renewed already, or everything stops now.
         return decision
     taken = s.busy | {action.name for action in decision.actions if isinstance(action, Check | Send)}
     due = {item.name: _due(s, item.name) for item in s.items if _begun(item) and item.name not in taken}
+    return _renewing_what_is_due(s, decision, due)
+
+
+def _renewing_what_is_due(s: Snapshot, decision: Decision, due: Mapping[str, float]) -> Decision:
+    """The decision, with the first object whose time has come; where none's has, with the time when one's comes."""
     now = next((name for name, when in due.items() if when <= s.now), None)
     if now is not None:
         return replace(decision, actions=(*decision.actions, Renew(now)))
@@ -252,24 +261,24 @@ def _due(s: Snapshot, name: str) -> float:
 
 
 def _without_renewal(s: Snapshot) -> Decision:
-    if s.blocked is not None:
+    if s.blocked is not None:  # rule 0
         stop = (BreakOff(),) if s.busy else ()
         told = replace(s.blocked, until=None)  # it is tried again then, but it does not end by itself
         return Decision(stop, Activity.NEEDS_USER, (told, *s.permit.reasons), s.blocked.until)
-    if not s.items or s.drive_changed:
+    if not s.items or s.drive_changed:  # rule 1; a drive with a new backup set is adopted anew
         return _adopt(s)
-    if not s.permit.open:
+    if not s.permit.open:  # rule 2
         return _stand_still(s)
-    if s.wait is not None:
+    if s.wait is not None:  # rule 2, by the server's word: what is under way may end
         return Decision((), Activity.WAITING, (s.wait, *s.permit.reasons), s.wait.until)  # those only slow down
-    if _must_look(s):
+    if _must_look(s):  # rule 3
         looking = () if LOOK in s.busy else (Look(),)
         return Decision(looking, Activity.CHECKING, s.permit.reasons)
     return _go_on(s)
 
 
 def _adopt(s: Snapshot) -> Decision:
-    if s.busy:
+    if s.busy:  # the list of objects must not change under what is on the line: that ends first
         stop = () if ADOPT in s.busy else (BreakOff(),)
         return Decision(stop, Activity.CHECKING, s.permit.reasons)
     if not s.drive_present:
@@ -279,7 +288,7 @@ def _adopt(s: Snapshot) -> Decision:
 
 def _stand_still(s: Snapshot) -> Decision:
     stop = (BreakOff(),) if s.busy else ()
-    if s.finished:
+    if s.finished:  # nothing is held up by what forbids sending
         return Decision(stop, *_at_the_end(s))
     paused = any(reason.code == "paused" for reason in s.permit.reasons)
     activity = Activity.PAUSED if paused else Activity.WAITING
@@ -288,34 +297,38 @@ def _stand_still(s: Snapshot) -> Decision:
 
 
 def _must_look(s: Snapshot) -> bool:
-    if s.sight is None:
+    if s.sight is None:  # nothing was seen since the start, or since a look was asked for
         return True
-    stale = s.sight.taken_at <= s.confirmed_at
+    stale = s.sight.taken_at <= s.confirmed_at  # something was confirmed since: a listing that proves must be newer
     tried_since = s.handover is HandoverState.BLOCKED and s.sight.taken_at < s.handover_at
-    if _handover_due(s) and (stale or tried_since):
+    if _handover_due(s) and (stale or tried_since):  # rule 6 stands on a listing that shows all metadata
         return True
-    if _mend_due(s) and stale:
+    if _mend_due(s) and stale:  # so does making duplicity's cache whole
         return True
-    if s.finished:
+    if s.finished:  # nothing is sent any more, so nothing is looked for until somebody asks
         return False
-    if stale and all(item.phase in SETTLED for item in s.items):
+    if stale and all(item.phase in SETTLED for item in s.items):  # rule 8 stands on one that shows everything
         return True
     return s.now - s.sight.taken_at >= s.look_every
 
 
 def _go_on(s: Snapshot) -> Decision:
+    # Everything was seen at the target before: a handover that was blocked, or a cache, may still be due.
     if s.finished:
         late = (*((HandOver(),) if _hand_over_now(s) else ()), *((Mend(),) if _mend_due(s) else ()))
         return Decision(late, *_at_the_end(s), _next_handover(s))
+    # Rule 8.
     if all(item.phase in SETTLED for item in s.items) and not s.busy and _handover_settled(s):
         return Decision((Finish(),), *_at_the_end(s))
+    # Rule 5: metadata that has vanished goes before the volumes that are on the line.
     if _metadata_is_kept_waiting(s):
         return Decision((BreakOff(),), Activity.SENDING, s.permit.reasons)
     actions: list[Action] = []
-    if _hand_over_now(s):
+    if _hand_over_now(s):  # rule 6; it takes no network, so volumes go on beside it
         actions.append(HandOver())
     if _mend_due(s):
         actions.append(Mend())
+    # Rules 4, 5 and 7: as many objects as there are lanes, by rank; one that failed waits for its own time.
     wanted = list(_wanted(s))
     if s.drive_present:
         waiting = [item for item in wanted if s.object_waits.get(item.name, 0.0) > s.now]
@@ -330,6 +343,7 @@ def _go_on(s: Snapshot) -> Decision:
 
 def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: list[float]) -> Decision:
     reasons = s.permit.reasons
+    # The drive is away, and something needs it: what is on the line can only fail.
     if not s.drive_present and (wanted or s.busy):
         return Decision(
             (*actions, BreakOff()) if s.busy else actions,
@@ -343,11 +357,14 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
     if (handover_at := _next_handover(s)) is not None:
         wakes.append(handover_at)
     wake_at = min(wakes, default=None)
+    # Something is done, or begins now.
     if s.busy or actions:
         return Decision(actions, Activity.SENDING, reasons, wake_at)
-    refusals = _refusals(s.items)  # where nothing but these is left, only a person can bring it on
+    # Nothing but what was set aside is left: only a person can bring it on.
+    refusals = _refusals(s.items)
     if refusals and not wanted:
         return Decision(actions, Activity.NEEDS_USER, refusals, wake_at)
+    # What is left waits for its own time, or for the handover.
     return Decision(actions, Activity.WAITING, (*refusals, *reasons), wake_at)
 
 
@@ -376,12 +393,12 @@ def _wanted(s: Snapshot) -> Iterator[Item]:
     gate_open = _handover_settled(s)
     led: set[int] = set()  # chains whose next metadata file has been named: the order within is kept
     for item in s.items:
-        if item.role.is_metadata:
+        if item.role.is_metadata:  # rule 5: one after another; an older chain's wait for the handover
             if item.phase in SETTLED or item.chain in led:
                 continue
             led.add(item.chain)
             may = gate_open or item.chain == 0
-        else:
+        else:  # rules 6 and 7: the canaries before the handover, the others after it
             may = whole[item.chain] and (gate_open or (item.canary and item.chain == 0))
         if may and item.phase not in SETTLED and item.name not in s.busy | s.renewing:
             yield item

@@ -161,6 +161,12 @@ class Context:
             self._account = (basis, account.take(basis))
         return self._account[1]
 
+    async def source_url(self) -> str:
+        """What duplicity knows the source by: as configured, else what Deja Dup calls it; "" where nobody says."""
+        if self.order.source_url or self.tools.front_end is None:
+            return self.order.source_url
+        return next(iter(await self.tools.front_end.sources(self.order.source_dir)), "")
+
     def newest_metadata(self) -> tuple[Item, ...]:
         """The metadata files of the newest chain, in order."""
         return tuple(item for item in self.memory.items if item.chain == 0 and item.role.is_metadata)

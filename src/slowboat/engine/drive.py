@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, SourceAbsent
 from slowboat.core.words import HandoverState
-from slowboat.engine import adoption, facts, frontend, sameness
+from slowboat.engine import adoption, facts, sameness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ async def adopt(context: Context) -> None:
             context.tools.source,
             context.tools.cache,
             files,
-            url=await frontend.source_url(context),
+            url=await context.source_url(),
             file_prefix=order.file_prefix,
             canary=order.canary,
             known={item.name: item for item in memory.items},

@@ -30,13 +30,6 @@ def plan(context: Context, values: Mapping[str, str]) -> dejadup.Switch:
     return dejadup.switch(values, target.urls, place, context.order.account)
 
 
-async def source_url(context: Context) -> str:
-    """What duplicity knows the source by: as configured, else what Deja Dup calls it; "" where nobody says."""
-    if context.order.source_url or context.tools.front_end is None:
-        return context.order.source_url
-    return next(iter(await context.tools.front_end.sources(context.order.source_dir)), "")
-
-
 async def must_be_able(context: Context) -> None:
     """Whether `switch` would do it, as far as can be known. Raises as it does."""
     values = await _values(context)

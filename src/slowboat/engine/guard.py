@@ -16,7 +16,7 @@ from slowboat.core.errors import NeedsUser, SlowboatError, Transient
 from slowboat.core.plan import LOOK_CLOSELY, LOOK_EVERY
 from slowboat.core.versions import Verdict
 from slowboat.core.words import Event, HandoverState, Phase, Reason
-from slowboat.engine import facts, frontend
+from slowboat.engine import facts
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -261,7 +261,7 @@ async def mend(context: Context) -> None:
     """
     wanted = [item.name for item in context.newest_metadata()]
     keys = frozenset(names.metadata_key(name) for name in wanted)
-    source = await context.tools.cache.find(keys, await frontend.source_url(context))
+    source = await context.tools.cache.find(keys, await context.source_url())
     if source is None:
         raise NeedsUser("the drive's cache is no longer on this machine", code="no-cache")
     mended = [await context.tools.cache.mend(source, one) for one in context.memory.installed]

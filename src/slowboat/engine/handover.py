@@ -76,7 +76,7 @@ async def _install(context: Context, urls: Sequence[str]) -> Sequence[Installed]
     """Finds duplicity's cache and installs it for each of the URLs."""
     wanted = [item.name for item in context.newest_metadata()]
     keys = frozenset(names.metadata_key(name) for name in wanted)
-    known = await frontend.source_url(context)
+    known = await context.source_url()
     directory = await context.tools.cache.find(keys, known)
     if directory is None:
         url = known or f"file://{context.order.source_dir}"

@@ -171,9 +171,12 @@ def take_inventory(files: Iterable[SourceFile], file_prefix: str | None = None) 
     """
     found, dangerous, strangers = _sort_out(files)
     chosen, candidates = _choose_prefixes(found, file_prefix)
+    # Several hosts share the folder, and nobody said whose backup is meant: nothing is put together by guess.
     if candidates:
         others = tuple(file for _, file in found)
         return Inventory(others=others, dangerous=dangerous, strangers=strangers, candidates=candidates)
+    # Files of another prefix are somebody else's; a `.part` is a backup that was broken off; a file without a role in
+    # a restore (duplicity's statistics) belongs to no set.
     ours = [(parsed, file) for parsed, file in found if parsed.prefix in chosen[parsed.kind]]
     finished = [(parsed, file) for parsed, file in ours if not parsed.partial and parsed.role is not None]
     chain_list, orphan_sets = _link(_group(finished))
@@ -202,6 +205,7 @@ def _sort_out(
         parsed = names.parse(file.name)
         if parsed is not None:
             found.append((parsed, file))
+        # Nothing that duplicity writes, but it would take it for its own.
         elif names.parses_for_duplicity(file.name) and not file.name.endswith(".par2"):
             dangerous.append(file)
         else:

@@ -37,16 +37,13 @@ def set_name(set_id: SetId) -> str:
 
 def verify(seen: Evidence) -> Report:
     """Judges every file, and puts it all in words. Total: whatever was seen has a report."""
+    # A set of which nothing is left may have been removed, but only after the end: before it, files are still to come.
     gone = sets_gone(seen.items, seen.objects) if seen.finished else frozenset()
     judged = [_judged(item, seen, gone) for item in seen.items]
     found = [one for one in judged if _tells(one)]
     extra, foreign = _extra(seen)
     sets = (*_adopted_sets(judged, seen), *extra)
-    due = [one for one in judged if one.target is not AtTarget.REMOVED]
-    complete = bool(due) and all(one.target is AtTarget.RIGHT for one in due)
-    newest = {item.name for item in seen.items if item.chain == 0}
-    drive_seen = seen.drive is not None and not (seen.read is not None and _interrupted(judged))
-    deep = seen.read is not None
+    complete, deep, drive_seen = _is_complete(judged), seen.read is not None, _saw_the_drive(seen, judged)
     right = frozenset(one.name for one in judged if one.target is AtTarget.RIGHT)
     unhashed = sum(one.unhashed for one in (seen.read or {}).values())
     sentences = tuple(
@@ -58,7 +55,7 @@ def verify(seen: Evidence) -> Report:
         drive_seen=drive_seen,
         complete=complete,
         ok=not any(sentence.wrong for sentence in sentences),
-        restorable=bool(newest) and all(one.target is AtTarget.RIGHT for one in judged if one.name in newest),
+        restorable=_newest_is_right(seen.items, right),
         sets=sets,
         findings=tuple(found[:MOST_FINDINGS]),
         unnamed=max(0, len(found) - MOST_FINDINGS),
@@ -67,6 +64,25 @@ def verify(seen: Evidence) -> Report:
         backups=() if seen.volumes is None else restorable.backups(seen.items, right, seen.removed, seen.volumes),
         samples=() if seen.volumes is None else restorable.samples(seen.items, right, seen.volumes),
     )
+
+
+def _is_complete(judged: Iterable[Finding]) -> bool:
+    """Whether all that is due is right: what its owner removed is not due, and nothing at all is not complete."""
+    due = [one for one in judged if one.target is not AtTarget.REMOVED]
+    return bool(due) and all(one.target is AtTarget.RIGHT for one in due)
+
+
+def _newest_is_right(items: Iterable[Item], right: frozenset[str]) -> bool:
+    """Whether the newest chain is whole and right; what was never adopted cannot be restored."""
+    newest = [item.name for item in items if item.chain == 0]
+    return bool(newest) and right.issuperset(newest)
+
+
+def _saw_the_drive(seen: Evidence, judged: Iterable[Finding]) -> bool:
+    """Whether the drive was there; where it was to be read whole, to the end."""
+    if seen.drive is None:  # it was away
+        return False
+    return seen.read is None or not _interrupted(judged)
 
 
 def sets_gone(items: Iterable[Item], objects: Mapping[str, RemoteObject]) -> frozenset[SetId]:

@@ -71,22 +71,27 @@ def samples(items: Iterable[Item], right: frozenset[str], volumes: Volumes) -> t
         if item.chain == 0:
             members[item.set_id].append(item)
     metadata = [item for each in members.values() for item in each if item.role.is_metadata]
-    if not members or any(item.name not in right for item in metadata) or members.keys() - volumes.keys():
+    if not members:  # nothing was adopted
+        return ()
+    if any(item.name not in right for item in metadata):  # without all of it nothing of the chain can be restored
+        return ()
+    if members.keys() - volumes.keys():  # a set whose manifest cannot be read: nobody knows where its paths lie
         return ()
     sets = [(volumes[each], _numbered(members[each])) for each in members]
     found = [(cost, path) for path in _spread(_paths(sets, right)) if (cost := _cost(path, sets, right)) is not None]
-    always = sum(item.file.size for item in metadata)
+    return tuple(_sample(path, cost, members, metadata) for cost, path in sorted(found)[:MOST_SAMPLES])
+
+
+def _sample(path: Index, cost: int, members: Mapping[SetId, Sequence[Item]], metadata: Sequence[Item]) -> SampleFile:
+    """One path of the newest backup; `cost` are the bytes of the volumes, to which all metadata comes."""
     newest = max(members, key=lambda each: each.end)
     parsed = next((one for each in members[newest] if (one := names.parse(each.name)) is not None), None)
-    return tuple(
-        SampleFile(
-            "/".join(part.decode() for part in path),
-            f"{newest.type.value} {newest.end}",
-            always + cost,
-            parsed.prefix if parsed else "",
-            encrypted=any(one.encrypted for each in metadata if (one := names.parse(each.name)) is not None),
-        )
-        for cost, path in sorted(found)[:MOST_SAMPLES]
+    return SampleFile(
+        "/".join(part.decode() for part in path),
+        f"{newest.type.value} {newest.end}",
+        sum(item.file.size for item in metadata) + cost,
+        parsed.prefix if parsed else "",
+        encrypted=any(one.encrypted for each in metadata if (one := names.parse(each.name)) is not None),
     )
 
 
@@ -126,12 +131,14 @@ def _cost(
         # Volumes stand in the order of their paths: `VolumeInfo.contains` holds from the first to the last of these.
         first = bisect_left(infos, path, key=lambda info: info.end)
         end = bisect_right(infos, path, key=lambda info: info.start[: len(path)])
-        if end - first > MOST_VOLUMES:
+        if end - first > MOST_VOLUMES:  # a large file: too much for a drill
             return None
         for info in infos[first:end]:
             item = numbered.get(info.number)
             below = any(len(each) > len(path) and each[: len(path)] == path for each in (info.start, info.end))
-            if item is None or item.name not in right or below:
+            if item is None or item.name not in right:  # not adopted, or not in the cloud yet
+                return None
+            if below:  # a folder with contents: restoring it would fetch them
                 return None
             cost += item.file.size
     return cost
