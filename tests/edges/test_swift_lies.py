@@ -145,7 +145,7 @@ async def test_the_body_of_an_upload_has_no_deadline(
     monkeypatch.setattr(session, "TALK_SECONDS", 0.1)
     monkeypatch.setattr(session, "CONNECT_SECONDS", 0.3)
     await store.forget_connections()
-    store.set_cap(100_000)
+    store.throttle.set_cap(100_000)
     assert (await store.put("b", bytes(100_000), 100_000)).size == 100_000
 
 
