@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from edges.store_conformance import DATA, StoreConformance, md5
+from slowboat.core.capabilities import Capabilities
 from slowboat.core.errors import NeedsUser, Stopped, Transient
 from slowboat.edges.swift import Credentials, SwiftStore
 
@@ -27,6 +28,17 @@ async def store(swift):
 
 class TestAgainstRealSwift(StoreConformance):
     pass
+
+
+class TestAgainstCephsGateway(StoreConformance):
+    can = Capabilities(guards=False, segments=True, slo=True, checks_slo=False, joins=False)
+    lists_slos = checks_parts = False
+
+    @pytest.fixture
+    async def store(self, rgw):
+        made = SwiftStore(credentials_for(rgw), rgw.container())
+        yield made
+        await made.close()
 
 
 async def test_the_bytes_at_the_server_are_the_bytes_that_were_sent(swift):

@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from engine.model_source import ModelSource
-from engine.model_store import ModelStore
+from engine.model_store import CAN, SWIFT, ModelStore, Quirks
 from slowboat.core import names, segmenting
 from slowboat.core.errors import Refused, SlowboatError, SourceAbsent, Transient
 from slowboat.core.plan import SETTLED, advance
 from slowboat.core.segmenting import UplinkEstimate
+from slowboat.core.way import Means, UploadWay, way
 from slowboat.core.words import Event, Item, Limits, Phase, Role, SetId
 from slowboat.engine.courier import Courier, Freight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from slowboat.core.capabilities import Capabilities
+    from slowboat.core.words import RemoteObject
 
 UNIT = 64
 VOLUME = "duplicity-full.20260101T000000Z.vol1.difftar.gpg"
@@ -87,35 +91,44 @@ class CourierBed:
         name: str = VOLUME,
         *,
         limits: Limits = LIMITS,
-        concatenates: bool = True,
+        quirks: Quirks = SWIFT,
+        can: Capabilities | None = None,
         changed: Callable[[], None] = lambda: None,
         hashed: bool = True,
     ) -> None:
         """With `hashed`, duplicity has written down the SHA-1 of a volume; of signatures it never does."""
         self.now = 1e9
         self.right, self.name, self.full = data, name, names.object_name(PREFIX, name)
-        self.limits, self.concatenates, self.estimate = limits, concatenates, UplinkEstimate()
+        self.limits, self.estimate = limits, UplinkEstimate()
+        self.can, self.cramped = can or CAN[quirks], False
         self.source = ModelSource(**{name: data})
-        self.store = ModelStore(lambda: self.now, limits=limits, concatenates=concatenates, changed=changed)
+        self.store = ModelStore(lambda: self.now, limits=limits, quirks=quirks, changed=changed)
         self.item = item_of(self.source, name)
         if not hashed:
             self.item = replace(self.item, sha1="")
         self.errors: list[BaseException] = []
         self.confirmed = 0
+        self.lost = False  # it stands, and was seen to have lost parts
         self.courier = self.new_courier()
 
     def new_courier(self) -> Courier:
-        return Courier(self.source, self.store, PREFIX, concatenates=self.concatenates)
+        return Courier(self.source, self.store, PREFIX)
 
     def restart(self, *, forget: bool = False) -> None:
         """slowboat starts again; with `forget` its ledger is gone too."""
         self.courier = self.new_courier()
         if forget:
-            self.item = replace(self.item, phase=Phase.QUEUED, md5="", segment=0, attempts=0, error="")
+            self.item = replace(self.item, phase=Phase.QUEUED, md5="", segment=0, attempts=0, error="", slo_md5="")
 
     @property
     def in_place(self) -> bool:
-        return len(self.right) > self.limits.max_object or not self.concatenates
+        """Whether it stands at its name as an SLO, should it go up in segments."""
+        return way(len(self.right), self.means, begun=True) is UploadWay.IN_PLACE
+
+    @property
+    def means(self) -> Means:
+        """What there is to send with."""
+        return Means(self.estimate, self.limits, self.can, self.cramped)
 
     @property
     def segments(self) -> list[str]:
@@ -135,14 +148,21 @@ class CourierBed:
         )
 
     async def carry(self) -> str:
-        return await self.courier.carry(self.item, self.estimate, self.limits, self.freight())
+        found = await self.courier.carry(self.item, self.means, self.freight())
+        self._remember(slo_md5=found.slo_md5)
+        return found.md5
+
+    async def same(self, stands: RemoteObject) -> str:
+        """The MD5 of the file where `stands` is the same and can be read; "" where it does not hold its bytes."""
+        found = await self.courier.same(self.item, stands)
+        return found.md5 if found and found.whole else ""
 
     # -- as engine/migration does it ---------------------------------------------------------------------------
 
     async def act(self) -> None:
         """The next action for this object, as core/plan would choose it, with all that can go wrong in it."""
         try:
-            if self.item.phase is Phase.UNCHECKED or await self._is_listed():
+            if not self.lost and (self.item.phase is Phase.UNCHECKED or await self._is_listed()):
                 await self._check()
             else:
                 await self._send()
@@ -152,6 +172,7 @@ class CourierBed:
                 self._happened(Event.REJECTED, error=error.code)
         except (Transient, SourceAbsent, asyncio.CancelledError) as error:
             self.errors.append(error)
+            self.cramped |= getattr(error, "code", "") == "cramped"
         if self.item.phase is Phase.SENDING:
             self._happened(Event.INTERRUPTED)
 
@@ -164,7 +185,7 @@ class CourierBed:
 
     async def finish(self) -> None:
         """What a migration does at its very end."""
-        if self.item.segment and self.item.phase is Phase.DONE:
+        if self.item.segment and self.item.phase in SETTLED and not self.item.slo_md5:
             await self.courier.sweep(self.item)
 
     async def wait(self) -> None:
@@ -188,15 +209,23 @@ class CourierBed:
             self._happened(Event.ABSENT)
             if self.item.phase is Phase.QUEUED:
                 return
-        md5 = await self.courier.same(self.item, stands)
-        if not md5:
+        found = await self.courier.same(self.item, stands)
+        if found is None:
+            if self.item.segment:
+                await self.courier.sweep(self.item)
             raise Refused("another file stands there", code="conflict")
+        if not found.whole:
+            self._remember(segment=found.segment)
+            self._happened(Event.ABSENT)
+            self.lost = True
+            return
         self._happened(Event.CONFIRMED)
-        self._remember(md5=md5)
-        if self.item.segment:
+        self._remember(md5=found.md5, slo_md5=found.slo_md5)
+        if self.item.segment and not found.slo_md5:
             await self.courier.sweep(self.item)
 
     async def _send(self) -> None:
+        self.lost = False
         self._happened(Event.STARTED)
         md5 = await self.carry()
         self._happened(Event.CONFIRMED)

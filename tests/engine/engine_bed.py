@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.courier_bed import VOLUME, encrypted, md5
 from engine.model_source import ModelSource
-from engine.model_store import ModelStore, Stored
+from engine.model_store import CAN, SWIFT, ModelStore, Stored
 from slowboat.core import names
 from slowboat.core.conditions import MAINS, Conditions, Rules
 from slowboat.core.words import Activity, Connectivity, Item, Network, Phase, RemoteObject, Role, SetId, Target
@@ -133,7 +133,7 @@ class EngineBed:
         files = {name: self.source.file(name) for name in bodies}
         known = {"fingerprint": adoption.fingerprint(list(files.values())), "handover": "done", "started_at": "1.0"}
         self.ledger = Ledger(folder / "ledger.sqlite")
-        self.ledger.adopt("m", rows(files, bodies, missing), {}, known | {"copies_concatenate": "yes"} | facts)
+        self.ledger.adopt("m", rows(files, bodies, missing), {}, known | {"capabilities": CAN[SWIFT].text()} | facts)
         self.begin_engine()
 
     def begin_engine(self) -> None:

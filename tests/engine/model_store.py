@@ -4,6 +4,9 @@ What it keeps to is Swift's (docs/swift.md; the real store's tests hold it to th
 never overwrites, an SLO is checked part by part when it is made and again when it is read, a COPY concatenates and is
 checked by its ETag, an expired object answers nothing but stays in the listing until it is reaped, a listing lags.
 
+With other `Quirks` it is another server that speaks Swift, as measured: Ceph's gateway, a Swift without SLOs or COPY,
+archive storage. `observe` runs the real probe over it.
+
 What it does on top is what a network does: each request may take a `Fault` from the script. Two hooks let a test look
 at every single step: `changed` after each change of what is stored.
 """
@@ -13,22 +16,74 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from slowboat.core.errors import Refused, SlowboatError, Transient
+from slowboat.core.capabilities import Capabilities
+from slowboat.core.errors import NeedsUser, Refused, SlowboatError, Transient
 from slowboat.core.words import Limits, RemoteObject
+from slowboat.edges.swift import probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from slowboat.core.capabilities import Findings
     from slowboat.engine.ports import Reader
 
 T = TypeVar("T")
 
 BLOCK = 16
 """Bytes that a body is read in when it is small, so that it can be broken off in its middle."""
+
+
+@dataclass(frozen=True)
+class Quirks:
+    """How a server differs from OpenStack's Swift as installed.
+
+    Attributes:
+        guards: `If-None-Match: *` is heeded.
+        slo: it makes SLOs; else it stores the list of segments as an object.
+        checks_slo: the ETag at an SLO's PUT is that of the SLO; else it is held against the list's own MD5.
+        checks_parts: the MD5s in that list are held against the segments.
+        joins: what a COPY of an SLO makes: the joined bytes, nothing of them, a refusal, or no answer (429) yet.
+        lists_slos: a listing shows an SLO as one; else as an object with the list's length and MD5.
+        open: the segments' container can be written.
+        quota: bytes that target and segments may have together; None: any number.
+    """
+
+    guards: bool = True
+    slo: bool = True
+    checks_slo: bool = True
+    checks_parts: bool = True
+    joins: Literal["whole", "empty", "refused", "later"] = "whole"
+    lists_slos: bool = True
+    open: bool = True
+    quota: int | None = None
+
+
+SWIFT = Quirks()
+RGW = Quirks(guards=False, checks_slo=False, checks_parts=False, joins="empty", lists_slos=False)
+"""Ceph's gateway, 16.2.15."""
+NO_SLO = Quirks(slo=False, joins="refused")
+NO_COPY = Quirks(joins="refused")
+ARCHIVE = Quirks(joins="later")
+CLOSED = Quirks(open=False)
+SERVERS = {
+    "swift": SWIFT, "rgw": RGW, "no slo": NO_SLO, "no copy": NO_COPY, "archive": ARCHIVE, "closed": CLOSED,
+}  # fmt: skip
+ALL = Capabilities(guards=True, segments=True, slo=True, checks_slo=True, joins=True)
+NONE = Capabilities(guards=False, segments=False, slo=False, checks_slo=False, joins=False)
+CAN = {
+    SWIFT: ALL,
+    RGW: replace(ALL, guards=False, checks_slo=False, joins=False),
+    NO_SLO: replace(NONE, guards=True, segments=True),
+    NO_COPY: replace(ALL, joins=False, said="it does not copy"),
+    ARCHIVE: replace(ALL, joins=None, said="it is not readable yet"),
+    CLOSED: replace(NONE, said="this user may not write there"),
+}
+"""What a probe must find of each (the conformance suite sees to it)."""
 
 When = Literal["before", "body", "after", "late", "twice"]
 """Where a fault strikes: before the server hears of it, in the body, after the work but before the answer; `late`: as
@@ -59,6 +114,7 @@ class Stored:
     slo: bool = False
     modified: float = 0.0
     expires: float | None = None
+    list_md5: str = ""
 
     @property
     def md5(self) -> str:
@@ -106,12 +162,12 @@ class ModelStore:
         now: Callable[[], float],
         *,
         limits: Limits | None = None,
-        concatenates: bool = True,
+        quirks: Quirks = SWIFT,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._now = now
         self._limits = limits or Limits()
-        self._concatenates = concatenates
+        self.quirks = quirks
         self.changed = changed
         self.target, self.segments = Container(), Container()
         self.faults: list[Fault | None] = []
@@ -190,19 +246,22 @@ class ModelStore:
         *,
         etag: str = "",
         segments: bool = False,
+        guarded: bool | None = None,
         expires_after: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> RemoteObject:
         _named(name)
+        guarded = not segments if guarded is None else guarded
         fault = await self._begin(f"PUT {name}")
         data = await self._received(name, body, size, fault, progress)
 
         def work() -> RemoteObject:
             if len(data) > self._limits.max_object:
                 raise Refused("too large", code="too-large")
+            self._must_fit(len(data))
             if etag and hashlib.md5(data, usedforsecurity=False).hexdigest() != etag:
                 raise Transient("another checksum", code="mismatch", scope="object")
-            self._guard(name, segments=segments)
+            self._guard(name, segments=segments, guarded=guarded)
             container = self.segments if segments else self.target
             return self._write(container, name, Stored(data, modified=self._now(), expires=self._until(expires_after)))
 
@@ -214,32 +273,61 @@ class ModelStore:
         return made
 
     async def put_slo(
-        self, name: str, parts: Sequence[RemoteObject], *, segments: bool = True, expires_after: int = 0
+        self,
+        name: str,
+        parts: Sequence[RemoteObject],
+        *,
+        segments: bool = True,
+        checked: bool = True,
+        expires_after: int = 0,
     ) -> RemoteObject:
-        made = Stored(parts=tuple(parts), slo=True, expires=self._until(expires_after))
+        text = json.dumps([[part.name, part.md5, part.size] for part in parts]).encode()
+        list_md5 = hashlib.md5(text, usedforsecurity=False).hexdigest()
+        made = Stored(parts=tuple(parts), slo=True, expires=self._until(expires_after), list_md5=list_md5)
 
         def work() -> RemoteObject:
-            self._guard(name, segments=segments)
-            if self._joined(made) is None:
-                raise Transient(f"segments of {name} are gone", code="segments-gone", scope="object")
+            self._guard(name, segments=segments, guarded=not segments)
             container = self.segments if segments else self.target
+            if checked and not (self.quirks.slo and self.quirks.checks_slo):
+                raise Transient("another checksum", code="mismatch", scope="object")
+            if not self.quirks.slo:  # the real store takes its own list away again
+                if segments:
+                    return self._write(container, name, Stored(text, modified=self._now(), expires=made.expires))
+                raise Transient("no large object was made", code="not-slo", scope="object")
+            if self._lacks(made, checked=self.quirks.checks_parts):
+                raise Transient(f"segments of {name} are gone", code="segments-gone", scope="object")
             return self._write(container, name, replace(made, modified=self._now()))
 
         return await self._request(f"SLO {name}", work)
 
     async def copy(self, source: str, name: str, *, etag: str) -> RemoteObject:
+        await self.copy_once(source, name, etag=etag)
+        found = self._head(name, segments=False)
+        if found is None or found.slo:
+            raise Refused("it is no plain object", code="slo-copied")
+        return found
+
+    async def copy_once(self, source: str, name: str, *, etag: str, segments: bool = False) -> None:
+        container = self.segments if segments else self.target
+
         def work() -> RemoteObject:
             slo = self.alive(segments=True).get(source)
+            if self.quirks.joins == "refused":
+                raise Refused("it does not copy", code="bad-request")
+            if self.quirks.joins == "later":
+                raise Transient("it is not readable yet", code="slow-down", scope="object", retry_after=3600.0)
             data = self._joined(slo) if slo else None
             if data is None:
                 raise Transient(f"segments of {name} are gone", code="segments-gone", scope="object")
+            if self.quirks.joins == "empty":
+                self._write(container, name, Stored(b"", modified=self._now()))
+                raise Refused(f"{name} has another MD5", code="mismatch")
             if hashlib.md5(data, usedforsecurity=False).hexdigest() != etag:
                 raise Refused(f"{name} has another MD5", code="mismatch")
-            return self._write(self.target, name, Stored(data, modified=self._now()))
+            self._must_fit(len(data))
+            return self._write(container, name, Stored(data, modified=self._now()))
 
-        if not self._concatenates:
-            raise Refused("the copy is an SLO too", code="slo-copied")
-        return await self._request(f"COPY {name}", work)
+        await self._request(f"COPY {name}", work)
 
     async def delete(self, names: Sequence[str]) -> None:
         def work() -> None:
@@ -253,13 +341,14 @@ class ModelStore:
             stored = self.alive(segments=True).get(name)
             if stored is None:
                 raise Transient(f"{name} is gone", code="segments-gone", scope="object")
+            assert expires_after > 0, "an expiry that is taken back deletes the object at some servers"
             until = self._until(expires_after)
             self._write(self.segments, name, replace(stored, modified=self._now(), expires=until))
 
         await self._request(f"POST {name} {expires_after}", work)
 
-    async def copies_concatenate(self) -> bool:
-        return self._concatenates
+    async def observe(self, stem: str) -> Findings:
+        return await probe.observe(self, stem, self._limits)
 
     @property
     def throttle(self) -> ModelStore:
@@ -353,14 +442,29 @@ class ModelStore:
 
     def _joined(self, slo: Stored) -> bytes | None:
         """What a GET of an SLO gives; None where a segment is gone or another one."""
-        found = [(part, self.alive(segments=True).get(part.name)) for part in slo.parts]
-        if any(stored is None or (stored.size, stored.md5) != (part.size, part.md5) for part, stored in found):
+        if self._lacks(slo, checked=self.quirks.checks_parts):
             return None
-        return b"".join(stored.data for _, stored in found if stored)
+        return b"".join(self.segments.objects[part.name].data for part in slo.parts)
 
-    def _guard(self, name: str, *, segments: bool) -> None:
-        if not segments and name in self.alive(segments=False):
+    def _lacks(self, slo: Stored, *, checked: bool) -> bool:
+        """Whether a segment is gone, or (where that is `checked`) another one."""
+        found = [(part, self.alive(segments=True).get(part.name)) for part in slo.parts]
+        if any(stored is None or stored.size != part.size for part, stored in found):
+            return True
+        return checked and any(stored and stored.md5 != part.md5 for part, stored in found)
+
+    def _guard(self, name: str, *, segments: bool, guarded: bool) -> None:
+        if segments and not self.quirks.open:
+            raise NeedsUser("this user may not write there", code="forbidden")
+        if guarded and self.quirks.guards and name in self.alive(segments=segments):
             raise Refused(f"{name} is there already", code="exists")
+
+    def _must_fit(self, more: int) -> None:
+        if self.quirks.quota is None:
+            return
+        used = sum(len(stored.data) for one in (self.target, self.segments) for stored in one.objects.values())
+        if used + more > self.quirks.quota:
+            raise NeedsUser("the account is full", code="quota")
 
     def _count_again(self, name: str, data: bytes) -> None:
         stands = self.alive(segments=True).get(name)
@@ -369,8 +473,10 @@ class ModelStore:
 
     def _write(self, container: Container, name: str, stored: Stored) -> RemoteObject:
         container.objects[name] = stored
-        row = _row(name, stored)
-        container.journal.append((name, replace(row, expires=None)))
+        row, listed = _row(name, stored), _row(name, stored)
+        if stored.slo and not self.quirks.lists_slos:
+            listed = RemoteObject(name, 100, stored.list_md5, modified=stored.modified)
+        container.journal.append((name, replace(listed, expires=None)))
         self.changed()
         return row
 

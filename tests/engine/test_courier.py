@@ -22,9 +22,10 @@ from engine.courier_bed import (
     small_units,
     volume,
 )
-from engine.model_store import Fault
+from engine.model_store import CAN, NO_COPY, RGW, SERVERS, SWIFT, Fault
 from slowboat.core import names
-from slowboat.core.errors import Refused, SourceAbsent, Transient
+from slowboat.core.errors import NeedsUser, Refused, SourceAbsent, Transient
+from slowboat.core.plan import matches
 from slowboat.core.words import Phase
 from slowboat.engine.courier import LIFE
 
@@ -358,7 +359,7 @@ async def test_what_stands_at_the_target_is_not_confirmed_by_a_file_that_is_not_
     bed = unhashed(2 * UNIT, name, lambda sound: sound[:-1].rstrip(b"\0")[:-5])
     bed.store.place(bed.full, bed.right)
     with pytest.raises(Refused) as refused:
-        await bed.courier.same(bed.item, await bed.store.head(bed.full))
+        await bed.same(await bed.store.head(bed.full))
     assert refused.value.code == "framing"
 
 
@@ -402,8 +403,12 @@ async def test_an_object_that_appears_meanwhile_is_left_alone():
 
 IN_PLACE = [
     pytest.param({"limits": replace(LIMITS, max_object=3 * UNIT)}, id="over the largest object"),
-    pytest.param({"concatenates": False}, id="COPY does not concatenate"),
+    pytest.param({"quirks": NO_COPY}, id="COPY does not join"),
+    pytest.param({"quirks": RGW}, id="Ceph's gateway"),
 ]
+
+
+WAYS = [{}, *[each.values[0] for each in IN_PLACE]]
 
 
 @pytest.mark.parametrize("how", IN_PLACE)
@@ -442,7 +447,7 @@ async def test_an_slo_is_recognised_though_the_listing_lags(how):
     await bed.carry()
     bed.store.lag = 1000
     bed.restart()
-    assert await bed.courier.same(bed.item, await bed.store.head(bed.full)) == md5(BIG)
+    assert await bed.same(await bed.store.head(bed.full)) == md5(BIG)
 
 
 @pytest.mark.parametrize("how", IN_PLACE)
@@ -456,29 +461,154 @@ async def test_an_slo_is_recognised_though_ledger_and_listing_know_nothing(how):
     assert bed.store.data(bed.full) == BIG
 
 
+@pytest.mark.parametrize("harm", ["lose", "garble"])
+@pytest.mark.parametrize("forget", [False, True])
 @pytest.mark.parametrize("how", IN_PLACE)
-async def test_an_slo_that_has_lost_data_is_told_and_does_not_come_back_for_ever(how):
+async def test_an_slo_that_has_lost_data_is_given_it_again_and_stands_as_before(how, forget, harm):
     bed = CourierBed(BIG, **how)
     await bed.carry()
-    bed.store.lose(bed.segments[2])
-    with pytest.raises(Refused) as refused:
-        await bed.courier.same(bed.item, await bed.store.head(bed.full))
-    assert refused.value.code == "segments-gone"
-
-
-@pytest.mark.parametrize("forget", [False, True])
-@pytest.mark.parametrize("lag", [0, 1000])
-@pytest.mark.parametrize("how", IN_PLACE)
-async def test_segments_made_permanent_for_an_slo_that_never_came_expire_again(how, lag, forget):
-    bed = CourierBed(BIG, **how)
-    bed.store.lag = lag
-    await interrupted(bed, "SLO", 0, Fault("before", "cancel"))
-    assert {stored.expires for stored in bed.store.alive(segments=True).values()} == {None}
+    slo = bed.store.target.objects[bed.full]
+    getattr(bed.store, harm)(bed.segments[2])
     bed.restart(forget=forget)
-    bed.source.absent_at = 0
-    with pytest.raises(SourceAbsent):
+    bed.item = replace(bed.item, phase=Phase.UNCHECKED)
+    sent = dict(bed.store.sent)
+    await bed.until_settled(3)
+    assert bed.item.phase is Phase.DONE
+    assert bed.store.data(bed.full) == BIG
+    assert bed.store.target.objects[bed.full] is slo, "nothing is overwritten at the final name"
+    again = {name for name, count in bed.store.sent.items() if count > sent.get(name, 0)}
+    assert [name.split("/")[-1] for name in again] == ["00000002"]
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
+async def test_what_is_to_stay_never_has_an_expiry_that_would_have_to_be_taken_back(how):
+    seen = []
+    bed = CourierBed(BIG, changed=lambda: seen.extend(bed.store.alive(segments=True).values()), **how)
+    await interrupted(bed, "PUT", 3)
+    await bed.wait()
+    bed.now += LIFE
+    await bed.wait()
+    await bed.carry()
+    assert {stored.expires for stored in seen} == {None}
+    assert not any(request.startswith("POST") for request in bed.store.requests)
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
+async def test_a_segment_that_would_expire_is_sent_again_before_an_slo_stands_on_it(how):
+    bed = CourierBed(BIG, **how)
+    await interrupted(bed, "SLO", 0)
+    name = bed.segments[4]
+    stored = bed.store.segments.objects[name]
+    bed.store.segments.objects[name] = replace(stored, expires=bed.now + LIFE)
+    await bed.until_settled(3)
+    assert bed.store.segments.objects[name].expires is None
+    bed.now += 10 * LIFE
+    assert bed.store.data(bed.full) == BIG
+
+
+@pytest.mark.parametrize("cause", ["rotten", "unreadable", "conflict"])
+@pytest.mark.parametrize("how", IN_PLACE)
+async def test_what_was_to_stay_and_is_given_up_is_deleted(how, cause):
+    bed = CourierBed(BIG, **how)
+    await interrupted(bed, "PUT", 4)
+    assert bed.segments
+    if cause == "rotten":
+        bed.source.rotten = {4 * UNIT + 1}
+    elif cause == "unreadable":
+        bed.source.unreadable_at = 4 * UNIT + 1
+    else:
+        bed.store.place(bed.full, b"somebody's")
+    await bed.until_settled(3)
+    assert bed.item.phase is Phase.REFUSED
+    assert bed.segments == []
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
+async def test_a_refusal_waits_until_nothing_is_left_that_would_stay(how):
+    bed = CourierBed(BIG, **how)
+    bed.source.rotten = {3 * UNIT}
+    bed.store.aimed = {("DELETE", 0): Fault("before")}
+    with pytest.raises(Transient):
         await bed.carry()
-    assert {stored.expires for stored in bed.store.alive(segments=True).values()} == {bed.now + LIFE}
+    with pytest.raises(Refused, match="damaged"):
+        await bed.carry()
+    assert bed.segments == []
+
+
+@pytest.mark.parametrize("data", [SMALL, BIG])
+@pytest.mark.parametrize("server", [name for name, quirks in SERVERS.items() if not CAN[quirks].guards])
+async def test_where_the_guard_is_not_heeded_nothing_is_replaced_all_the_same(server, data):
+    bed = CourierBed(data, quirks=SERVERS[server])
+    bed.store.place(bed.full, b"somebody's")
+    with pytest.raises(Refused) as refused:
+        await bed.carry()
+    assert refused.value.code == "exists"
+    assert bed.store.data(bed.full) == b"somebody's"
+
+
+WHOLE = [name for name, quirks in SERVERS.items() if CAN[quirks].joins is None or not CAN[quirks].slo]
+
+
+@pytest.mark.parametrize("name", [VOLUME, SIGNATURES, GZIPPED])
+@pytest.mark.parametrize("server", WHOLE)
+async def test_a_large_object_goes_up_in_one_piece_where_nothing_else_is_proven(server, name):
+    data = BIG if name == VOLUME else signatures(5 * UNIT)
+    bed = CourierBed(data, name, hashed=name == VOLUME, quirks=SERVERS[server])
+    await interrupted(bed, "PUT", 0, Fault("body", after=2 * UNIT))
+    assert bed.store.alive(segments=False) == {}
+    bed.store.requests.clear()
+    await bed.until_settled(3)
+    assert bed.item.phase is Phase.DONE
+    plain(bed)
+    assert puts(bed) == [name]
+
+
+@pytest.mark.parametrize("server", WHOLE)
+async def test_over_the_largest_object_it_is_refused_with_the_cause_or_waits(server):
+    bed = CourierBed(BIG, quirks=SERVERS[server], limits=replace(LIMITS, max_object=3 * UNIT))
+    if bed.can.slo:
+        assert await bed.carry() == md5(BIG)
+        return
+    with pytest.raises(Refused) as refused:
+        await bed.carry()
+    assert refused.value.code == "no-way"
+    assert "192 bytes" in refused.value.what
+
+
+async def test_a_whole_file_that_has_rotted_since_it_was_proven_is_refused():
+    bed = CourierBed(BIG, quirks=SERVERS["no slo"])
+    bed.item = replace(bed.item, md5=md5(BIG))
+    bed.source.rotten = {3 * UNIT}
+    with pytest.raises(Refused) as refused:
+        await bed.carry()
+    assert refused.value.code == "rotten"
+    assert bed.store.alive(segments=False) == {}
+
+
+async def test_a_quota_that_holds_the_object_but_not_its_copy_gets_it_in_one_piece():
+    bed = CourierBed(BIG, quirks=replace(SWIFT, quota=len(BIG) + 10), can=CAN[SWIFT])
+    await bed.until_settled(4)
+    assert bed.item.phase is Phase.DONE
+    assert [error.code for error in bed.errors] == ["cramped"]
+    plain(bed)
+
+
+async def test_a_quota_that_does_not_even_hold_the_object_says_how_much_is_needed():
+    bed = CourierBed(BIG, quirks=replace(SWIFT, quota=len(BIG) - 1), can=CAN[SWIFT])
+    bed.cramped = True
+    with pytest.raises(NeedsUser, match=f"needs {len(BIG)} bytes"):
+        await bed.carry()
+
+
+@pytest.mark.parametrize("how", IN_PLACE)
+async def test_an_slo_of_the_right_size_with_another_etag_is_not_believed(how):
+    bed = CourierBed(BIG, **how)
+    await bed.carry()
+    stands = await bed.store.head(bed.full)
+    assert matches(bed.item, stands)
+    assert not matches(bed.item, replace(stands, md5="0" * 32))
+    assert not matches(replace(bed.item, slo_md5=""), stands)
+    assert await bed.same(replace(stands, md5="0" * 32)) == ""
 
 
 @pytest.mark.parametrize("request_", [*[("PUT", number) for number in range(6)], ("SLO", 0), ("HEAD", 2)])
@@ -539,7 +669,9 @@ async def test_a_copy_whose_checksum_is_wrong_is_refused_and_what_made_it_goes()
     assert bed.store.alive(segments=False) == {}
 
 
-@pytest.mark.parametrize("how", [{}, *[each.values[0] for each in IN_PLACE]], ids=["copy", "large", "no copy"])
+@pytest.mark.parametrize(
+    "how", [{}, *[each.values[0] for each in IN_PLACE]], ids=["copy", "large", "no copy", "gateway"]
+)
 @pytest.mark.parametrize("name", [VOLUME, SIGNATURES, GZIPPED])
 async def test_cancelled_at_every_await_in_turn_it_ends_right(name, how):
     data = volume(5 * UNIT) if name == VOLUME else signatures(5 * UNIT)
@@ -572,13 +704,15 @@ async def test_the_same_bytes_are_recognised_and_others_are_not():
     await bed.carry()
     stands = await bed.store.head(bed.full)
     bed.restart(forget=True)
-    assert await bed.courier.same(bed.item, stands) == md5(BIG)
-    assert await bed.courier.same(bed.item, replace(stands, md5="0" * 32)) == ""
-    assert await bed.courier.same(bed.item, replace(stands, size=1)) == ""
-    assert await bed.courier.same(bed.item, replace(stands, slo=True)) == ""
+    assert await bed.same(stands) == md5(BIG)
+    assert await bed.same(replace(stands, md5="0" * 32)) == ""
+    assert await bed.same(replace(stands, size=1)) == ""
+    assert await bed.same(replace(stands, slo=True)) == ""
 
 
-@pytest.mark.parametrize("how", [{}, *[each.values[0] for each in IN_PLACE]], ids=["copy", "large", "no copy"])
+@pytest.mark.parametrize(
+    "how", [{}, *[each.values[0] for each in IN_PLACE]], ids=["copy", "large", "no copy", "gateway"]
+)
 @pytest.mark.parametrize("reading", [0, 1, 2])
 @pytest.mark.parametrize("name", [SIGNATURES, GZIPPED])
 async def test_one_wrong_reading_does_not_make_it_somebody_elses(name, how, reading):
@@ -586,7 +720,7 @@ async def test_one_wrong_reading_does_not_make_it_somebody_elses(name, how, read
     await bed.carry()
     bed.restart(forget=True)
     await _misread_in(bed, reading)
-    assert await bed.courier.same(bed.item, await bed.store.head(bed.full)) == md5(bed.right)
+    assert await bed.same(await bed.store.head(bed.full)) == md5(bed.right)
 
 
 async def test_sweeping_touches_no_other_object():

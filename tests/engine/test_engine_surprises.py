@@ -9,7 +9,7 @@ import pytest
 
 from engine.courier_bed import VOLUME
 from engine.engine_bed import FILES, Drive, EngineBed, rows, sailing
-from engine.model_store import Fault, ModelStore
+from engine.model_store import CAN, SWIFT, Fault, ModelStore
 from slowboat.core.errors import LedgerUnusable
 from slowboat.core.words import Activity, MigrationReport, Target
 from slowboat.engine import adoption, engine
@@ -30,7 +30,7 @@ class Other:
             self.store.place(name, FILES[name])
         files = {name: self.source.file(name) for name in FILES}
         known = {"fingerprint": adoption.fingerprint(list(files.values())), "handover": "done", "started_at": "1.0"}
-        bed.ledger.adopt("other", rows(files), {}, known | {"copies_concatenate": "yes"})
+        bed.ledger.adopt("other", rows(files), {}, known | {"capabilities": CAN[SWIFT].text()})
         tools = replace(bed.tools, source=self.source, store=self.store, chance=self.chance)
         bed.engine.add(Order("other", "/drive", "", Target("c", "other", "", ("swift://other",))), tools)
 

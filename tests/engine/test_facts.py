@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slowboat.core.capabilities import Capabilities
 from slowboat.core.segmenting import UplinkEstimate
 from slowboat.core.words import HandoverState, Installed
 from slowboat.edges.ledger import Ledger
@@ -27,7 +28,8 @@ VALUES = [
     (facts.TARGET, "cloud: container/prefix"),
     (facts.HANDOVER_AT, math.inf),
     (facts.ESTIMATE, UplinkEstimate(1000.0, 20.0, 3.0)),
-    (facts.COPIES_CONCATENATE, True),
+    (facts.DATA_TOLD, True),
+    (facts.CAPABILITIES, Capabilities(guards=True, segments=True, joins=False, said="not now = never")),
     (facts.HANDOVER, HandoverState.BLOCKED),
     (facts.INSTALLED, (Installed(Path("/cache"), "swift://c", {"a": (1, 2)}, adopted=True),)),
     (facts.INSTALLING, ("swift://c", "pydrive://d")),
@@ -39,7 +41,6 @@ WRITTEN_BEFORE = [
     (facts.PAUSED_UNTIL, "0.0", 0.0),
     (facts.RETRY_ATTEMPTS, "3", 3),
     (facts.REMOVED_SET, "1763900000", 1763900000),
-    (facts.COPIES_CONCATENATE, "yes", True),
     (facts.CACHES_GONE, "swift://a\nswift://b", ("swift://a", "swift://b")),
     (facts.HANDOVER, "done", HandoverState.DONE),
     (facts.UNSHOWN["x"], '["T", "t", false, "b"]', facts.Unshown("T", "t", urgent=False, button="b")),

@@ -91,7 +91,7 @@ async def test_an_expired_segment_that_is_still_listed_stops_nobody():
 async def test_a_real_swift_gives_a_renewed_segment_another_life(swift: SwiftServer):
     store = SwiftStore(Credentials(swift.auth_url, swift.user, swift.key), swift.container())
     bed = CourierBed(BIG)
-    courier = Courier(bed.source, store, "", concatenates=True)
+    courier = Courier(bed.source, store, "")
     item = replace(bed.item, segment=64)
     name = names.segment_name(item.name, len(BIG), 64, 0)
     try:

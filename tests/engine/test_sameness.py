@@ -89,8 +89,8 @@ async def test_what_stands_at_the_target_is_held_against_the_drive_and_not_the_l
     bed = CourierBed(encrypted(300))
     bed.item = replace(bed.item, md5=known)
     stands = RemoteObject(bed.full, len(bed.right), md5(bed.right))
-    assert await bed.courier.same(bed.item, stands) == md5(bed.right)
-    assert await bed.courier.same(bed.item, replace(stands, md5="1" * 32)) == ""
+    assert await bed.same(stands) == md5(bed.right)
+    assert await bed.same(replace(stands, md5="1" * 32)) == ""
 
 
 def test_a_copy_is_known_by_names_and_sizes(tmp_path: Path) -> None:

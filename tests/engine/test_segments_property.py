@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from engine.courier_bed import GZIPPED, SIGNATURES, UNIT, VOLUME, CourierBed, signatures, small_units, volume
-from engine.model_store import Fault
+from engine.model_store import SERVERS, Fault
 from slowboat.core.plan import SETTLED
 from slowboat.core.words import Limits, Phase
 from slowboat.engine.courier import LIFE
@@ -64,9 +64,9 @@ class SegmentsMachine(RuleBasedStateMachine):
         size=st.integers(UNIT, 6 * UNIT),
         name=st.sampled_from([VOLUME, SIGNATURES, GZIPPED]),
         largest=st.sampled_from([3 * UNIT, 64 * UNIT, 64 * UNIT]),
-        concatenates=st.sampled_from([True, True, False]),
+        server=st.sampled_from(["swift", "swift", *SERVERS]),
     )
-    def adopted(self, size: int, name: str, largest: int, concatenates: bool) -> None:
+    def adopted(self, size: int, name: str, largest: int, server: str) -> None:
         self.loop = asyncio.new_event_loop()
         self.units = small_units()
         self.units.start()
@@ -78,9 +78,11 @@ class SegmentsMachine(RuleBasedStateMachine):
             name,
             hashed=name == VOLUME,  # of the other volume, the plain manifest is gone
             limits=Limits(max_object=largest),
-            concatenates=concatenates,
+            quirks=SERVERS[server],
             changed=self._look,
         )
+        if not self.bed.can.slo and len(self.bed.right) > largest:
+            self.reasons.add("no-way")
 
     # -- what slowboat does ------------------------------------------------------------------------------------
 

@@ -424,10 +424,11 @@ def unseen(items: Iterable[Item], sight: Sight) -> tuple[str, ...]:
 
 
 def matches(item: Item, stands: RemoteObject | None) -> bool:
-    """Whether what stands at the target is this very file: its size, and its MD5 where it is a plain object."""
+    """Whether what stands at the target is this very file: its size, and its MD5 or the ETag that its SLO must have."""
     if stands is None or stands.size != item.file.size:
         return False
-    return stands.slo or (item.md5 != "" and stands.md5 == item.md5)
+    known = item.slo_md5 if stands.slo else item.md5
+    return known != "" and stands.md5 == known
 
 
 def _handover_settled(s: Snapshot) -> bool:

@@ -232,6 +232,7 @@ class Item:
         md5: of our own reading, lower-case hex; "" until it has been read.
         segment: bytes per segment once an upload in segments has begun, else 0; fixed from then on.
         error: why it was refused, a sentence; else "".
+        slo_md5: the ETag of the SLO that stands at its name, whose segments are its data; "" for a plain object.
     """
 
     file: SourceFile
@@ -247,6 +248,7 @@ class Item:
     bytes_sent: int = 0
     attempts: int = 0
     error: str = ""
+    slo_md5: str = ""
 
     @property
     def name(self) -> str:

@@ -167,6 +167,11 @@ class Context:
             return self.order.source_url
         return next(iter(await self.tools.front_end.sources(self.order.source_dir)), "")
 
+    @property
+    def segments_container(self) -> str:
+        """Where segments stand: beside the target's container."""
+        return f"{self.order.target.container}_segments"
+
     def newest_metadata(self) -> tuple[Item, ...]:
         """The metadata files of the newest chain, in order."""
         return tuple(item for item in self.memory.items if item.chain == 0 and item.role.is_metadata)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from slowboat.core import segmenting
+from slowboat.core import capabilities, segmenting
+from slowboat.core.capabilities import Capabilities
 from slowboat.core.conditions import MODES, Mode
 from slowboat.core.segmenting import UplinkEstimate
 from slowboat.core.words import HandoverState, Installed
@@ -120,7 +121,19 @@ def _counts(row: Mapping[str, int]) -> Mapping[str, int]:
 # -- the line and the server --------------------------------------------------------------------------------
 
 ESTIMATE: Final = Fact("line", UplinkEstimate(), segmenting.parse, UplinkEstimate.text)
-COPIES_CONCATENATE: Final = _yes("copies_concatenate")
+CAPABILITIES: Final = Fact("capabilities", Capabilities(), capabilities.parse, Capabilities.text)
+"""What the store can do, as its probe has shown."""
+PROBED_AT: Final = _number("probed_at")
+PROBES: Final = _count("probes")
+"""Probes in a row that had no whole answer."""
+PROBE_AGAIN: Final = _yes("probe_again")
+"""What the store can do may not be so any more."""
+CRAMPED_AT: Final = _number("cramped_at")
+"""When its quota did not hold a copy beside its segments."""
+STORE_TOLD: Final = _text("store_told")
+"""What was told of a store that takes no segments."""
+DATA_TOLD: Final = _yes("data_told")
+"""That the segments' container holds data was told."""
 RETRY_AT: Final = _number("retry_at")
 RETRY_ATTEMPTS: Final = _count("retry_attempts")
 RETRY_WHY: Final = _text("retry_why")

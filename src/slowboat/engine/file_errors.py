@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core.errors import Refused, Transient
+from slowboat.core.capabilities import PROBE_WAITS
+from slowboat.core.errors import NeedsUser, Refused, Transient
 
 if TYPE_CHECKING:
+    from slowboat.core.way import NoWay
     from slowboat.core.words import Item
 
 
@@ -81,13 +83,27 @@ def misread(item: Item) -> Transient:
     )
 
 
-def lost_data(item: Item) -> Refused:
-    """An SLO of ours stands without some of its segments."""
-    return Refused(
-        f"{item.name} stands at the target, but the server has lost data of it",
-        hint="Remove that object, then say `slowboat retry`: it goes up again",
-        code="segments-gone",
+def no_way(item: Item, found: NoWay) -> Refused | Transient:
+    """The store takes no such object, or it is not known yet whether it does."""
+    what = f"{item.name} cannot go up: {found.why}"
+    if found.later:
+        return Transient(what, code="no-way", retry_after=PROBE_WAITS[0], scope="object")
+    return Refused(what, hint="Make the backup with smaller volumes (duplicity's --volsize)", code="no-way")
+
+
+def cramped(item: Item) -> Transient:
+    """The quota does not hold an object beside its segments: they are deleted, and it goes up in one piece."""
+    return Transient(
+        f"there is no room for {item.name} beside the pieces that it is joined from, {item.file.size} bytes: it goes "
+        "up in one piece",
+        code="cramped",
+        scope="object",
     )
+
+
+def no_room(item: Item, error: NeedsUser) -> NeedsUser:
+    """Not even one piece has room: how much is needed, for the person who must find it."""
+    return NeedsUser(f"{error.what}: the next file needs {item.file.size} bytes", hint=error.hint, code=error.code)
 
 
 def exists(item: Item) -> Refused:

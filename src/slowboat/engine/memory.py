@@ -83,6 +83,7 @@ class Memory:
             bytes_sent=old.bytes_sent,
             attempts=old.attempts,
             error=old.error,
+            slo_md5=old.slo_md5,
         )
 
     def retimed(self, files: Mapping[str, SourceFile]) -> None:
@@ -92,13 +93,20 @@ class Memory:
         self._items = {item.name: item for item in items}
         self._as_tuple = None
 
-    def happened(self, name: str, event: Event, *, md5: str = "", error: str = "") -> Item:
-        """One object's next phase by the table."""
+    def happened(self, name: str, event: Event, *, md5: str = "", error: str = "", slo_md5: str | None = None) -> Item:
+        """One object's next phase by the table; `slo_md5` as the ledger's `move` takes it."""
         old = self._items[name]
         phase = advance(old.phase, event)
         attempt = event is Event.STARTED
-        self.ledger.move(self.migration, name, phase, md5=md5, error=error, attempt=attempt)
-        new = replace(old, phase=phase, md5=md5 or old.md5, error=error, attempts=old.attempts + (1 if attempt else 0))
+        self.ledger.move(self.migration, name, phase, md5=md5, error=error, attempt=attempt, slo_md5=slo_md5)
+        new = replace(
+            old,
+            phase=phase,
+            md5=md5 or old.md5,
+            error=error,
+            attempts=old.attempts + (1 if attempt else 0),
+            slo_md5=old.slo_md5 if slo_md5 is None else slo_md5,
+        )
         return self._put(new)
 
     def learned(self, name: str, md5: str) -> None:

@@ -130,8 +130,9 @@ class Migration:
         self.rescan()
 
     def network_returned(self) -> None:
-        """A wait for the server ends early: it was most likely the network's fault."""
+        """A wait for the server ends early: it was most likely the network's fault, or another network's answer."""
         self._trouble.calm()
+        self._objects.probing.elsewhere()
         self.wake()
 
     def keyring_changed(self) -> None:

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core import segmenting
 from slowboat.core.account import is_removed
-from slowboat.core.words import Event, Limits, Phase, RemoteObject
+from slowboat.core.capabilities import lives_in_segments
+from slowboat.core.errors import Refused, Transient
+from slowboat.core.plan import SETTLED
+from slowboat.core.words import Event, Phase
 from slowboat.engine import facts, target
 from slowboat.engine.courier import Courier, Freight
 from slowboat.engine.meter import Meter
+from slowboat.engine.probing import Probing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slowboat.engine.context import Context
+    from slowboat.engine.courier import Standing
+
+DOUBTED = frozenset({"not-slo", "slo-copied", "mismatch", "bad-request"})
+"""Codes with which a store shows that it may not be as its probe has shown it."""
 
 
 class Objects:
@@ -46,7 +53,8 @@ class Objects:
         self._largest_piece = largest_piece
         self._meter = Meter()
         self._marks: dict[str, float] = {}  # when each lane was last confirmed something, by the steady clock
-        self._courier: Courier | None = None
+        self._courier = Courier(context.tools.source, context.tools.store, context.order.target.prefix)
+        self.probing = Probing(context)
 
     def rate(self) -> int:
         """Bytes per second now; to be asked about once a second while something is sent."""
@@ -79,33 +87,22 @@ class Objects:
             since = self._context.tools.steady() - self._marks[name] if name in self._marks else seconds
             self._context.memory.estimate = self._context.memory.estimate.broke(since, len(self._marks))
 
-    async def _ready_courier(self) -> Courier:
-        if self._courier is None:
-            # a "no" may have been a passing trouble: the next run asks again
-            concatenates = self._context.memory.get(facts.COPIES_CONCATENATE)
-            if not concatenates:
-                concatenates = await self._context.tools.store.copies_concatenate()
-                self._context.memory.remember(facts.COPIES_CONCATENATE, concatenates)
-            self._courier = Courier(
-                self._context.tools.source,
-                self._context.tools.store,
-                self._context.order.target.prefix,
-                concatenates=concatenates,
-            )
-        return self._courier
-
     async def check(self, name: str) -> None:
         """What stands at one object's name: ours, nothing, or (Refused) something else."""
-        item, courier = self._context.memory.item(name), await self._ready_courier()
-        found = await target.check(self._context, courier, item)
-        if found is None:
+        item = self._context.memory.item(name)
+        found = await target.check(self._context, self._courier, item)
+        if found is None or not found.whole:
             (self._context.observed.objects or {}).pop(name, None)
             self._context.memory.happened(name, Event.ABSENT)
+        if found is None:
             return
-        stands, md5 = found
-        self._confirm(name, stands, md5)
-        if item.segment:
-            await courier.sweep(item)
+        if not found.whole:
+            self._context.memory.begun_segments(name, found.segment)
+            self._context.memory.note("segments-gone", f"The server has lost parts of {name}; they go up again")
+            return
+        self._confirm(name, found)
+        if item.segment and not found.slo_md5:
+            await self._courier.sweep(item)
 
     async def send(self, name: str) -> None:
         """Brings one object to the target, unless its set's metadata is gone from there. Raises as the courier does."""
@@ -113,21 +110,21 @@ class Objects:
         if not await target.set_still_stands(self._context, item):
             self._context.observed.objects = None  # look first, then decide again
             return
-        courier = await self._ready_courier()
+        means = await self.probing.means(item.file.size, self._largest_piece())
         self._context.memory.happened(name, Event.STARTED)
-        most = self._largest_piece()
-        estimate = (
-            self._context.memory.estimate
-            if most is None
-            else segmenting.in_pieces_of(self._context.memory.estimate, most)
-        )
-        md5 = await courier.carry(item, estimate, self._context.observed.limits or Limits(), self._freight(name))
-        self._confirm(name, RemoteObject(self._context.full_name(name), item.file.size, md5), md5)
+        try:
+            self._confirm(name, await self._courier.carry(item, means, self._freight(name)))
+        except (Refused, Transient) as error:
+            if error.code in DOUBTED:
+                self.probing.doubt()
+            elif error.code == "cramped":
+                self.probing.cramped()
+            raise
 
     async def renew(self, name: str) -> None:
         """Keeps the segments of an object that is begun from expiring."""
-        courier, now = await self._ready_courier(), self._context.tools.now()
-        await courier.renew(self._context.memory.item(name), now)
+        now = self._context.tools.now()
+        await self._courier.renew(self._context.memory.item(name), now)
         self._context.observed.renewed[name] = now
 
     def _freight(self, name: str) -> Freight:
@@ -163,21 +160,35 @@ class Objects:
             may_begin=self._may_begin,
         )
 
-    def _confirm(self, name: str, stands: RemoteObject, md5: str) -> None:
-        self._context.memory.happened(name, Event.CONFIRMED, md5=md5)
+    def _confirm(self, name: str, found: Standing) -> None:
+        self._context.memory.happened(name, Event.CONFIRMED, md5=found.md5, slo_md5=found.slo_md5)
         self._context.observed.confirmed_at = self._context.tools.now()
         if self._context.observed.partly.pop(name, None):
             self._context.memory.remember(facts.PARTLY, dict(self._context.observed.partly))
         self._context.observed.object_waits.pop(name, None)
         if self._context.observed.objects is not None:
-            self._context.observed.objects[name] = stands
+            self._context.observed.objects[name] = found.stands
+        self._tell_of_data(name)
+
+    def _tell_of_data(self, name: str) -> None:
+        """From the first SLO on, the segments' container is no scratch room: said once."""
+        if not lives_in_segments([self._context.memory.item(name)]) or self._context.memory.get(facts.DATA_TOLD):
+            return
+        container = self._context.segments_container
+        self._context.memory.remember(facts.DATA_TOLD, value=True)
+        self._context.tell(
+            "store",
+            "data",
+            f"{self._context.order.name}: keep {container}",
+            f"Large files stay large objects at this server, and their data is in {container}: keep that container as "
+            "long as the backup. duplicity reads and removes it like any other.",
+        )
 
     async def finish(self) -> None:
         """The end, seen in one listing: sweep what is left of our segments, and tell."""
-        courier = await self._ready_courier()
         for item in self._context.memory.items:
-            if item.segment and item.phase is Phase.DONE:
-                await courier.sweep(item)
+            if item.segment and item.phase in SETTLED and not item.slo_md5:
+                await self._courier.sweep(item)
         self._context.memory.remember(facts.FINISHED_AT, self._context.tools.now())
         left = [item for item in self._context.memory.items if item.phase is Phase.REFUSED]
         refused = [item.name for item in left if not is_removed(item)]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from slowboat.core.capabilities import Findings
     from slowboat.core.conditions import Conditions
     from slowboat.core.schedule import Usage
     from slowboat.core.versions import Installation
@@ -185,6 +186,8 @@ class Store(Protocol):
     ) -> RemoteObject:
         """Stores `size` bytes; with `etag` the server refuses any other content. Makes the container on demand.
 
+        Outside of the segments' container a server that can (`Capabilities.guards`) replaces nothing.
+
         Success is 201 with an ETag, nothing else. The answer's md5 is the server's. `progress` is told bytes as
         they are handed to the socket, from a worker thread. `expires_after` seconds, 0 for never.
 
@@ -195,12 +198,22 @@ class Store(Protocol):
         """
 
     async def put_slo(
-        self, name: str, parts: Sequence[RemoteObject], *, segments: bool = True, expires_after: int = 0
+        self,
+        name: str,
+        parts: Sequence[RemoteObject],
+        *,
+        segments: bool = True,
+        checked: bool = True,
+        expires_after: int = 0,
     ) -> RemoteObject:
         """Makes an SLO of segments (their names in the segments' container, sizes, md5s).
 
         With `segments` it stands in the segments' container, else in the container itself. It expires after
-        `expires_after` seconds, 0 for never; a COPY of it never inherits that.
+        `expires_after` seconds, 0 for never; a COPY of it never inherits that. `checked`: the server is told the ETag
+        that the SLO must have, which some cannot bear (`Capabilities.checks_slo`).
+
+        Raises:
+            Transient: code "not-slo": the server has not made one, and nothing stands there.
         """
 
     async def copy(self, source: str, name: str, *, etag: str) -> RemoteObject:
@@ -217,10 +230,15 @@ class Store(Protocol):
         """Deletes objects of the segments' container; what is gone already is fine."""
 
     async def renew(self, name: str, expires_after: int) -> None:
-        """Lets a segment expire `expires_after` seconds from now; 0: never."""
+        """Lets a segment that expires do so `expires_after` seconds from now, more than 0; none is ever taken back."""
 
-    async def copies_concatenate(self) -> bool:
-        """Whether a COPY of an SLO makes one plain object; probed with a few bytes in the segments' container."""
+    async def observe(self, stem: str) -> Findings:
+        """What the store does with a few bytes in the segments' container, at names that follow from `stem`.
+
+        Raises:
+            Transient: not even the first of them could be stored.
+            NeedsUser: nothing of what this user asks for is answered.
+        """
 
     async def close(self) -> None:
         """Breaks off whatever is under way and lets go of threads and sockets."""
@@ -249,8 +267,9 @@ class Ledger(Protocol):
         md5: str = "",
         error: str = "",
         attempt: bool = False,
+        slo_md5: str | None = None,
     ) -> None:
-        """One object's new phase; `md5` and `error` replace what was known; `attempt` counts one more."""
+        """One object's new phase; `md5`, `error` and `slo_md5` replace what was known; `attempt` counts one more."""
 
     def begun_segments(self, migration: str, name: str, segment: int) -> None:
         """Fixes the size of that object's segments (bytes)."""

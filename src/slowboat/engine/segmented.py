@@ -43,7 +43,6 @@ class SegmentedUpload:
         resumed: an earlier run has begun it.
         lagging: the listing may not show the newest segments yet, so one that it lacks is asked for by name.
         doubted: the server could not make the whole of its parts, whatever the listing says: each is asked for by name.
-        permanent: the segments may have been told never to expire.
         parts: what the server has confirmed, from the first segment on.
         hashes: of the file up to the end of the last part.
     """
@@ -53,7 +52,6 @@ class SegmentedUpload:
     resumed: bool = False
     lagging: bool = False
     doubted: bool = False
-    permanent: bool = False
     parts: list[RemoteObject] = field(default_factory=list)
     hashes: Hashes = field(default_factory=Hashes)
 

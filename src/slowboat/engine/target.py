@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from slowboat.core.words import Item, RemoteObject
     from slowboat.engine.context import Context
-    from slowboat.engine.courier import Courier
+    from slowboat.engine.courier import Courier, Standing
 
 MOST_ASKED = 3
 """Files that one look at the target reads from the drive, where the ledger remembers another MD5 than stands there."""
@@ -159,8 +159,8 @@ def _only_continue(context: Context, strange: Sequence[str], objects: Mapping[st
     )
 
 
-async def check(context: Context, courier: Courier, item: Item) -> tuple[RemoteObject, str] | None:
-    """What stands at one object's name: our bytes (and their MD5), or None where nothing does.
+async def check(context: Context, courier: Courier, item: Item) -> Standing | None:
+    """What stands at one object's name: our bytes, or None where nothing does.
 
     Raises:
         Refused: something else stands there (code "conflict"), or the file on the drive is damaged.
@@ -169,14 +169,16 @@ async def check(context: Context, courier: Courier, item: Item) -> tuple[RemoteO
     stands = await context.tools.store.head(context.full_name(item.name))
     if stands is None:
         return None
-    md5 = await courier.same(item, stands)
-    if not md5:
+    found = await courier.same(item, stands)
+    if found is None:
+        if item.segment:
+            await courier.sweep(item)
         raise Refused(
             f"another file stands at {stands.name} in {context.order.target.container}",
             hint="slowboat overwrites nothing: move or remove that object, then say `slowboat retry`",
             code="conflict",
         )
-    return stands, md5
+    return found
 
 
 async def set_still_stands(context: Context, item: Item) -> bool:

@@ -55,6 +55,7 @@ class Trouble:
         self._context.observed.blocked = None
         self._context.observed.told = ""  # who asks again hears again
         self._context.observed.object_waits.clear()
+        self._objects.probing.again()
         self.calm()
         for item in self._context.memory.items:
             if item.phase is Phase.REFUSED:

@@ -137,8 +137,11 @@ class Ledger:
         md5: str = "",
         error: str = "",
         attempt: bool = False,
+        slo_md5: str | None = None,
     ) -> None:
         """One object's new phase. An `md5` replaces what was known, "" leaves it; `error` always replaces.
+
+        `slo_md5` replaces what was known, None leaves it.
 
         Raises:
             KeyError: no such object was adopted: the caller's mistake.
@@ -146,8 +149,9 @@ class Ledger:
         with self._transaction() as db:
             done = db.execute(
                 "UPDATE objects SET phase = ?, md5 = coalesce(nullif(?, ''), md5), error = CAST(? AS TEXT),"
-                " attempts = attempts + ? WHERE migration = ? AND name = CAST(? AS TEXT)",
-                (phase.value, md5, raw(error), attempt, migration, raw(name)),
+                " attempts = attempts + ?, slo_md5 = coalesce(?, slo_md5)"
+                " WHERE migration = ? AND name = CAST(? AS TEXT)",
+                (phase.value, md5, raw(error), attempt, slo_md5, migration, raw(name)),
             )
             if done.rowcount != 1:
                 raise KeyError((migration, name))

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "name, size, mtime_ns, role, chain, set_start, set_end, rank, phase, canary, sha1, md5, segment, "
-    "bytes_sent, attempts, error"
+    "bytes_sent, attempts, error, slo_md5"
 )
 INSERT_OBJECT = (
     f"INSERT INTO objects (migration, {_COLUMNS}) "  # noqa: S608 (constants of this module)
-    "VALUES (?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT))"
+    "VALUES (?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?)"
 )
 SELECT_OBJECTS = f"SELECT {_COLUMNS} FROM objects WHERE migration = ? ORDER BY rank"  # noqa: S608 (likewise)
 
@@ -42,7 +42,7 @@ text_of = functools.partial(str, encoding="utf-8", errors="surrogateescape")
 """The text that bytes stand for; for sqlite3's text_factory (in C: it is called for every text of every row)."""
 
 
-_Row = tuple[str, bytes, int, int, str, int, int, int, int, str, bool, str, str, int, int, int, bytes]
+_Row = tuple[str, bytes, int, int, str, int, int, int, int, str, bool, str, str, int, int, int, bytes, str]
 
 
 def row_of(migration: str, item: Item) -> _Row:
@@ -65,6 +65,7 @@ def row_of(migration: str, item: Item) -> _Row:
         item.bytes_sent,
         item.attempts,
         raw(item.error),
+        item.slo_md5,
     )
 
 
@@ -90,6 +91,7 @@ def items_of(rows: sqlite3.Cursor) -> Iterator[Item]:
         sent,
         tries,
         why,
+        slo_md5,
     ) in rows:
         yield Item(
             SourceFile(name, size, mtime),
@@ -105,4 +107,5 @@ def items_of(rows: sqlite3.Cursor) -> Iterator[Item]:
             sent,
             tries,
             why,
+            slo_md5,
         )

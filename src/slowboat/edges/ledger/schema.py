@@ -71,6 +71,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (network, day)
         ) WITHOUT ROWID""",
     ),
+    ("ALTER TABLE objects ADD COLUMN slo_md5 TEXT NOT NULL DEFAULT ''",),
 )
 """The way from schema version i to i+1, statement by statement. A published step is never changed."""
 

@@ -200,7 +200,7 @@ class StoreCalls:
 
         return self._answered(asked, call)
 
-    def copy(self, source: tuple[str, str], target: tuple[str, str], *, etag: str, headers: Mapping[str, str]) -> str:
+    def copy(self, source: tuple[str, str], target: tuple[str, str], *, etag: str) -> str:
         """Lets the server copy one object to another, both (container, name); returns the ETag of the copy."""
         asked = self.asked("COPY", target[1])
         answer: dict[str, Any] = {}
@@ -208,7 +208,6 @@ class StoreCalls:
             "X-Copy-From": quote("/" + "/".join(source)),
             "X-Fresh-Metadata": "true",
             "Content-Type": "application/octet-stream",
-            **headers,
         }
 
         def call() -> str:
@@ -227,8 +226,11 @@ class StoreCalls:
         return self._answered(asked, call)
 
     def expire(self, container: str, name: str, seconds: int) -> None:
-        """Lets an object expire `seconds` from now; 0: never."""
-        headers = {"X-Delete-After": str(seconds)} if seconds else {"X-Remove-Delete-At": "1"}
+        """Lets an object expire `seconds` from now, which are more than 0.
+
+        An expiry is never taken back: at Ceph's gateway `X-Remove-Delete-At` lets its expirer delete the object.
+        """
+        headers = {"X-Delete-After": str(seconds)}
         self.ask(
             self.asked("POST", name),
             lambda: swift.post_object(container=container, name=name, headers=headers, **self.address()),

@@ -12,22 +12,22 @@ import asyncio
 import hashlib
 import io
 import json
-import secrets
 import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from slowboat.core.errors import Refused, SlowboatError, Transient
+from slowboat.core.errors import Refused, Transient
 from slowboat.core.words import RemoteObject
-from slowboat.edges.swift import statuses
+from slowboat.edges.swift import probe, statuses
 from slowboat.edges.swift.auth import Keyring
 from slowboat.edges.swift.lanes import Lanes
 from slowboat.edges.swift.throttle import Body, Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from slowboat.core.capabilities import Findings
     from slowboat.core.words import Limits
     from slowboat.edges.swift.calls import StoreCalls
     from slowboat.edges.swift.credentials import Credentials
@@ -35,12 +35,6 @@ if TYPE_CHECKING:
     from slowboat.edges.swift.wire import Wire
 
 T = TypeVar("T")
-
-PROBES = "slowboat1/probe/"
-"""Where a probe's objects stand in the segments' container; not below any target's prefix."""
-
-_PROBE_SECONDS = 3600
-"""After which a probe's objects expire, should deleting them fail."""
 
 _SPARE_LANES = 2
 """Threads beside those that carry bodies, so that small requests never wait for an upload."""
@@ -147,10 +141,14 @@ class SwiftStore:
         *,
         etag: str = "",
         segments: bool = False,
+        guarded: bool | None = None,
         expires_after: int = 0,
         progress: Callable[[int], None] | None = None,
     ) -> RemoteObject:
-        """Stores `size` bytes; outside of the segments' container never over anything that stands there.
+        """Stores `size` bytes.
+
+        `guarded`: never over anything that stands there; None: outside of the segments' container only. Some servers
+        replace it all the same (`observe`).
 
         Raises:
             Transient, NeedsUser, Refused: by the table of statuses.
@@ -163,19 +161,56 @@ class SwiftStore:
             size,
             verb="SEGMENT" if segments else "PUT",
             etag=etag,
+            guarded=not segments if guarded is None else guarded,
             expires_after=expires_after,
             progress=progress,
         )
 
     async def put_slo(
-        self, name: str, parts: Sequence[RemoteObject], *, segments: bool = True, expires_after: int = 0
+        self,
+        name: str,
+        parts: Sequence[RemoteObject],
+        *,
+        segments: bool = True,
+        checked: bool = True,
+        expires_after: int = 0,
     ) -> RemoteObject:
         """Makes an SLO of segments, which expires after `expires_after` seconds, 0 for never; a COPY of it does not.
 
+        `checked`: the server is told the ETag that the SLO must have. One that makes none then refuses, instead of
+        storing the list of segments in its place; some servers take it for the list's own MD5 (`observe`). Where it is
+        not told, what stands at a final name afterwards is looked at, and such a list is removed.
+
         https://docs.openstack.org/swift/latest/overview_large_objects.html#static-large-objects
+
+        Raises:
+            Transient: code "not-slo": the server has not made one.
         """
-        made = await self._put_slo(name, parts, segments=segments, expires_after=expires_after)
-        return RemoteObject(name, sum(part.size for part in parts), made.md5, slo=True, modified=made.modified)
+        text, etag = _list_of(self.segments_container, parts), slo_etag(parts)
+        size = sum(part.size for part in parts)
+        made = await self._send(
+            name,
+            io.BytesIO(text),
+            len(text),
+            verb="SLO",
+            segments=segments,
+            etag=etag if checked else "",
+            expected=etag if checked else None,
+            guarded=not segments,
+            expires_after=expires_after,
+            query="multipart-manifest=put",
+        )
+        if not checked and not segments:
+            await self._must_be_slo(name, size, etag, text)
+        return RemoteObject(name, size, etag, slo=True, modified=made.modified)
+
+    async def _must_be_slo(self, name: str, size: int, etag: str, text: bytes) -> None:
+        found = await self.head(name)
+        if found and found.slo and (found.size, found.md5) == (size, etag):
+            return
+        if found and not found.slo and (found.size, found.md5) == (len(text), _md5(text)):
+            await self._delete(self._container, name)  # it is our own list: nothing of anybody's is lost by it
+        raise Transient(f"the server has made no large object of {name}", code="not-slo", scope="object")
 
     async def copy(self, source: str, name: str, *, etag: str) -> RemoteObject:
         """Server-side: the SLO `source` in the segments' container becomes the plain object `name`.
@@ -184,9 +219,8 @@ class SwiftStore:
             Refused: code "mismatch": the server's bytes have another MD5; "slo-copied": the copy is an SLO too.
             Transient: code "segments-gone": a segment is not what the SLO says.
         """
-        target = (self._container, name)
         try:
-            await self._copy(source, target, etag, {})
+            await self.copy_once(source, name, etag=etag)
         except Transient as problem:
             if problem.code not in _MAYBE_DONE:
                 raise
@@ -213,41 +247,21 @@ class SwiftStore:
             await self._delete(container, name)
 
     async def renew(self, name: str, expires_after: int) -> None:
-        """Lets a segment expire `expires_after` seconds from now; 0: never."""
+        """Lets a segment that expires do so `expires_after` seconds from now, which must be more than 0.
+
+        No expiry is ever taken back: Ceph's gateway then deletes the object (docs/swift.md, "Expiry").
+        """
         container = self.segments_container
         await self._small(lambda calls: calls.expire(container, _named(name), expires_after))
 
-    async def copies_concatenate(self) -> bool:
-        """Whether a COPY of an SLO makes one plain object; probed with a few bytes in the segments' container."""
-        limits = await self.limits()
-        if not limits.slo:
-            return False
-        stem = PROBES + secrets.token_hex(8)
-        pieces = [secrets.token_bytes(max(16, limits.min_segment)), secrets.token_bytes(16)]
-        try:
-            return await self._probe(stem, pieces)
-        finally:
-            with suppress(SlowboatError):
-                await self.delete([f"{stem}/{tail}" for tail in ("1", "2", "slo", "copy")])
+    async def observe(self, stem: str) -> Findings:
+        """What this store does with a few bytes in the segments' container, at names that begin with `stem`.
 
-    async def _probe(self, stem: str, pieces: Sequence[bytes]) -> bool:
-        parts = [
-            await self.put(f"{stem}/{number}", piece, len(piece), segments=True, expires_after=_PROBE_SECONDS)
-            for number, piece in enumerate(pieces, 1)
-        ]
-        whole = hashlib.md5(b"".join(pieces), usedforsecurity=False).hexdigest()
-        target = (self.segments_container, f"{stem}/copy")
-        try:
-            await self._put_slo(f"{stem}/slo", parts, segments=True, expires_after=_PROBE_SECONDS)
-            await self._copy(f"{stem}/slo", target, whole, {"X-Delete-After": str(_PROBE_SECONDS)})
-            found = await self.head(f"{stem}/copy", segments=True)
-        except Refused:
-            return False
-        except Transient as problem:
-            if problem.scope == "object":  # this server takes no such thing; its own troubles are no answer
-                return False
-            raise
-        return found is not None and found.md5 == whole and not found.slo
+        Raises:
+            Transient: not even the first of them could be stored.
+            NeedsUser: nothing of what this user asks for is answered.
+        """
+        return await probe.observe(self, stem, await self.limits())
 
     async def forget_connections(self) -> None:
         """Drops idle connections and the token (after sleep or a change of network)."""
@@ -263,28 +277,6 @@ class SwiftStore:
         """Breaks off whatever is under way and lets go of threads and sockets."""
         await self._lanes.close()
 
-    async def _put_slo(
-        self, name: str, parts: Sequence[RemoteObject], *, segments: bool, expires_after: int = 0
-    ) -> RemoteObject:
-        rows = [
-            {"path": f"/{self.segments_container}/{part.name}", "etag": part.md5, "size_bytes": part.size}
-            for part in parts
-        ]
-        text = json.dumps(rows).encode()
-        joined = "".join(part.md5 for part in parts).encode()
-        whole = hashlib.md5(joined, usedforsecurity=False).hexdigest()
-        return await self._send(
-            name,
-            io.BytesIO(text),
-            len(text),
-            verb="SLO",
-            segments=segments,
-            etag=whole,
-            expected=whole,
-            expires_after=expires_after,
-            query="multipart-manifest=put",
-        )
-
     async def _send(
         self,
         name: str,
@@ -294,15 +286,18 @@ class SwiftStore:
         verb: statuses.Verb,
         segments: bool | None = None,
         etag: str = "",
-        expected: str = "",
+        expected: str | None = "",
+        guarded: bool,
         expires_after: int = 0,
         progress: Callable[[int], None] | None = None,
         query: str = "",
     ) -> RemoteObject:
-        """One body, once. `etag` is for the server to check, `expected` for us where it is not the body's MD5."""
-        within = verb == "SEGMENT" if segments is None else segments
-        container = self._where(segments=within)
-        headers = {} if within else {"If-None-Match": "*"}
+        """One body, once. `etag` is for the server to check, `expected` for us where it is not the body's MD5.
+
+        Where `expected` is None the caller looks at what stands there.
+        """
+        container = self._where(segments=verb == "SEGMENT" if segments is None else segments)
+        headers = {"If-None-Match": "*"} if guarded else {}
         if expires_after:
             headers["X-Delete-After"] = str(expires_after)
         _named(name)
@@ -313,7 +308,7 @@ class SwiftStore:
             body = Body(source, size, name, self.throttle, calls.wire.stopped, progress)
             with self.throttle.watching(calls.wire.sample):
                 made = calls.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
-            if made.md5 != (expected or body.md5):
+            if expected is not None and made.md5 != (expected or body.md5):
                 raise statuses.error(statuses.STATUSES["*", 422], asked)
             return replace(made, expires=time.time() + expires_after) if expires_after else made
 
@@ -331,13 +326,13 @@ class SwiftStore:
             calls.stand(container)
             self._standing.add(container)
 
-    async def _copy(self, source: str, target: tuple[str, str], etag: str, headers: Mapping[str, str]) -> None:
-        where = (self.segments_container, _named(source))
-        _named(target[1])
+    async def copy_once(self, source: str, name: str, *, etag: str, segments: bool = False) -> None:
+        """As `copy`, but asked once, and what stands there is not looked at; with `segments` beside its source."""
+        where, target = (self.segments_container, _named(source)), (self._where(segments=segments), _named(name))
 
         def work(calls: StoreCalls) -> str:
             self._stand(calls, target[0])
-            return calls.copy(where, target, etag=etag, headers=headers)
+            return calls.copy(where, target, etag=etag)
 
         try:
             stored = await self._once(work)
@@ -352,9 +347,6 @@ class SwiftStore:
     async def _checked_copy(self, name: str, etag: str) -> RemoteObject:
         """Looks at the copy: a plain object with the right MD5 that stays."""
         found = await self.head(name)
-        if found and found.expires is not None:
-            await self._small(lambda calls: calls.expire(self._container, name, 0))
-            found = await self.head(name)
         if found is None or found.md5 != etag:
             raise Transient(f"{name} is not there yet after its copy", code="not-stored", scope="object")
         if found.slo or found.expires is not None:
@@ -427,3 +419,17 @@ def _named(name: str) -> str:
     if not name or surrogate or not {".", ".."}.isdisjoint(name.split("/")):
         raise Refused(f"the name {name!r} cannot be one of an object", hint="Rename the file", code="bad-name")
     return name
+
+
+def slo_etag(parts: Sequence[RemoteObject]) -> str:
+    """The ETag that an SLO of these segments has: the MD5 of their MD5s, one after the other."""
+    return _md5("".join(part.md5 for part in parts).encode())
+
+
+def _list_of(container: str, parts: Sequence[RemoteObject]) -> bytes:
+    rows = [{"path": f"/{container}/{part.name}", "etag": part.md5, "size_bytes": part.size} for part in parts]
+    return json.dumps(rows).encode()
+
+
+def _md5(text: bytes) -> str:
+    return hashlib.md5(text, usedforsecurity=False).hexdigest()
