@@ -176,7 +176,7 @@ def _settings(
     }
     judged(checks.distinct, [one for one in migrations.values() if one is not None])
     rules = _rules(top, named, judged, found)
-    if not top.migration:
+    if not top.migration and not found:  # a file just begun: one thing at a time
         found.append(Wrong((), "nothing is to be moved", "Add a table [migration.home]; see docs/configuration.md"))
     if found or rules is None:
         return None
