@@ -129,6 +129,8 @@ USED_BY_OTHERS = {
     "width": "rich reads it",
     "incremental": "docs/duplicity-versions.md is made of it",
     "verify_state": "edges/bus/report_properties and --json read every field of a report",
+    "day_budget": "settings/checks asks for it by the period's name",
+    "month_budget": "settings/checks asks for it by the period's name",
     "trace": "Python gives it to __exit__",
     "__exit__": "Python calls it; the module's other names are listed, so vulture asks",
     "_missing_": "enum calls it",
