@@ -148,11 +148,7 @@ USED_BY_OTHERS = {
     "_new_conn": "urllib3 calls it",
     "ConnectionCls": "urllib3 reads it",
     "request_session": "python-swiftclient reads it",
-    "cloud_has": "the account says it; who tells is to ask for it",
-    "cloud_has_text": "the account says it; who tells is to ask for it",
-    "duplicity_danger": "the account says it; who tells is to ask for it",
-    "files_there": "the account says it; who tells is to ask for it",
-    "size_there": "the account says it; who tells is to ask for it",
+    "files_there": "the account says it; who tells may ask for it",
 }
 """What nobody in the program itself uses, and who does."""
 

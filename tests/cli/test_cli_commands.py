@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -480,7 +481,6 @@ async def test_on_a_terminal_there_are_colours_and_with_no_color_none(session_bu
 
 
 def test_the_daemon_starts_without_what_only_the_command_line_needs():
-    import subprocess
 
     code = """
 import sys, types
@@ -535,3 +535,15 @@ async def test_completions_are_shipped_for_each_shell(shell, name):
 async def test_the_help_shows_no_marks_of_the_program():
     for command in cli.commands:
         assert "\\b" not in (await slowboat("", command, "--help")).out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["limit", "--help"]])
+def test_an_output_that_takes_no_more_is_said_in_a_sentence(words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "slowboat", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("slowboat: this cannot be written: No space left on device.")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

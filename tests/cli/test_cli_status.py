@@ -135,12 +135,13 @@ def test_the_handover_says_where_to_back_up_to(changes, told):
 
 
 def test_nobody_is_told_to_let_go_of_the_drive_too_early():
-    everything = with_(LAPTOP, activity=Activity.DONE, restorable_from_cloud=True, bytes_done=LAPTOP.bytes_total)
+    enough = "The cloud alone is enough: the drive is no longer the only copy."
+    everything = with_(LAPTOP, activity=Activity.DONE, cloud_has="all", cloud_has_text=enough)
     assert "no longer the only copy" in seen(report(Activity.DONE, everything))
     for early in (
         LAPTOP,
         with_(LAPTOP, restorable_from_cloud=True),
-        with_(LAPTOP, activity=Activity.DONE, volumes_refused=2),
+        with_(LAPTOP, activity=Activity.NEEDS_USER, volumes_refused=2),
     ):
         text = seen(report(early.activity, early))
         assert "no longer the only copy" not in text
@@ -151,6 +152,15 @@ def test_what_was_set_aside_is_said():
     text = seen(report(Activity.SENDING, with_(LAPTOP, volumes_refused=2, last_error="vol12 is rotten")))
     assert "2 volumes cannot go up as they are." in text
     assert "vol12 is rotten." in text
+    one = seen(report(Activity.SENDING, with_(LAPTOP, volumes_refused=1)))
+    assert "1 volume cannot go up as it is." in one
+
+
+def test_every_duplicity_is_named_and_what_the_worst_may_do():
+    both = ("duplicity 0.8.22 (/usr/bin/duplicity)", "duplicity 3.2.1 (/home/u/.local/bin/duplicity)")
+    text = seen(report(Activity.SENDING, with_(LAPTOP, duplicities=both, duplicity_danger="it may delete it")))
+    assert f"{both[0]} or {both[1]}: it may delete it." in text
+    assert both[1] in seen(report(Activity.SENDING, with_(LAPTOP, duplicities=both)))
 
 
 def test_why_says_so_when_nothing_is_the_matter():
@@ -204,7 +214,8 @@ def migrations_of(text):
         handover=st.sampled_from(HandoverState), handover_why=text, volumes_total=numbers, volumes_done=numbers,
         volumes_refused=numbers, metadata_total=numbers, metadata_done=numbers, bytes_total=numbers,
         bytes_done=numbers, bytes_sent=numbers, rate=numbers, started_at=times, expected_end=times,
-        restorable_from_cloud=st.booleans(), current_object=text, last_error=text,
+        restorable_from_cloud=st.booleans(), cloud_has=text, cloud_has_text=text,
+        duplicities=st.lists(text, max_size=3).map(tuple), duplicity_danger=text, current_object=text, last_error=text,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from slowboat.core.verify import (
     Origin,
     Reading,
     as_dict,
+    damaged,
     from_dict,
     verify,
 )
@@ -195,16 +196,45 @@ def test_an_slo_is_held_against_the_reading_and_its_segments() -> None:
     assert state_of(dataclasses.replace(seen, read=read), VOLS[0])[0] is AtTarget.OTHER_MD5
 
 
+STEM = "20231115T221320Z.to.20231116T221320Z"
+DIRECT = [
+    f"duplicity-inc.{STEM}.vol1.difftar.gz",
+    f"duplicity-inc.{STEM}.manifest",
+    f"duplicity-new-signatures.{STEM}.sigtar.gz",
+]
+
+
 def test_what_duplicity_wrote_itself_is_told_apart_from_strangers() -> None:
-    direct = "duplicity-inc.20231115T221320Z.to.20231116T221320Z.vol1.difftar.gz"
     older = "duplicity-full.20221114T221320Z.vol1.difftar.gz"
     other_host = "host2-duplicity-full.20221114T221320Z.vol1.difftar.gz"
-    extra = {name: RemoteObject(name, 7, "x") for name in (direct, older, other_host, "notes.txt")}
+    extra = {name: RemoteObject(name, 7, "x") for name in (*DIRECT, older, other_host, "notes.txt")}
     report = verify(Evidence(5.0, ITEMS, standing() | extra, DRIVE))
     assert report.ok
     assert report.complete
     assert [one.origin for one in report.sets[2:]] == [Origin.OTHER, Origin.DUPLICITY]
     assert report.foreign == 2
+
+
+@pytest.mark.parametrize("lacks", DIRECT)
+@pytest.mark.parametrize("under_way", [True, False])
+def test_what_duplicity_has_begun_and_not_ended_is_no_backup(lacks: str, under_way: bool) -> None:
+    extra = {name: RemoteObject(name, 7, "x") for name in DIRECT if name != lacks}
+    seen = Evidence(5.0, ITEMS, standing() | extra, DRIVE, under_way=under_way)
+    assert [one.origin for one in verify(seen).sets[2:]] == [Origin.UNFINISHED]
+    assert "came straight from duplicity" not in said(seen)
+    assert ("is writing 1 backup" in said(seen)) == under_way
+    assert ("was broken off, and can restore nothing" in said(seen)) == (not under_way)
+
+
+def test_what_a_verification_finds_besides_a_listing_is_no_longer_done() -> None:
+    slo = {SIG: RemoteObject(SIG, 100, "etag", slo=True)}
+    seen = Evidence(5.0, ITEMS, standing() | slo, DRIVE)
+    assert damaged(seen) == {}
+    assert damaged(dataclasses.replace(seen, lost=frozenset({SIG}))) == {SIG: AtTarget.PARTS_LOST}
+    read = {SIG: Reading("m", slo_md5="another")}
+    assert damaged(dataclasses.replace(seen, read=read)) == {SIG: AtTarget.OTHER_MD5}
+    queued = dataclasses.replace(seen, items=changed(SIG, phase=Phase.QUEUED), lost=frozenset({SIG}))
+    assert damaged(queued) == {}, "it is not done anyway"
 
 
 def test_a_volume_of_the_manifest_that_is_not_adopted_is_missed() -> None:

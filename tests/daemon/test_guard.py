@@ -161,6 +161,39 @@ def test_a_chain_that_its_owner_removed_stays_away(scene: Scene) -> None:
     scene.cloud.verify(scene.url, scene.drive.data)
 
 
+def test_a_wipe_before_a_new_full_is_told_from_a_removal_and_mended(scene: Scene) -> None:
+    """An implicit backup beside a full's remains deletes the chain, and makes a new full without a word."""
+    scene.hand_over()
+    assert "this is dangerous" not in scene.daemon.slowboat("status").stdout
+    scene.told("this duplicity is dangerous")
+    first = [each["title"] for each in scene.shown.all]
+    assert first.index("home: this duplicity is dangerous") < first.index("Backups can go to the cloud now")
+    status = " ".join(scene.daemon.slowboat("status").stdout.split())
+    assert "duplicity 3.2" in status
+    assert "where a full backup that was broken off has left volumes" in status
+    scene.leave_a_stray()
+    change_data(scene.drive.data, 100_000, random.Random(4))
+    scene.cloud.run("backup", "--volsize", "1", str(scene.drive.data), scene.url)
+    left = scene.at_target()
+    assert not left & set(scene.drive.names()), "this duplicity wipes nothing"
+    assert len([name for name in left if "full-signatures" in name]) == 1, "nor does it make a new full"
+
+    verified = scene.daemon.slowboat("verify", check=False)
+    assert verified.returncode == 1, verified.stdout
+    told = scene.told("files disappeared")
+    assert "new full backup there since" in told
+    seen = scene.daemon.wait_until(lambda now: now["MetadataDone"] == now["MetadataTotal"])
+    assert not seen["RestorableFromCloud"]
+    assert "keep" in seen["CloudHasText"].lower()
+    scene.hurry()
+    scene.daemon.wait_until(lambda now: now["State"] == "done" and now["CloudHas"] == "all")
+    expect_arrived(scene.drive, scene.swift, scene.container)
+    titles = [each["title"] for each in scene.shown.all]
+    assert not [title for title in titles if "was removed" in title or "went straight" in title], titles
+    assert "home: files disappeared from the cloud" not in scene.shown.open
+    scene.cloud.verify(scene.url, scene.drive.data)
+
+
 def says(program: Path, version: str) -> Path:
     program.write_text(f"#!/bin/sh\necho 'duplicity {version} November 02, 2025'\n")
     program.chmod(0o755)

@@ -36,7 +36,7 @@ async def test_volumes_without_a_sha1_are_held_against_their_framing(
     (chain.folder / short).write_bytes((chain.folder / short).read_bytes()[:-4096])
     (chain.folder / blank).write_bytes(bytes((chain.folder / blank).stat().st_size))
     async with running(chain, swift, container, tmp_path / "state", f"swift://{container}") as bed:
-        await bed.until(lambda report: report.activity is Activity.DONE)
+        await bed.until(lambda report: report.activity is Activity.NEEDS_USER)
         items = {item.name: item for item in bed.ledger.items("m")}
         unhashed = {item.name for item in items.values() if item.role is Role.VOLUME and not item.sha1}
         assert unhashed == set(volumes)

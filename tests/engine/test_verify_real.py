@@ -72,7 +72,9 @@ async def test_what_is_tampered_with_at_the_server_is_named_and_what_is_missing_
         assert found(report, replaced).target is AtTarget.OTHER_MD5
         assert found(report, shorter).target is AtTarget.OTHER_SIZE
         assert len(report.findings) == 3
-        await bed.until(lambda shown: shown.migrations["m"].volumes_refused == 2 and shown.activity is Activity.DONE)
+        await bed.until(
+            lambda shown: shown.migrations["m"].volumes_refused == 2 and shown.activity is Activity.NEEDS_USER
+        )
         assert cloud.head_object(container, lost)["content-length"] == str((chain.folder / lost).stat().st_size)
         assert cloud.get_object(container, shorter)[1] == b"x", "nothing is ever overwritten"
         again = await bed.engine.verify("m")
@@ -165,7 +167,14 @@ async def test_a_set_that_is_gone_after_the_end_stays_gone_until_the_user_wants_
         assert {one.name for one in report.findings} == set(gone)
         assert not report.ok
         await asyncio.sleep(1)
-        assert bed.reports[-1].activity is Activity.DONE
+        shown = bed.engine.report().migrations["m"]
+        assert (shown.activity, shown.restorable_from_cloud) == (Activity.NEEDS_USER, False)
+        assert [one.code for one in shown.reasons] == ["gone"]
+        assert "only copy" not in shown.cloud_has_text
+        assert cloud_names(cloud, container) == set(chain.names()) - set(gone), "nothing is sent unasked"
+        again = await bed.engine.verify("m")
+        assert {one.target for one in again.findings} == {AtTarget.SET_GONE}
+        assert not again.restorable
         bed.engine.retry_now()
         await bed.until(lambda _: cloud_names(cloud, container) == set(chain.names()))
         await done(bed)
@@ -188,6 +197,10 @@ async def test_large_objects_that_stay_slos_are_verified_to_the_last_segment(
         segment = next(row["name"] for row in cloud.get_container(f"{container}_segments", full_listing=True)[1])
         cloud.delete_object(f"{container}_segments", segment)
         report = await bed.engine.verify("m")
+        shown = bed.engine.report().migrations["m"]
+        assert not shown.restorable_from_cloud, "what verify finds, the promise knows"
+        assert shown.cloud_has != "all"
+        assert not report.restorable
     assert not report.ok
     (lost,) = report.findings
     assert lost.target is AtTarget.PARTS_LOST

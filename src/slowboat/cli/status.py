@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slowboat.cli import phrases, reasons
+from slowboat.core.account import NOT_YET, Worth
 from slowboat.core.words import Activity, HandoverState, Reason
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ def _rows(migration: MigrationReport, own: Sequence[Reason], now: float) -> list
         ("To", phrases.plain(migration.target_url)),
         ("Handover", _handover(migration)),
         ("Straight", _straight(migration)),
+        ("duplicity", _duplicities(migration)),
         ("Restore", _restore(migration)),
         ("Set aside", _refused(migration)),
         ("Trouble", Text(phrases.sentence(migration.last_error), style="red") if troubled else ""),
@@ -260,19 +262,26 @@ def _straight(migration: MigrationReport) -> str:
     return f"{phrases.count(migration.direct_sets, 'backup', 'backups')} went straight to the cloud since the handover."
 
 
+def _duplicities(migration: MigrationReport) -> str | Text:
+    """Every duplicity that may make the next backup, and what the worst of them may do meanwhile."""
+    names = phrases.plain(" or ".join(migration.duplicities))
+    if not migration.duplicity_danger:
+        return names
+    return Text(f"{names}: {phrases.sentence(migration.duplicity_danger)}".removeprefix(": "), style="red")
+
+
 def _restore(migration: MigrationReport) -> str | Text:
-    if migration.restorable_from_cloud and migration.activity is Activity.DONE:
-        return Text("The cloud alone is enough: the drive is no longer the only copy.", style="green")
-    if migration.restorable_from_cloud:
-        return "For the newest chain the cloud alone is enough. Older chains are still on their way: keep the drive."
-    return "Needs the drive: the cloud does not have everything yet. Keep the drive."
+    """What the cloud alone is worth, as the daemon says it: there is one account of it."""
+    text = phrases.sentence(migration.cloud_has_text) or NOT_YET
+    return Text(text, style="green") if migration.cloud_has == Worth.ALL.value else text
 
 
 def _refused(migration: MigrationReport) -> str | Text:
     if migration.volumes_refused <= 0:
         return ""
     files = phrases.count(migration.volumes_refused, "volume", "volumes")
-    return Text(f"{files} cannot go up as they are. Which: slowboat plan --all. Why: slowboat history", style="red")
+    it_is = "it is" if migration.volumes_refused == 1 else "they are"
+    return Text(f"{files} cannot go up as {it_is}. Which: slowboat plan --all. Why: slowboat history", style="red")
 
 
 def _trouble(error: str) -> Text:

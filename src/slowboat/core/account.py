@@ -196,6 +196,10 @@ def _by_time(one: SetId) -> tuple[int, int]:
     return one.end, one.start
 
 
+NOT_YET = "Needs the drive: the cloud does not have everything yet. Keep the drive."
+"""The promise where nothing is known, too."""
+
+
 def promise(account: CloudAccount) -> str:
     """What the cloud alone is worth, in a sentence or two for the person whose backup it is."""
     match account.worth:
@@ -210,7 +214,7 @@ def promise(account: CloudAccount) -> str:
         case Worth.REPLACED:
             return "What slowboat had moved was removed from the cloud. What duplicity wrote there itself is its own."
         case Worth.NOTHING:
-            return "Needs the drive: the cloud does not have everything yet. Keep the drive."
+            return NOT_YET
 
 
 def _called(one: SetId | None) -> str:

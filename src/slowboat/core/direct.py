@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core import names
 from slowboat.core.names import NameKind
-from slowboat.core.words import SetId, SetType
+from slowboat.core.words import Phase, SetId, SetType
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -118,3 +118,32 @@ def _has_newer_full(manifest: Item, items: Sequence[Item], standing: Collection[
         if item.role.is_metadata and item.set_id.type is SetType.FULL and item.set_id.start > start:
             metadata[item.set_id].append(item.name in standing)
     return any(len(stands) == 2 and all(stands) for stands in metadata.values())
+
+
+def sets_gone(items: Iterable[Item], standing: Collection[str]) -> frozenset[SetId]:
+    """The backup sets of which nothing at all is left at the target, though something had arrived there.
+
+    Arguments as of `removed`.
+    """
+    items = tuple(items)
+    arrived = {item.set_id for item in items if item.phase is Phase.DONE or item.error == GONE}
+    return frozenset(arrived - {item.set_id for item in items if item.name in standing})
+
+
+def strangers(items: Sequence[Item], standing: Iterable[str]) -> tuple[str, ...]:
+    """The names of another backup's files where ours is to go.
+
+    () where duplicity went on with ours there, after a handover that is forgotten. Arguments as of `direct_sets`.
+    """
+    standing = frozenset(standing)
+    ours = {item.name for item in items}
+    strange = tuple(sorted(name for name in standing if name not in ours and names.parses_for_duplicity(name)))
+    metadata = [item for item in items if item.chain == 0 and item.role.is_metadata]
+    end = max((item.set_id.end for item in metadata), default=0)
+    parsed = [names.parse(name) for name in strange]
+    continues = (
+        bool(metadata)
+        and all(item.name in standing for item in metadata)
+        and all(one is not None and one.set_id.start >= end for one in parsed)
+    )
+    return () if continues else strange

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slowboat.core.account import CloudAccount
-    from slowboat.core.versions import Advice
+    from slowboat.core.versions import Judgement
     from slowboat.core.words import Item, Limits, Reason, RemoteObject, SetId, Target
     from slowboat.engine.memory import Memory
     from slowboat.engine.ports import Cache, Duplicity, FrontEnd, Ledger, Notifier, Source, Store
@@ -101,10 +101,9 @@ class Observed:
         handing_over, looking: held while that is done, which may be asked for from two sides at once.
         renewed: when an object's segments were last seen to be in no danger of expiring, by name.
         needs: bytes of a request that was too large for what a budget leaves; 0: none was.
-        advice, duplicity: what holds for the worst duplicity that the user could run, and its name with the version;
-            None and "" before it was asked.
-        duplicities: the names of all of them.
+        duplicity: what holds for the duplicities on this machine; None before they were asked.
         backup_under_way: duplicity was writing to the target when that was last read.
+        last_error, last_failed: the newest trouble that is not over, a sentence, and what failed for it; "" for none.
         direct: the whole backup sets that it has written there straight since the handover.
     """
 
@@ -126,12 +125,11 @@ class Observed:
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     renewed: dict[str, float] = field(default_factory=dict)
     needs: int = 0
-    advice: Advice | None = None
-    duplicity: str = ""
-    duplicities: tuple[str, ...] = ()
+    duplicity: Judgement | None = None
     backup_under_way: bool = False
     direct: tuple[SetId, ...] = ()
     last_error: str = ""
+    last_failed: str = ""
 
 
 @dataclass(slots=True)

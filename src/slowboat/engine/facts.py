@@ -209,8 +209,12 @@ HARMFUL: Final = _text("harmful")
 """The duplicity that was last told of as dangerous."""
 REMOVED_SET: Final = _count("removed")
 """The end of the first backup set that was told of as removed by its owner."""
+GONE_SET: Final = _count("gone")
+"""The end of the first backup set that was told of as gone after the end."""
+DAMAGED: Final = _yes("damaged")
+"""Whether it is told now that files disappeared from the target."""
 OVERTAKEN: Final = _count("overtaken")
-"""The end of the newest full that was told of as written to the cloud by duplicity itself."""
+"""The end of the newest full that was seen to be written to the cloud by duplicity itself."""
 UNFINISHED: Final = _count("unfinished")
 """The end of the backup set that was told of as broken off."""
 CACHES_GONE: Final = _lines("caches_gone")

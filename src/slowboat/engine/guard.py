@@ -1,48 +1,147 @@
-"""The guard over a half-uploaded chain: what duplicity does at the target meanwhile, and what is done about it.
+"""The guard over a half-uploaded chain, in the world: what is asked for it, and what its judgement changes.
 
-Knows what duplicity's version may do, tells a chain that its owner removed from one that duplicity damaged, and mends
-duplicity's cache. Must not know how the target is read, nor what goes up next: what is damaged is QUEUED again, and
-the plan brings it back, metadata first. Nothing is ever deleted at the target. docs/duplicity-versions.md tells all.
+Knows which duplicities there are, whether one is at work, and whether its caches stand; applies what core/guard judged,
+in one place; and mends duplicity's cache. Must not know how the target is read (target), nor what follows from what was
+seen (core/guard), nor what goes up next. docs/duplicity-versions.md tells all.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core import backoff, names, versions
-from slowboat.core.chains import describe
-from slowboat.core.direct import REMOVED, direct_sets, removed
+from slowboat.core import backoff, guard, names, versions
 from slowboat.core.errors import NeedsUser, SlowboatError, Transient
+from slowboat.core.guard import (
+    Loss,
+    MendCache,
+    Note,
+    Remembered,
+    SetAside,
+    Tell,
+    ToldBefore,
+    Vanished,
+    Withdraw,
+    is_complete,
+)
 from slowboat.core.plan import LOOK_CLOSELY, LOOK_EVERY
+from slowboat.core.verify import AtTarget
 from slowboat.core.versions import Verdict
 from slowboat.core.words import Event, HandoverState, Phase, Reason
 from slowboat.engine import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable, Mapping
 
-    from slowboat.core.plan import Sight
-    from slowboat.core.versions import Advice
+    from slowboat.core.guard import Change
+    from slowboat.core.versions import Judgement
     from slowboat.engine.context import Context
 
 CODE = "duplicity-version"
 """The code of a handover that waits for all volumes, or for another duplicity."""
 
 
+# -- what is remembered, and what is changed ---------------------------------------------------------------
+
+
+def remembered(context: Context) -> Remembered:
+    """What the judgement needs of what is remembered."""
+    memory = context.memory
+    return Remembered(
+        name=context.order.name,
+        url=context.url,
+        items=memory.items,
+        handover=memory.handover,
+        finished=bool(memory.get(facts.FINISHED_AT)),
+        told=ToldBefore(
+            duplicity=memory.get(facts.DUPLICITY),
+            dangerous=memory.get(facts.HARMFUL),
+            removed=memory.get(facts.REMOVED_SET),
+            gone=memory.get(facts.GONE_SET),
+            newer_full=memory.get(facts.OVERTAKEN),
+            unfinished=memory.get(facts.UNFINISHED),
+            damaged=memory.get(facts.DAMAGED),
+            empty_caches=memory.get(facts.CACHES_GONE),
+        ),
+    )
+
+
+def found(context: Context, damaged: Mapping[str, AtTarget]) -> None:
+    """What a verification has found besides a listing is known from now on: it is not done, and goes up again."""
+    losses = {AtTarget.PARTS_LOST: Loss.PART}
+    changes = [Vanished(name, losses.get(target, Loss.REPLACED)) for name, target in damaged.items()]
+    apply(context, changes, remembered(context).told)
+
+
+def apply(context: Context, changes: Iterable[Change], told: ToldBefore) -> None:
+    """Does what was judged; objects first, so that nothing is told of what a kill prevented."""
+    changes = tuple(changes)
+    for change in sorted(changes, key=lambda one: not isinstance(one, Vanished | SetAside | MendCache)):
+        match change:
+            case Vanished(name, loss):
+                _vanished(context, name, loss)
+            case SetAside(names_, error):
+                for name in names_:
+                    _set_aside(context, name, error)
+            case Tell(key, title, text, urgent):
+                context.tell(key, key, title, text, urgent=urgent)
+            case Withdraw(key):
+                context.withdraw(key)
+            case Note(kind, text):
+                context.memory.note(kind, text)
+            case MendCache():
+                context.memory.remember(facts.MEND_AT, context.tools.now())
+    memory = context.memory
+    memory.remember(facts.DUPLICITY, told.duplicity)
+    memory.remember(facts.HARMFUL, told.dangerous)
+    memory.remember(facts.REMOVED_SET, told.removed)
+    memory.remember(facts.GONE_SET, told.gone)
+    memory.remember(facts.OVERTAKEN, told.newer_full)
+    memory.remember(facts.UNFINISHED, told.unfinished)
+    memory.remember(facts.DAMAGED, told.damaged)
+    memory.remember(facts.CACHES_GONE, told.empty_caches)
+
+
+_LOST = {
+    Loss.MISSING: ("vanished", "{} was at the target and is not any more; it goes up again"),
+    Loss.REPLACED: (
+        "replaced",
+        "What stands at the place of {} at the target is not what is remembered: it is looked into",
+    ),
+    Loss.PART: ("vanished", "The cloud has lost a part of {}; that goes up again"),
+}
+
+
+def _vanished(context: Context, name: str, loss: Loss) -> None:
+    if context.memory.item(name).phase is not Phase.DONE:
+        return  # it was looked at anew meanwhile
+    context.memory.happened(name, Event.VANISHED)
+    context.memory.remember(facts.FINISHED_AT, 0.0)
+    kind, text = _LOST[loss]
+    context.memory.note(kind, text.format(name))
+
+
+def _set_aside(context: Context, name: str, error: str) -> None:
+    """What is on the line now follows at the next look."""
+    phase = context.memory.item(name).phase
+    if phase is Phase.SENDING:
+        return
+    if phase is Phase.DONE:
+        context.memory.happened(name, Event.VANISHED)
+    elif phase is Phase.REFUSED:  # for a reason that does not count any more
+        context.memory.happened(name, Event.RETRIED)
+    context.memory.happened(name, Event.REJECTED, error=error)
+
+
 # -- the version -------------------------------------------------------------------------------------------
 
 
-async def ask_version(context: Context) -> Advice:
-    """What holds for the worst duplicity that the user could run now; noted when it is new."""
-    judged = versions.judge(await context.tools.duplicity.installed() if context.tools.duplicity else ())
-    advice, name = judged.advice, judged.name
-    context.observed.advice, context.observed.duplicity, context.observed.duplicities = advice, name, judged.names
-    if context.memory.get(facts.DUPLICITY) != name:
-        context.memory.remember(facts.DUPLICITY, name)
-        unknown = advice.verdict is Verdict.UNKNOWN
-        danger = advice.helps if unknown else advice.danger or "nothing is known against it"
-        context.memory.note("duplicity", f"Backups will be made by {name}: {danger}")
-    return advice
+async def ask_versions(context: Context) -> Judgement:
+    """What holds for the duplicities on this machine; told where it is new."""
+    found = versions.judge(await context.tools.duplicity.installed() if context.tools.duplicity else ())
+    context.observed.duplicity = found
+    judged = guard.of_versions(found, remembered(context))
+    apply(context, judged.changes, judged.told)
+    return found
 
 
 async def must_not_destroy(context: Context) -> None:
@@ -51,20 +150,14 @@ async def must_not_destroy(context: Context) -> None:
     Raises:
         NeedsUser: the handover waits (code "duplicity-version").
     """
-    advice = await ask_version(context)
-    if advice.verdict is not Verdict.WAIT or newest_is_complete(context):
+    found = await ask_versions(context)
+    if found.advice.verdict is not Verdict.WAIT or is_complete(context.memory.items):
         return
     raise NeedsUser(
-        f"{context.observed.duplicity} must not see this backup before its last volume is in the cloud: "
-        f"{advice.danger}",
-        hint=advice.helps,
+        f"{found.name} must not see this backup before its last volume is in the cloud: {found.advice.danger}",
+        hint=found.advice.helps,
         code=CODE,
     )
-
-
-def newest_is_complete(context: Context) -> bool:
-    """Whether every file of the newest chain is confirmed."""
-    return all(item.phase is Phase.DONE for item in context.memory.items if item.chain == 0)
 
 
 def waits_for_version(context: Context) -> bool:
@@ -72,181 +165,45 @@ def waits_for_version(context: Context) -> bool:
     return context.memory.handover is HandoverState.BLOCKED and context.memory.get(facts.HANDOVER_CODE) == CODE
 
 
+def waits_no_longer(context: Context) -> bool:
+    """Whether the last volume is there, for which such a handover has waited."""
+    return waits_for_version(context) and is_complete(context.memory.items)
+
+
 def reasons(context: Context) -> tuple[Reason, ...]:
     """Why the handover waits for another version, while it does; it holds no upload back."""
-    if not waits_for_version(context) or context.observed.advice is None:
+    found = context.observed.duplicity
+    if not waits_for_version(context) or found is None:
         return ()
-    return (Reason(CODE, f"the handover waits: {context.observed.advice.danger}", cure=context.observed.advice.helps),)
+    return (Reason(CODE, f"the handover waits: {found.advice.danger}", cure=found.advice.helps),)
+
+
+def danger_now(context: Context) -> str:
+    """What the worst duplicity may do to this chain as long as volumes are missing; "" where nothing is known."""
+    found = context.observed.duplicity
+    return "" if found is None or is_complete(context.memory.items) else guard.danger_of(found)
 
 
 def look_every(context: Context) -> float:
     """Seconds between listings: more of them where the version, or a backup under way, asks for it."""
     if context.memory.handover is not HandoverState.DONE:
         return LOOK_EVERY
-    risky = context.observed.advice is not None and context.observed.advice.look_closely
+    found = context.observed.duplicity
+    risky = found is not None and found.advice.look_closely
     return LOOK_CLOSELY if risky or context.observed.backup_under_way else LOOK_EVERY
 
 
-# -- the target --------------------------------------------------------------------------------------------
+# -- what a look needs besides the target ------------------------------------------------------------------
 
 
-def taken_away(context: Context, sight: Sight, gone: Collection[str]) -> frozenset[str]:
-    """The names of what its owner removed from the target; only what newer backups leave behind counts."""
-    if context.memory.handover is HandoverState.PENDING:
-        return frozenset()
-    if context.observed.advice is not None and context.observed.advice.verdict is Verdict.WAIT:
-        return frozenset()  # its `cleanup` removes whole sets by mistake
-    return removed(context.memory.items, gone, sight.objects.keys())
-
-
-def set_aside(context: Context, away: Collection[str]) -> None:
-    """What its owner removed is not sent any more; told once. What is on the line now follows at the next look."""
-    fresh = [item for item in context.memory.items if item.name in away and item.phase is not Phase.REFUSED]
-    for item in fresh:
-        if item.phase is Phase.DONE:
-            context.memory.happened(item.name, Event.VANISHED)
-        if item.phase is not Phase.SENDING:
-            context.memory.happened(item.name, Event.REJECTED, error=REMOVED)
-    sets = sorted({item.set_id for item in fresh})
-    if not sets or context.memory.get(facts.REMOVED_SET) == sets[0].end:
-        return
-    context.memory.remember(facts.REMOVED_SET, sets[0].end)
-    context.tell(
-        "removed",
-        "removed",
-        f"{context.order.name}: an old backup was removed from the cloud",
-        f"{describe(sets[0])} and what was made upon it are gone from {context.url}, and a newer full stands there: "
-        "its upload has ended. If that is wrong, `slowboat retry` sends it all again from the drive.",
-    )
-
-
-async def before(context: Context) -> bool:
-    """Before the target is read: asks for the version, and whether duplicity is at work there now."""
-    await ask_version(context)
-    return await _duplicity_runs(context)
-
-
-async def after(context: Context, sight: Sight, gone: Collection[str], away: Collection[str], *, ran: bool) -> None:
-    """What the target shows beside ours: told once each. `ran`: duplicity was running when it was read."""
-    damaged = [name for name in gone if name not in away and name not in sight.objects]
-    if damaged:
-        _damaged(context, damaged)
-    if context.memory.handover is not HandoverState.DONE:
-        return
-    _tell_version(context)
-    found = direct_sets(context.memory.items, sight.objects.keys())
-    context.observed.direct = found.whole
-    _tell_overtaken(context, found.newest_full.end if found.newest_full else 0)
-    context.observed.backup_under_way = bool(found.unfinished) and (ran or await _duplicity_runs(context))
-    if not context.observed.backup_under_way:
-        last = found.unfinished[-1] if found.unfinished else None
-        _tell_unfinished(context, describe(last) if last else "", last.end if last else 0)
-    if not damaged:
-        await _look_for_caches(context)
-
-
-async def _duplicity_runs(context: Context) -> bool:
+async def duplicity_runs(context: Context) -> bool:
+    """Whether duplicity is at work with the target now, as far as its lock tells."""
     return any([await context.tools.cache.in_use(one) for one in context.memory.installed])
 
 
-def _damaged(context: Context, names_: list[str]) -> None:
-    """Files of ours are gone, and nobody meant it: the plan sends them again; the cache is made whole after that."""
-    handed_over = context.memory.handover is HandoverState.DONE
-    if handed_over and any(context.memory.item(name).role.is_metadata for name in names_):
-        context.memory.remember(facts.MEND_AT, context.tools.now())
-    danger = _danger(context)
-    known = f" {context.observed.duplicity} may do that: {danger}." if danger else ""
-    away = "" if context.observed.drive_present else " Connect the drive."
-    context.tell(
-        "damaged",
-        "damaged",
-        f"{context.order.name}: files disappeared from the cloud",
-        f"{len(names_)} files of the backup are gone from {context.url}, such as {names_[0]}.{known} slowboat sends "
-        f"them again from the drive, metadata first. Make no backup until that is done.{away}",
-        urgent=True,
-    )
-
-
-def danger_now(context: Context) -> str:
-    """What the worst duplicity may do to this chain as long as volumes are missing; "" where nothing is known."""
-    return "" if context.account().restorable else _danger(context)
-
-
-def _danger(context: Context) -> str:
-    """What this version may destroy, "" where nothing is known."""
-    advice = context.observed.advice
-    return advice.danger if advice is not None and advice.verdict in (Verdict.RISKY, Verdict.WAIT) else ""
-
-
-def _tell_version(context: Context) -> None:
-    """The user's duplicity has become one that destroys, after the handover."""
-    advice = context.observed.advice
-    harmful = advice is not None and advice.verdict is Verdict.WAIT and not newest_is_complete(context)
-    known = context.memory.get(facts.HARMFUL)
-    if advice is None or not harmful:
-        if known:
-            context.memory.remember(facts.HARMFUL, "")
-            context.memory.remember(facts.HANDOVER_WHY, "")
-            context.withdraw("version")
-        return
-    if known == context.observed.duplicity:
-        return
-    context.memory.remember(facts.HARMFUL, context.observed.duplicity)
-    text = (
-        f"{context.observed.duplicity} makes no incremental backup before the last volume is in the cloud, and "
-        f"{advice.danger}: until then run no cleanup. Update duplicity to 3.0.6.2 or newer"
-    )
-    context.memory.remember(facts.HANDOVER_WHY, text)
-    context.tell("version", "version", f"{context.order.name}: this duplicity is dangerous", f"{text}.", urgent=True)
-
-
-def _tell_overtaken(context: Context, full: int) -> None:
-    if not full or context.memory.get(facts.OVERTAKEN) == full:
-        return
-    context.memory.remember(facts.OVERTAKEN, full)
-    if newest_is_complete(context):
-        return
-    context.tell(
-        "overtaken",
-        "overtaken",
-        f"{context.order.name}: a new full backup went straight to the cloud",
-        f"duplicity made a new full backup at {context.url}. The old chain's upload goes on; if you do not want the "
-        f"old backups in the cloud, say `slowboat pause {context.order.name}` and take it out of the configuration.",
-    )
-
-
-def _tell_unfinished(context: Context, which: str, end: int) -> None:
-    """Volumes without a manifest, and nobody at work there: told with the cure of this version."""
-    if context.memory.get(facts.UNFINISHED) == end:
-        return
-    context.memory.remember(facts.UNFINISHED, end)
-    if not end:
-        context.withdraw("unfinished")
-        return
-    advice = context.observed.advice or versions.NOT_KNOWN
-    danger = f" With {context.observed.duplicity} this is dangerous: {_danger(context)}." if _danger(context) else ""
-    context.tell(
-        "unfinished",
-        "unfinished",
-        f"{context.order.name}: an unfinished backup stands in the cloud",
-        f"{which} at {context.url} was broken off: it has volumes and no manifest.{danger} "
-        f"{advice.stray.format(url=context.url)}. slowboat removes nothing.",
-        urgent=True,
-    )
-
-
-async def _look_for_caches(context: Context) -> None:
-    """Deja Dup empties its archive dir when something goes wrong: what can be put back, is; told once."""
-    installed = context.memory.installed
-    gone = tuple([one.url for one in installed if not await context.tools.cache.stands(one)])
-    known = context.memory.get(facts.CACHES_GONE)
-    context.memory.remember(facts.CACHES_GONE, gone)
-    if not gone or known == gone:
-        return
-    context.memory.note(
-        "cache-gone", f"duplicity's cache for {gone[0]} is gone; Deja Dup does that when a backup fails"
-    )
-    context.memory.remember(facts.MEND_AT, context.tools.now())
+async def empty_caches(context: Context) -> tuple[str, ...]:
+    """The URLs of the installed caches that are gone."""
+    return tuple([one.url for one in context.memory.installed if not await context.tools.cache.stands(one)])
 
 
 # -- the cache ---------------------------------------------------------------------------------------------
@@ -269,7 +226,7 @@ async def mend(context: Context) -> None:
     context.memory.mended([installed for installed, _ in mended])
     context.memory.remember(facts.MEND_AT, 0.0)
     context.memory.remember(facts.CACHES_GONE, ())
-    context.withdraw("damaged")
+    _whole_again(context)
     context.memory.note("mended", f"All metadata is in the cloud; {count} files were put back into duplicity's cache")
 
 
@@ -279,8 +236,15 @@ def not_mended(context: Context, error: SlowboatError) -> None:
         context.memory.remember(facts.MEND_AT, context.tools.now() + backoff.CACHE_IN_USE)
         return
     context.memory.remember(facts.MEND_AT, 0.0)
+    _whole_again(context)
     context.memory.note(
         "mended",
         f"All metadata is in the cloud. duplicity's cache could not be made whole here ({error.what}): duplicity "
         "fetches what it lacks at its next run, and asks for the passphrase then",
     )
+
+
+def _whole_again(context: Context) -> None:
+    """Backups may be made again."""
+    context.memory.remember(facts.DAMAGED, facts.DAMAGED.default)
+    context.withdraw("damaged")

@@ -247,11 +247,10 @@ class Migration:
             now=self.tools.now(),
         )
         verifier = self._verifier
-        danger = guard.danger_now(self._context)
         return replace(
             shown,
-            duplicities=observed.duplicities,
-            duplicity_danger=danger,
+            duplicities=observed.duplicity.names if observed.duplicity else (),
+            duplicity_danger=guard.danger_now(self._context),
             reasons=(*shown.reasons, *guard.reasons(self._context)),
             direct_sets=len(observed.direct),
             verify_state=verifier.state,
@@ -325,7 +324,7 @@ class Migration:
     def _handover_at(self) -> float:
         """When a blocked handover is tried again; where only the last volume was missing, once that is there."""
         at = self.memory.get(facts.HANDOVER_AT)
-        if guard.waits_for_version(self._context) and guard.newest_is_complete(self._context):
+        if guard.waits_no_longer(self._context):
             return min(at, self._observed.confirmed_at)
         return at
 
@@ -386,11 +385,14 @@ class Migration:
             case Adopt():
                 return ADOPT, drive.adopt(self._context)
             case Look():
-                return LOOK, target.look(self._context)
+                return LOOK, self._look()
             case HandOver():
                 return HAND_OVER, handover.do(self._context)
             case Mend():
                 return MEND, guard.mend(self._context)
+
+    async def _look(self) -> None:
+        await target.look(self._context)
 
     def _spawn(self, tasks: asyncio.TaskGroup, key: str, act: Coroutine[None, None, None]) -> None:
         if key in self._busy:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core.account import is_removed
+from slowboat.core.account import Worth, is_removed, promise
 from slowboat.core.capabilities import lives_in_segments
 from slowboat.core.errors import Refused, Transient
 from slowboat.core.plan import SETTLED
@@ -190,17 +190,22 @@ class Objects:
             if item.segment and item.phase in SETTLED and not item.slo_md5:
                 await self._courier.sweep(item)
         self._context.memory.remember(facts.FINISHED_AT, self._context.tools.now())
-        left = [item for item in self._context.memory.items if item.phase is Phase.REFUSED]
-        refused = [item.name for item in left if not is_removed(item)]
-        if left and not refused:
-            title = f"{self._context.order.name}: the backup is in the cloud"
-            text = (
-                f"Everything is at {self._context.url} but {len(left)} files of backups that were removed from there."
-            )
-        elif refused:
-            title = f"{self._context.order.name}: all but {len(refused)} files are in the cloud"
-            text = f"These could not be moved to {self._context.url}: {', '.join(refused[:3])}. Keep the drive."
-        else:
-            title = f"{self._context.order.name}: the backup is in the cloud"
-            text = f"Every file is at {self._context.url}, confirmed. The drive is no longer the only copy."
-        self._context.tell("done", "done", title, text, urgent=bool(refused))
+        tell_the_end(self._context)
+
+
+def tell_the_end(context: Context) -> None:
+    """What the end has brought, by the one account: everything, all but some files, or nothing that counts any more."""
+    account, name = context.account(), context.order.name
+    stuck = [item.name for item in context.memory.items if item.phase is Phase.REFUSED and not is_removed(item)]
+    title = f"{name}: the backup is in the cloud"
+    if account.worth is Worth.REPLACED:
+        title = f"{name}: nothing is left to send"
+        text = f"{promise(account)} It stands at {context.url}."
+    elif stuck:
+        title = f"{name}: all but {len(stuck):,} files are in the cloud"
+        text = f"These could not be moved to {context.url}: {', '.join(stuck[:3])}. Keep the drive."
+    elif account.removed:
+        text = f"Everything is at {context.url} but {account.removed:,} files of backups that were removed from there."
+    else:
+        text = f"Every file is at {context.url}, confirmed. The drive is no longer the only copy."
+    context.tell("done", "done", title, text, urgent=bool(stuck))

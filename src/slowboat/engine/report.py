@@ -47,9 +47,8 @@ def of_migration(
     volumes = [item for item in items if not item.role.is_metadata]
     metadata = [item for item in items if item.role.is_metadata]
     total = sum(item.file.size for item in items)
-    whole = sum(item.file.size for item in items if item.phase is Phase.DONE)
     parts = sum(partly.get(item.name, 0) for item in items if item.phase is not Phase.DONE)
-    done = min(total, whole + parts)
+    done = min(total, account.size_there + parts)
     left = max(0, account.size_to_send - parts - in_flight)
     sending = decision.activity is Activity.SENDING and estimated_rate > 0
     return MigrationReport(

@@ -1,6 +1,7 @@
 """The target's side of a migration: what stands there, whose is it, and is it still ours?
 
-Knows how a listing is held against what was confirmed. Must not know what is sent when, nor how an object goes up.
+Knows how a listing is read and held against what was confirmed. Must not know what follows from it (core/guard), what
+is sent when, nor how an object goes up.
 """
 
 from __future__ import annotations
@@ -8,16 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slowboat.core import names
+from slowboat.core.direct import strangers
 from slowboat.core.errors import NeedsUser, Refused, SourceAbsent
+from slowboat.core.guard import Observation, judge
 from slowboat.core.plan import Sight, matches, unseen
-from slowboat.core.verify import sets_gone
-from slowboat.core.words import Event, HandoverState, Phase
-from slowboat.engine import facts, guard
+from slowboat.core.words import HandoverState
+from slowboat.engine import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping
 
+    from slowboat.core.guard import Judged
     from slowboat.core.words import Item, RemoteObject
     from slowboat.engine.context import Context
     from slowboat.engine.courier import Courier, Standing
@@ -26,16 +28,6 @@ MOST_ASKED = 3
 """Files that one look at the target reads from the drive, where the ledger remembers another MD5 than stands there."""
 STILL_THERE = 60.0
 """Seconds for which a set's manifest, once seen at the target, is taken to be there still."""
-
-
-async def look(context: Context) -> None:
-    """Reads the target's listing; what it does not show of what was confirmed is asked for by name.
-
-    Raises:
-        NeedsUser: another backup stands there (code "other-chain"), or the store needs the user.
-        Transient: as the store raises it.
-    """
-    await looked(context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +39,28 @@ class Looked:
     finished: bool
 
 
-async def looked(context: Context, *, sparing: bool = False) -> Looked:
-    """As `look`; `sparing` leaves a whole backup set that is gone after the end as it is: it may have been removed."""
+async def look(context: Context) -> Looked:
+    """Reads the target's listing, and lets the guard judge it; what it does not show is asked for by name.
+
+    Raises:
+        NeedsUser: another backup stands there (code "other-chain"), or the store needs the user.
+        Transient: as the store raises it.
+    """
     async with context.observed.looking:
-        ran = await guard.before(context)
+        duplicity = await guard.ask_versions(context)
+        ran = await guard.duplicity_runs(context)
         sight, gone = await _survey(context)
-        before = Looked(sight, context.memory.items, bool(context.memory.get(facts.FINISHED_AT)))
-        alone = sets_gone(before.items, sight.objects) if sparing and before.finished else frozenset()
-        spared = {item.name for item in before.items if item.set_id in alone}
-        away = _take(context, sight, gone, spared)
-        await guard.after(context, sight, [name for name in gone if name not in spared], away, ran=ran)
+        seen = Observation(
+            objects=sight.objects,
+            gone=frozenset(gone),
+            duplicity=duplicity,
+            running=ran or await guard.duplicity_runs(context),
+            empty_caches=await guard.empty_caches(context),
+            drive_present=context.observed.drive_present,
+        )
+        known = guard.remembered(context)
+        before = Looked(sight, context.memory.items, known.finished)
+        _take(context, sight, judge(seen, known))
     return before
 
 
@@ -106,57 +110,25 @@ async def _is_on_drive(context: Context, item: Item, stands: RemoteObject | None
     return True
 
 
-def _take(context: Context, sight: Sight, gone: Collection[str], spared: Collection[str]) -> frozenset[str]:
-    """Goes on with what was seen; what is `gone` is no longer done, but for what is `spared`.
-
-    Answers what its owner removed on purpose.
-    """
-    away = guard.taken_away(context, sight, gone)
-    still = {item.name for item in context.memory.items if item.phase is Phase.DONE}
-    for name in gone:
-        if name in still and name not in away and name not in spared:
-            _vanished(context, name, sight.objects.get(name))
-    guard.set_aside(context, away)
-    context.observed.objects, context.observed.listed_at = dict(sight.objects), sight.taken_at
-    return away
-
-
-def _vanished(context: Context, name: str, stands: RemoteObject | None) -> None:
-    context.memory.happened(name, Event.VANISHED)
-    context.memory.remember(facts.FINISHED_AT, 0.0)
-    if stands is None:
-        context.memory.note("vanished", f"{name} was at the target and is not any more; it goes up again")
-    else:
-        context.memory.note(
-            "replaced", f"What stands at the place of {name} at the target is not what is remembered: it is looked into"
-        )
+def _take(context: Context, sight: Sight, judged: Judged) -> None:
+    """Goes on with what was seen, and with what follows from it."""
+    observed = context.observed
+    observed.direct, observed.backup_under_way = judged.direct.whole, judged.under_way
+    guard.apply(context, judged.changes, judged.told)
+    observed.objects, observed.listed_at = dict(sight.objects), sight.taken_at
 
 
 def _refuse_strangers(context: Context, objects: Mapping[str, RemoteObject]) -> None:
     """Before the handover nothing of another chain may stand where this one is to go."""
     if context.memory.handover is HandoverState.DONE:
         return
-    adopted = {item.name for item in context.memory.items}
-    strange = sorted(name for name in objects if name not in adopted and names.parses_for_duplicity(name))
-    if strange and not _only_continue(context, strange, objects):
+    if strange := strangers(context.memory.items, objects):
         where = context.order.target
         raise NeedsUser(
             f"{where.container}/{where.prefix} holds another backup already ({strange[0]}, {len(strange)} files)",
             hint="Choose an empty container or prefix for this migration, or remove that backup with duplicity",
             code="other-chain",
         )
-
-
-def _only_continue(context: Context, strange: Sequence[str], objects: Mapping[str, RemoteObject]) -> bool:
-    """Whether duplicity wrote them straight to the target, after a handover that is forgotten."""
-    metadata = context.newest_metadata()
-    end = max((item.set_id.end for item in metadata), default=0)
-    parsed = [names.parse(name) for name in strange]
-    return (
-        bool(metadata)
-        and all(item.name in objects for item in metadata)
-        and all(one is not None and one.set_id.start >= end for one in parsed)
-    )
 
 
 async def check(context: Context, courier: Courier, item: Item) -> Standing | None:

@@ -86,7 +86,7 @@ class Trouble:
 
     def failed(self, key: str, error: SlowboatError, seconds: float, *, renewing: bool) -> None:
         """What a failed action means; `key` is its name among the busy, `seconds` how long it took."""
-        self._context.observed.last_error = str(error)
+        self._context.observed.last_error, self._context.observed.last_failed = str(error), key
         match error:
             case NeedsUser() | Transient() if key == HAND_OVER:
                 handover.refused(self._context, error)
@@ -140,6 +140,8 @@ class Trouble:
         if self._context.observed.blocked is None:  # something that was under way may still end well
             self._context.withdraw("needs-you")
             self._context.observed.told = ""
+            if self._context.observed.last_failed not in self._context.observed.object_waits:
+                self._context.observed.last_error = ""  # a trouble is told as long as its cause lasts
         memory = self._context.memory
         if memory.get(facts.RETRY_AT):
             memory.remember(facts.RETRY_AT, 0.0)

@@ -17,9 +17,9 @@ from slowboat.core.account import is_removed
 from slowboat.core.errors import Refused, SourceAbsent, Stopped, Transient
 from slowboat.core.framing import Framing
 from slowboat.core.segmenting import cut
-from slowboat.core.verify import Evidence, Reading, Report, verify
+from slowboat.core.verify import Evidence, Reading, Report, damaged, verify
 from slowboat.core.words import Phase, Role
-from slowboat.engine import drive, target
+from slowboat.engine import drive, guard, target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -106,27 +106,28 @@ class Verifier:
             )
         self._show(LISTING)
         self._ask_network()
-        looked = await target.looked(context, sparing=True)
+        looked = await target.look(context)
         sight, items = looked.sight, looked.items
         files = await self._files()
         volumes = await _recorded(context, items)
         recorded = {set_id: {each.number: each.sha1 for each in found} for set_id, found in volumes.items()}
         lost = await self._lost(items, sight)
         read = await self._read_all(items, files or {}, recorded, sight) if deep else None
-        report = verify(
-            Evidence(
-                at=sight.taken_at,
-                items=items,
-                objects=sight.objects,
-                drive=files,
-                recorded=recorded,
-                lost=lost,
-                read=read,
-                finished=looked.finished,
-                removed=frozenset(item.name for item in context.memory.items if is_removed(item)),
-                volumes=volumes if restore else None,
-            )
+        seen = Evidence(
+            at=sight.taken_at,
+            items=items,
+            objects=sight.objects,
+            drive=files,
+            recorded=recorded,
+            lost=lost,
+            read=read,
+            finished=looked.finished,
+            removed=frozenset(item.name for item in context.memory.items if is_removed(item)),
+            volumes=volumes if restore else None,
+            under_way=context.observed.backup_under_way,
         )
+        report = verify(seen)
+        guard.found(context, damaged(seen))
         context.memory.note("verified", "; ".join(one.text for one in report.sentences))
         return report
 

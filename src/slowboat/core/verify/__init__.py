@@ -5,7 +5,7 @@ Pure: what was seen comes in, a report by backup set goes out, in states for pro
 
 from __future__ import annotations
 
-from slowboat.core.verify.compare import set_name, sets_gone, verify
+from slowboat.core.verify.compare import damaged, set_name, verify
 from slowboat.core.verify.plain import as_dict, from_dict
 from slowboat.core.verify.report import (
     MOST_FINDINGS,
@@ -25,5 +25,5 @@ from slowboat.core.verify.report import (
 
 __all__ = [
     "MOST_FINDINGS", "WRONG_AT_TARGET", "AtTarget", "Backup", "Evidence", "Finding", "OnDrive", "Origin", "Reading",
-    "Report", "SampleFile", "Sentence", "SetReport", "as_dict", "from_dict", "set_name", "sets_gone", "verify",
+    "Report", "SampleFile", "Sentence", "SetReport", "as_dict", "damaged", "from_dict", "set_name", "verify",
 ]  # fmt: skip

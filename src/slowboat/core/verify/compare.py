@@ -6,9 +6,12 @@ Must not know how anything is asked for or read, nor in which words it is told.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slowboat.core import names
+from slowboat.core import account, names
+from slowboat.core.account import AccountBasis, is_gone
+from slowboat.core.direct import GONE, REMOVED, direct_sets, sets_gone
 from slowboat.core.verify import restorable, wording
 from slowboat.core.verify.report import (
     MOST_FINDINGS,
@@ -21,6 +24,7 @@ from slowboat.core.verify.report import (
     Report,
     SetReport,
 )
+from slowboat.core.verify.wording import Whole
 from slowboat.core.words import Phase
 
 if TYPE_CHECKING:
@@ -43,19 +47,19 @@ def verify(seen: Evidence) -> Report:
     found = [one for one in judged if _tells(one)]
     extra, foreign = _extra(seen)
     sets = (*_adopted_sets(judged, seen), *extra)
-    complete, deep, drive_seen = _is_complete(judged), seen.read is not None, _saw_the_drive(seen, judged)
+    taken = account.take(AccountBasis(_as_found(seen.items, judged), finished=seen.finished))
+    deep, drive_seen = seen.read is not None, _saw_the_drive(seen, judged)
     right = frozenset(one.name for one in judged if one.target is AtTarget.RIGHT)
     unhashed = sum(one.unhashed for one in (seen.read or {}).values())
-    sentences = tuple(
-        wording.sentences(judged, sets, complete=complete, deep=deep, drive_seen=drive_seen, unhashed=unhashed)
-    )
+    whole = Whole(taken.complete, deep=deep, drive_seen=drive_seen, under_way=seen.under_way)
+    sentences = tuple(wording.sentences(judged, sets, whole, unhashed=unhashed))
     return Report(
         at=seen.at,
         deep=deep,
         drive_seen=drive_seen,
-        complete=complete,
+        complete=taken.complete,
         ok=not any(sentence.wrong for sentence in sentences),
-        restorable=_newest_is_right(seen.items, right),
+        restorable=taken.restorable,
         sets=sets,
         findings=tuple(found[:MOST_FINDINGS]),
         unnamed=max(0, len(found) - MOST_FINDINGS),
@@ -66,18 +70,6 @@ def verify(seen: Evidence) -> Report:
     )
 
 
-def _is_complete(judged: Iterable[Finding]) -> bool:
-    """Whether all that is due is right: what its owner removed is not due, and nothing at all is not complete."""
-    due = [one for one in judged if one.target is not AtTarget.REMOVED]
-    return bool(due) and all(one.target is AtTarget.RIGHT for one in due)
-
-
-def _newest_is_right(items: Iterable[Item], right: frozenset[str]) -> bool:
-    """Whether the newest chain is whole and right; what was never adopted cannot be restored."""
-    newest = [item.name for item in items if item.chain == 0]
-    return bool(newest) and right.issuperset(newest)
-
-
 def _saw_the_drive(seen: Evidence, judged: Iterable[Finding]) -> bool:
     """Whether the drive was there; where it was to be read whole, to the end."""
     if seen.drive is None:  # it was away
@@ -85,11 +77,32 @@ def _saw_the_drive(seen: Evidence, judged: Iterable[Finding]) -> bool:
     return seen.read is None or not _interrupted(judged)
 
 
-def sets_gone(items: Iterable[Item], objects: Mapping[str, RemoteObject]) -> frozenset[SetId]:
-    """The backup sets of which nothing at all is left at the target, though something had arrived there."""
-    items = tuple(items)
-    arrived = {item.set_id for item in items if item.phase is Phase.DONE}
-    return frozenset(arrived - {item.set_id for item in items if item.name in objects})
+def _as_found(items: Iterable[Item], judged: Iterable[Finding]) -> tuple[Item, ...]:
+    """The items as they would be remembered had this verification been asked for each: for the account."""
+    return tuple(
+        replace(item, phase=phase, error=error or item.error)
+        for item, (phase, error) in zip(items, (_PHASES.get(one.target, _TO_COME) for one in judged), strict=True)
+    )
+
+
+_TO_COME = (Phase.QUEUED, "")
+_PHASES = {
+    AtTarget.RIGHT: (Phase.DONE, ""),
+    AtTarget.REMOVED: (Phase.REFUSED, REMOVED),
+    AtTarget.SET_GONE: (Phase.REFUSED, GONE),
+    AtTarget.REFUSED: (Phase.REFUSED, ""),
+}
+
+
+def damaged(seen: Evidence) -> Mapping[str, AtTarget]:
+    """The objects that were taken for done and are not, though a listing shows them as they should be.
+
+    These are SLOs, of which a listing shows little: the others every look at the target finds by itself.
+    """
+    slos = {name for name, stands in seen.objects.items() if stands.slo}
+    done = [item for item in seen.items if item.phase is Phase.DONE and item.name in slos]
+    found = {item.name: _judged(item, seen, frozenset()).target for item in done}
+    return {name: target for name, target in found.items() if target in WRONG_AT_TARGET}
 
 
 def _judged(item: Item, seen: Evidence, gone: frozenset[SetId]) -> Finding:
@@ -111,6 +124,8 @@ _ABSENT = frozenset({AtTarget.MISSING, AtTarget.SET_GONE, AtTarget.REFUSED, AtTa
 
 def _at_target(item: Item, stands: RemoteObject | None, reading: Reading | None, *, lost: bool) -> AtTarget:
     if stands is None:
+        if is_gone(item):
+            return AtTarget.SET_GONE
         absent = {Phase.DONE: AtTarget.MISSING, Phase.REFUSED: AtTarget.REFUSED}
         return absent.get(item.phase, AtTarget.NOT_SENT)
     if stands.size != item.file.size:
@@ -187,6 +202,7 @@ def _extra(seen: Evidence) -> tuple[tuple[SetReport, ...], int]:
     adopted = {item.name for item in seen.items}
     ours = {parsed.prefix for item in seen.items if (parsed := names.parse(item.name))}
     end = max((item.set_id.end for item in seen.items), default=0)
+    whole = frozenset(direct_sets(seen.items, seen.objects.keys()).whole)
     sizes: dict[SetId, list[int]] = {}
     foreign = 0
     for name, stands in seen.objects.items():
@@ -198,12 +214,14 @@ def _extra(seen: Evidence) -> tuple[tuple[SetReport, ...], int]:
         else:
             sizes.setdefault(parsed.set_id, []).append(stands.size)
     sets = [
-        SetReport(set_name(each), 0, len(sizes[each]), sum(sizes[each]), origin=_origin(each, end))
+        SetReport(set_name(each), 0, len(sizes[each]), sum(sizes[each]), origin=_origin(each, end, whole))
         for each in sorted(sizes)
     ]
     return tuple(sets), foreign
 
 
-def _origin(set_id: SetId, end: int) -> Origin:
-    """What ends after the newest adopted set is duplicity's own work since the handover."""
-    return Origin.DUPLICITY if set_id.end > end else Origin.OTHER
+def _origin(set_id: SetId, end: int, whole: frozenset[SetId]) -> Origin:
+    """What ends after the newest adopted set is duplicity's own work since the handover; not whole, it is no backup."""
+    if set_id.end <= end:
+        return Origin.OTHER
+    return Origin.DUPLICITY if set_id in whole else Origin.UNFINISHED

@@ -60,6 +60,7 @@ class Origin(enum.Enum):
 
     SLOWBOAT = "slowboat"
     DUPLICITY = "duplicity"  # straight, after the handover
+    UNFINISHED = "unfinished"  # so, and it is under way or was broken off: no backup yet
     OTHER = "other"  # it was there before, or came by another way
 
     @classmethod
@@ -115,6 +116,7 @@ class Evidence:
         finished: whether the migration had been done before.
         removed: the names of objects whose backup set its owner has removed.
         volumes: what duplicity's manifests say, by backup set; None where nobody asked what could be restored.
+        under_way: whether duplicity is writing to the target now.
     """
 
     at: float
@@ -127,6 +129,7 @@ class Evidence:
     finished: bool = False
     removed: frozenset[str] = frozenset()
     volumes: Mapping[SetId, Sequence[VolumeInfo]] | None = None
+    under_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)

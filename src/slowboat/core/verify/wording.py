@@ -6,6 +6,7 @@ Must not know how a state was found.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slowboat.core.verify.report import AtTarget, OnDrive, Origin, Sentence
@@ -35,12 +36,22 @@ def on_drive(drive: OnDrive, reading: Reading | None) -> str:
     return f"on the drive it {reading.wrong}" if reading and reading.wrong else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What holds for the verification as a whole; the attributes are those of `Report` and `Evidence`."""
+
+    complete: bool
+    deep: bool
+    drive_seen: bool
+    under_way: bool = False
+
+
 def sentences(
-    judged: Sequence[Finding], sets: Sequence[SetReport], *, complete: bool, deep: bool, drive_seen: bool, unhashed: int
+    judged: Sequence[Finding], sets: Sequence[SetReport], whole: Whole, *, unhashed: int
 ) -> Iterator[Sentence]:
     """All there is to say, what matters most first; `unhashed`: files of which only the framing could be looked at."""
-    yield from _of_the_cloud(Counter(one.target for one in judged), len(judged), complete=complete)
-    yield from _of_the_drive(judged, deep=deep, drive_seen=drive_seen, unhashed=unhashed)
+    yield from _of_the_cloud(Counter(one.target for one in judged), len(judged), complete=whole.complete)
+    yield from _of_the_drive(judged, deep=whole.deep, drive_seen=whole.drive_seen, unhashed=unhashed)
     if unlisted := sum(one.unlisted for one in sets):
         yield Sentence(
             f"duplicity's manifests name {_files(unlisted, 'volume')} that slowboat does not know",
@@ -52,10 +63,24 @@ def sentences(
             f"{_files(len(direct), 'backup set')} in the cloud came straight from duplicity; "
             "slowboat leaves that to duplicity (`duplicity verify`)"
         )
+    if unfinished := sum(one.origin is Origin.UNFINISHED for one in sets):
+        yield _of_the_unfinished(unfinished, under_way=whole.under_way)
     if extra := sum(one.files for one in sets if one.origin is Origin.OTHER):
         yield Sentence(
             f"{_files(extra)} of older backups in the cloud did not come from slowboat; it leaves them alone"
         )
+
+
+def _of_the_unfinished(count: int, *, under_way: bool) -> Sentence:
+    """What duplicity has begun at the target: no backup yet, and where nobody is at work on it, none ever."""
+    backups = f"{count} backups" if count > 1 else "1 backup"
+    if under_way:
+        return Sentence(f"duplicity is writing {backups} straight to the cloud now")
+    was = "were" if count > 1 else "was"
+    return Sentence(
+        f"{backups} that duplicity began in the cloud {was} broken off, and can restore nothing",
+        "What helps depends on duplicity's version; slowboat history has said it",
+    )
 
 
 def _of_the_cloud(counts: Mapping[AtTarget, int], files: int, *, complete: bool) -> Iterator[Sentence]:

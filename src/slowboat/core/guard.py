@@ -1,0 +1,438 @@
+"""The guard over a half-uploaded chain: one look at the target in, what follows from it out.
+
+Pure: what was seen and what was told before come in; a list of changes goes out, which one place applies
+(engine/target). Knows what duplicity's versions do to a chain of which volumes are missing, and tells a backup that its
+owner removed from one that was damaged; must not know how the target is read, nor what goes up next: what is damaged is
+queued again, and the plan brings it back, metadata first. Nothing is ever deleted at the target.
+docs/duplicity-versions.md tells all. The rules, in the order in which they are asked:
+
+1. A set whose metadata is gone while a newer full stands at the target was removed by its owner, with what was made
+   upon it: it is set aside, and not sent again unasked. Before the handover nobody else writes there, and a version
+   whose `cleanup` removes whole sets by mistake proves nothing.
+2. But where the version is one that wipes a chain of which volumes are missing, none of our files of that chain stands
+   any more, and the newer full was not there at the last look, it was duplicity that wiped the chain before it made
+   that full: the chain is damaged.
+3. A set of which nothing is left, after the end: nobody knows why. It is set aside, told, and not sent again unasked.
+4. Whatever else is gone was damaged, or replaced: it is no longer done. Where metadata is among it, duplicity has
+   emptied its cache as well, which is made whole after it.
+5. After the handover: a version that is dangerous, a newer full, an unfinished backup that nobody is at work on, and a
+   cache that is gone are told, once each, and no longer where they are over.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from slowboat.core.account import is_removed
+from slowboat.core.chains import describe
+from slowboat.core.direct import GONE, REMOVED, DirectSets, direct_sets, removed, sets_gone
+from slowboat.core.plan import SETTLED
+from slowboat.core.versions import Verdict
+from slowboat.core.words import HandoverState, Phase, SetType
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from slowboat.core.versions import Judgement
+    from slowboat.core.words import Item, RemoteObject, SetId
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at the target.
+
+    Attributes:
+        objects: what stood there, by file name (prefix taken off).
+        gone: the names of what was confirmed and does not stand there as it was.
+        duplicity: what holds for the duplicities on this machine.
+        running: whether one of them was at work with the target.
+        empty_caches: the URLs of installed caches that are gone.
+        drive_present: whether what is missing can be sent again now.
+    """
+
+    objects: Mapping[str, RemoteObject]
+    gone: Collection[str]
+    duplicity: Judgement
+    running: bool = False
+    empty_caches: tuple[str, ...] = ()
+    drive_present: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ToldBefore:
+    """What was told before, so that it is told once; empty and 0 for nothing.
+
+    Attributes:
+        duplicity: the duplicities that the history names last.
+        dangerous: the duplicity that is told to be dangerous now.
+        removed, gone: the end of the oldest set that was told to be removed, or gone.
+        newer_full: the end of the newest full that was seen beside our chain, told or not.
+        unfinished: the end of the unfinished backup that is told now.
+        damaged: whether it is told now that files disappeared.
+        empty_caches: the URLs of the caches that were told to be gone.
+    """
+
+    duplicity: str = ""
+    dangerous: str = ""
+    removed: int = 0
+    gone: int = 0
+    newer_full: int = 0
+    unfinished: int = 0
+    damaged: bool = False
+    empty_caches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What was remembered before the look.
+
+    Attributes:
+        name: the migration's, for titles.
+        url: what duplicity calls the target.
+        items: everything adopted.
+        handover: where it stands.
+        finished: the end has been seen and told.
+        told: what was told before.
+    """
+
+    name: str
+    url: str
+    items: Sequence[Item]
+    handover: HandoverState = HandoverState.PENDING
+    finished: bool = False
+    told: ToldBefore = ToldBefore()
+
+
+class Loss(enum.Enum):
+    """How an object that was confirmed is not there any more."""
+
+    MISSING = enum.auto()
+    REPLACED = enum.auto()  # something else stands at its name
+    PART = enum.auto()  # an SLO of which the server has not all the segments
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """An object that was confirmed is no longer done."""
+
+    name: str
+    loss: Loss
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Objects that are not to be sent unasked, and the error that says why."""
+
+    names: tuple[str, ...]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Something for the history and the desktop; `key` names what it is about."""
+
+    key: str
+    title: str
+    text: str
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """What was told of `key` is over."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the history alone."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MendCache:
+    """duplicity's cache for the target is to be made whole, once all metadata is there again."""
+
+
+Change = Vanished | SetAside | Tell | Withdraw | Note | MendCache
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What follows from the duplicities on a machine: changes as of `Judged`, and what has been told after them."""
+
+    changes: tuple[Change, ...]
+    told: ToldBefore
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What follows from a look.
+
+    Attributes:
+        changes: in the order in which they are applied.
+        told: what has been told after them.
+        direct: what duplicity itself wrote to the target.
+        under_way: whether it is at work there.
+    """
+
+    changes: tuple[Change, ...]
+    told: ToldBefore
+    direct: DirectSets
+    under_way: bool
+
+
+def judge(look: Observation, known: Remembered) -> Judged:
+    """What follows from a look. Total; what was told before is not told again."""
+    direct = direct_sets(known.items, look.objects.keys())
+    full = direct.newest_full.end if direct.newest_full else 0
+    away = _removed(look, known, full)
+    lost = frozenset(name for name in look.gone if name not in away)
+    forgotten = _gone_after_the_end(look, known, lost)
+    lost -= forgotten
+    damaged = [name for name in _in_order(known.items, lost) if name not in look.objects]
+    changes: list[Change] = [
+        *(_vanished(name, look) for name in _in_order(known.items, lost)),
+        *_owner_removed(known, away),
+        *_set_gone(known, forgotten),
+        *_damage(look, known, damaged, full),
+    ]
+    told = replace(
+        known.told,
+        removed=_end_of_oldest(known.items, away) or known.told.removed,
+        gone=_end_of_oldest(known.items, forgotten) or known.told.gone,
+        damaged=known.told.damaged or bool(damaged),
+    )
+    if told.damaged and not damaged and all(item.phase in SETTLED for item in known.items):
+        changes.append(Withdraw("damaged"))
+        told = replace(told, damaged=False)
+    if known.handover is HandoverState.DONE:
+        after, told = _after_the_handover(look, known, told, direct, quiet=bool(damaged or away))
+        changes += after
+        if not damaged:
+            emptied, told = _empty_caches(look, told)
+            changes += emptied
+    return Judged(tuple(changes), told, direct, under_way=bool(direct.unfinished) and look.running)
+
+
+def of_versions(duplicity: Judgement, known: Remembered) -> Versions:
+    """What follows from the duplicities that are found on this machine: told before anything is handed over to them."""
+    names = ", ".join(duplicity.names) or duplicity.name
+    dangerous = _dangerous(duplicity, known)
+    changes: list[Change] = []
+    if names != known.told.duplicity:
+        changes.append(_note(duplicity))
+    if dangerous != known.told.dangerous:
+        changes.append(_tell_danger(duplicity, known) if dangerous else Withdraw("version"))
+    return Versions(tuple(changes), replace(known.told, duplicity=names, dangerous=dangerous))
+
+
+def _vanished(name: str, look: Observation) -> Vanished:
+    return Vanished(name, Loss.REPLACED if name in look.objects else Loss.MISSING)
+
+
+# -- what is gone ------------------------------------------------------------------------------------------
+
+
+def _removed(look: Observation, known: Remembered, full: int) -> frozenset[str]:
+    """Rules 1 and 2: the names of what its owner removed."""
+    if known.handover is HandoverState.PENDING or look.duplicity.advice.verdict is Verdict.WAIT:
+        return frozenset()
+    away = removed(known.items, look.gone, look.objects.keys())
+    chains = {item.chain for item in known.items if item.name in away}
+    wiped = {chain for chain in chains if _was_wiped(look, known, chain, full)}
+    return frozenset(item.name for item in known.items if item.name in away and item.chain not in wiped)
+
+
+def _was_wiped(look: Observation, known: Remembered, chain: int, full: int) -> bool:
+    """Rule 2. A chain that is set aside already stays so, until its owner wants it back."""
+    ours = [item for item in known.items if item.chain == chain]
+    return (
+        look.duplicity.advice.verdict is Verdict.RISKY
+        and full not in (0, known.told.newer_full)
+        and any(item.phase is not Phase.DONE for item in ours)
+        and not any(item.name in look.objects or is_removed(item) for item in ours)
+    )
+
+
+def _gone_after_the_end(look: Observation, known: Remembered, lost: frozenset[str]) -> frozenset[str]:
+    """Rule 3: the names of what is gone with all of its backup set."""
+    if not known.finished:
+        return frozenset()
+    alone = sets_gone(known.items, look.objects.keys())
+    return frozenset(item.name for item in known.items if item.name in lost and item.set_id in alone)
+
+
+def _owner_removed(known: Remembered, away: Collection[str]) -> Iterable[Change]:
+    fresh = [item for item in known.items if item.name in away and not is_removed(item)]
+    if not fresh:
+        return
+    yield SetAside(tuple(item.name for item in fresh), REMOVED)
+    oldest = min(item.set_id for item in fresh)
+    if known.told.removed != oldest.end:
+        yield Tell(
+            "removed",
+            f"{known.name}: an old backup was removed from the cloud",
+            f"{_capital(describe(oldest))} and what was made upon it are gone from {known.url}, and a newer full "
+            "stands there: its upload has ended. If that is wrong, `slowboat retry` sends it all again from the drive.",
+        )
+
+
+def _set_gone(known: Remembered, forgotten: Collection[str]) -> Iterable[Change]:
+    oldest = _oldest(known.items, forgotten)
+    if oldest is None:
+        return
+    yield SetAside(_in_order(known.items, forgotten), GONE)
+    yield Tell(
+        "gone",
+        f"{known.name}: a backup is gone from the cloud",
+        f"{_capital(describe(oldest))} had arrived at {known.url}, and nothing of it is there any more. Where you "
+        "removed it, all is well; else `slowboat retry` sends it again from the drive. Keep the drive until then.",
+        urgent=True,
+    )
+
+
+def _damage(look: Observation, known: Remembered, damaged: Sequence[str], full: int) -> Iterable[Change]:
+    """Rule 4: files of ours are gone, and nobody meant it."""
+    if not damaged:
+        return
+    roles = {item.name: item.role for item in known.items}
+    if known.handover is HandoverState.DONE and any(roles[name].is_metadata for name in damaged):
+        yield MendCache()
+    instead = " duplicity has made a new full backup there since." if full not in (0, known.told.newer_full) else ""
+    danger = danger_of(look.duplicity)
+    why = f" {look.duplicity.name} may do that: {danger}." if danger else ""
+    files = f"{len(damaged):,} files of the backup are" if len(damaged) > 1 else "1 file of the backup is"
+    yield Tell(
+        "damaged",
+        f"{known.name}: files disappeared from the cloud",
+        f"{files} gone from {known.url}, such as {damaged[0]}.{instead}{why} slowboat sends them again from the drive, "
+        "metadata first. Make no backup until that is done." + ("" if look.drive_present else " Connect the drive."),
+        urgent=True,
+    )
+
+
+# -- the version -------------------------------------------------------------------------------------------
+
+
+def danger_of(duplicity: Judgement) -> str:
+    """What the worst duplicity may destroy, "" where nothing is known."""
+    return duplicity.advice.danger if duplicity.advice.verdict in (Verdict.RISKY, Verdict.WAIT) else ""
+
+
+def _note(duplicity: Judgement) -> Note:
+    """What the history says of the duplicities that may make the next backup."""
+    advice = duplicity.advice
+    says = advice.helps if advice.verdict is Verdict.UNKNOWN else advice.danger or "nothing is known against it"
+    if len(duplicity.names) < 2:
+        return Note("duplicity", f"Backups will be made by {duplicity.name}: {says}")
+    return Note("duplicity", f"Backups may be made by {' or '.join(duplicity.names)}. Of {duplicity.name}: {says}")
+
+
+def _dangerous(duplicity: Judgement, known: Remembered) -> str:
+    """The duplicity that is dangerous to this chain now, as long as volumes are missing; "" where none is.
+
+    One that the handover waits for is told with the handover.
+    """
+    waits = duplicity.advice.verdict is Verdict.WAIT and known.handover is not HandoverState.DONE
+    return "" if waits or not danger_of(duplicity) or is_complete(known.items) else duplicity.name
+
+
+def is_complete(items: Iterable[Item]) -> bool:
+    """Whether every file of the newest chain is confirmed; of nothing that was adopted, nothing can be destroyed."""
+    return all(item.phase is Phase.DONE for item in items if item.chain == 0)
+
+
+def _tell_danger(duplicity: Judgement, known: Remembered) -> Tell:
+    advice = duplicity.advice
+    if advice.verdict is Verdict.WAIT:
+        text = (
+            f"{duplicity.name} makes no incremental backup before the last volume is in the cloud, and "
+            f"{advice.danger}: until then run no cleanup. Update duplicity to 3.0.6.2 or newer."
+        )
+    else:
+        text = f"With {duplicity.name}, {advice.danger}. {advice.helps}."
+    return Tell("version", f"{known.name}: this duplicity is dangerous", text, urgent=True)
+
+
+# -- after the handover ------------------------------------------------------------------------------------
+
+
+def _after_the_handover(
+    look: Observation, known: Remembered, told: ToldBefore, direct: DirectSets, *, quiet: bool
+) -> tuple[list[Change], ToldBefore]:
+    """Rule 5. `quiet`: the newer full is part of a story that is told already."""
+    changes: list[Change] = []
+    full = direct.newest_full.end if direct.newest_full else 0
+    if full and full != told.newer_full:
+        told = replace(told, newer_full=full)
+        if not quiet and not is_complete(known.items):
+            changes.append(_overtaken(known))
+    if direct.unfinished and look.running:
+        return changes, told
+    last = direct.unfinished[-1] if direct.unfinished else None
+    end = last.end if last else 0
+    if end != told.unfinished:
+        told = replace(told, unfinished=end)
+        changes.append(_unfinished(look, known, last) if last else Withdraw("unfinished"))
+    return changes, told
+
+
+def _empty_caches(look: Observation, told: ToldBefore) -> tuple[list[Change], ToldBefore]:
+    """Deja Dup empties its archive dir when something goes wrong: what can be put back, is; told once."""
+    changes: list[Change] = []
+    if look.empty_caches and look.empty_caches != told.empty_caches:
+        text = f"duplicity's cache for {look.empty_caches[0]} is gone; Deja Dup does that when a backup fails"
+        changes += [Note("cache-gone", text), MendCache()]
+    return changes, replace(told, empty_caches=look.empty_caches)
+
+
+def _overtaken(known: Remembered) -> Tell:
+    return Tell(
+        "overtaken",
+        f"{known.name}: a new full backup went straight to the cloud",
+        f"duplicity made a new full backup at {known.url}. The old chain's upload goes on; if you do not want the "
+        f"old backups in the cloud, say `slowboat pause {known.name}` and take it out of the configuration.",
+    )
+
+
+def _unfinished(look: Observation, known: Remembered, last: SetId) -> Tell:
+    """Volumes without a manifest, and nobody at work there: with the cure of this version.
+
+    Only a full's remains are dangerous (docs/duplicity-versions.md).
+    """
+    danger = danger_of(look.duplicity) if last.type is SetType.FULL else ""
+    dangerous = f" With {look.duplicity.name} this is dangerous: {danger}." if danger else ""
+    return Tell(
+        "unfinished",
+        f"{known.name}: an unfinished backup stands in the cloud",
+        f"{_capital(describe(last))} at {known.url} was broken off: it has volumes and no manifest.{dangerous} "
+        f"{look.duplicity.advice.stray.format(url=known.url)}. slowboat removes nothing.",
+        urgent=True,
+    )
+
+
+# -- small things ------------------------------------------------------------------------------------------
+
+
+def _in_order(items: Iterable[Item], names: Collection[str]) -> tuple[str, ...]:
+    return tuple(item.name for item in items if item.name in names)
+
+
+def _oldest(items: Iterable[Item], names: Collection[str]) -> SetId | None:
+    return min((item.set_id for item in items if item.name in names), default=None)
+
+
+def _end_of_oldest(items: Iterable[Item], names: Collection[str]) -> int:
+    """The end of the oldest backup set that these are of; 0 for none."""
+    oldest = _oldest(items, names)
+    return oldest.end if oldest is not None else 0
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

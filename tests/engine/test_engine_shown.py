@@ -1,0 +1,107 @@
+"""What is shown follows from what is so: after a command at once, and no counter ever goes back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.courier_bed import VOLUME
+from engine.engine_bed import FILES, sailing
+from slowboat.core.conditions import Rules
+from slowboat.core.errors import Refused
+from slowboat.core.words import Activity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOT_AT_WORK = {Activity.DONE, Activity.NEEDS_USER}
+
+
+async def test_done_is_not_said_over_a_file_that_is_set_aside_and_retry_is_seen_at_once(tmp_path: Path) -> None:
+    async with sailing(tmp_path) as bed:
+        bed.store.place(VOLUME, b"another's")
+        await bed.until(lambda: bed.shown.activity is Activity.NEEDS_USER)
+        assert bed.shown.volumes_refused == 1
+        assert [one.code for one in bed.shown.reasons] == ["refused"]
+        assert not bed.shown.restorable_from_cloud
+        assert bed.shown.cloud_has == "nothing"
+        await bed.until(lambda: "finished_at" in bed.ledger.facts("m"))
+        assert bed.shown.activity is Activity.NEEDS_USER, "nor after the end"
+        del bed.store.target.objects[VOLUME]
+        bed.store.target.journal.append((VOLUME, None))
+        bed.engine.retry_now()
+        assert bed.reports[-1].activity not in NOT_AT_WORK, "the answer to the command comes after what it changed"
+        assert bed.shown.activity not in NOT_AT_WORK
+        await bed.done()
+        assert bed.shown.cloud_has == "all"
+        assert "no longer the only copy" in bed.shown.cloud_has_text
+
+
+async def test_where_nothing_is_left_to_send_nothing_slows_it_down(tmp_path: Path) -> None:
+    async with sailing(tmp_path, rules=Rules(cap=50_000)) as bed:
+        await bed.until(lambda: "cap" in {one.code for one in bed.engine.report().reasons})
+        await bed.done()
+        assert bed.engine.report().reasons == ()
+
+
+async def test_a_trouble_is_told_as_long_as_its_cause_lasts(tmp_path: Path) -> None:
+    async with sailing(tmp_path) as bed:
+        bed.store.set_cap(0)
+        await bed.until(lambda: bed.puts() == 1)
+        bed.engine._migrations["m"]._observed.last_error = "the server said 503"
+        assert bed.shown.last_error
+        bed.store.set_cap(None)
+        await bed.done()
+        assert bed.shown.last_error == ""
+
+
+async def test_no_counter_goes_back_at_a_pause(tmp_path: Path) -> None:
+    async with sailing(tmp_path) as bed:
+        bed.begin()
+        bed.store.set_cap(0)
+        await bed.until(lambda: bed.puts() == 1)
+        assert bed.shown.bytes_done >= 64, "the segment that is there counts"
+        for _ in range(3):
+            puts = bed.puts()
+            bed.engine.pause("", 0.0)
+            await bed.until(lambda: not bed.engine._under_way())
+            assert bed.shown.bytes_in_flight == 0
+            bed.engine.resume("")
+            await bed.until(lambda puts=puts: bed.puts() == puts + 1)
+        bed.store.set_cap(None)
+        await bed.done()
+        for counter in ("bytes_done", "bytes_sent", "progress"):
+            shown = [getattr(one.migrations["m"], counter) for one in bed.reports]
+            assert shown == sorted(shown), counter
+        last = bed.shown
+        assert (last.bytes_done, last.progress, last.bytes_in_flight) == (last.bytes_total, 1.0, 0)
+        assert last.bytes_total == sum(len(data) for data in FILES.values())
+
+
+async def test_what_was_sent_and_what_is_there_outlive_a_kill(tmp_path: Path) -> None:
+    async with sailing(tmp_path) as bed:
+        bed.begin()
+        bed.store.set_cap(0)
+        await bed.until(lambda: bed.puts() == 1)
+        before = bed.shown
+        assert before.bytes_done >= 64
+        facts, rows = bed.ledger.facts("m"), bed.ledger.items("m")  # what a kill leaves
+    assert sum(row.bytes_sent for row in rows) >= before.bytes_sent, "nothing is shown that is not written down"
+    assert "64" in facts["partly"]
+
+
+@pytest.mark.parametrize("limit", [-1, 5, 10**13])
+async def test_what_is_no_limit_is_refused_and_changes_nothing(tmp_path: Path, limit: int) -> None:
+    async with sailing(tmp_path) as bed:
+        with pytest.raises(Refused):
+            bed.engine.set_limit(limit)
+        for until in (bed.clock.wall - 60, bed.clock.wall + 10**9):
+            with pytest.raises(Refused):
+                bed.engine.pause("", until)
+            with pytest.raises(Refused):
+                bed.engine.set_limit(5000, until)
+        await asyncio.sleep(0)
+        assert (bed.engine.report().limit, bed.engine.report().paused_until) == (0, 0.0)
+        await bed.done()
