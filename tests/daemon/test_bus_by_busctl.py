@@ -83,6 +83,7 @@ def test_a_stranger_reads_pauses_and_resumes(daemon: Daemon, swift: SwiftServer,
     busctl("call", SERVICE, MANAGER, f"{SERVICE}.Manager", "Pause", "ta{sv}", "0", "0")
     seen = daemon.wait_until(lambda now: now["State"] == "paused")
     assert "paused" in seen["Reasons"]
+    daemon.wait_until(lambda now: now["BytesInFlight"] == 0)
     sent = busctl.get(MANAGER, "Manager", "BytesSent")
     busctl("set-property", SERVICE, MANAGER, f"{SERVICE}.Manager", "Limit", "t", "123456")
     assert busctl.get(MANAGER, "Manager", "BytesSent") == sent, "nothing goes over the line meanwhile"

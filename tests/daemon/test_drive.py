@@ -112,7 +112,7 @@ def test_a_backup_to_the_drive_before_the_handover_goes_with_it(
     assert len(chain.metadata) == len(old) + 2
     wire.forget_rules()
     daemon.call(*THE_MANAGER, "Pause", "ta{sv}", "0", "0")
-    daemon.wait_until(lambda now: now["State"] == "paused")
+    daemon.wait_until(lambda now: now["State"] == "paused" and not now["CurrentObject"])
     daemon.call(*THE_MANAGER, "Resume", "a{sv}", "0")
     seen = daemon.wait_until(lambda now: now["State"] == "done")
     assert seen["MetadataTotal"] == len(chain.metadata)

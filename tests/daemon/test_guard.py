@@ -234,3 +234,24 @@ def test_the_handover_comes_with_the_last_volume_where_it_had_to_wait(scene: Sce
     seen = scene.daemon.wait_until(lambda now: now["Handover"] == "done")
     assert seen["VolumesDone"] == seen["VolumesTotal"]
     scene.daemon.wait_until(lambda now: now["State"] == "done" and not now["Reasons"])
+
+
+def test_the_worst_duplicity_on_the_machine_is_watched_and_all_are_named(scene: Scene) -> None:
+    """The service's PATH leads to Debian's, the user's shell to one that pipx has installed."""
+    local = scene.daemon.home / ".local/bin"
+    local.mkdir(parents=True)
+    says(local / "duplicity", "3.2.1")
+    scene.hand_over(more="\n")
+    seen = scene.daemon.migration()
+    assert f"duplicity 3.2.1 ({local}/duplicity)" in seen["Duplicities"]
+    assert len(seen["Duplicities"]) > 1, "Debian's is there as well"
+    assert "a full backup that was broken off" in seen["DuplicityDanger"]
+    titles = [each["title"] for each in scene.shown.all]
+    assert titles.index("home: this duplicity is dangerous") < titles.index("Backups can go to the cloud now")
+    status = " ".join(scene.daemon.slowboat("status").stdout.split())
+    for name in seen["Duplicities"]:
+        assert name in status
+    (local / "duplicity").unlink()
+    scene.rescan()
+    scene.daemon.wait_until(lambda now: not now["DuplicityDanger"])
+    scene.daemon.wait_until(lambda _: "home: this duplicity is dangerous" not in scene.shown.open)

@@ -111,11 +111,15 @@ def test_twenty_kills_cost_seconds_and_nothing_else(
     url = daemon.configure_migration(large, swift, container, prefix="p", auth_url=wire.auth_url)
     all_at_once(daemon)
     killer = Killer(daemon, wire, random.Random(seed))
+    sent = [0]
     for number in range(KILLS):
         print(f"kill {number}: {killer.strike()}")
+        sent.append(ledger(daemon, "SELECT sum(bytes_sent) FROM objects")[0][0] or 0)
     wire.forget_rules()
     daemon.start()
     seen = daemon.wait_until(lambda now: now["State"] == "done")
+    assert [*sent, seen["BytesSent"]] == sorted([*sent, seen["BytesSent"]]), "what was sent is never forgotten"
+    assert seen["BytesSent"] >= large.size(), "repetitions included"
     assert seen["Handover"] == "done"
     assert seen["RestorableFromCloud"] is True
     assert fingerprint(large.folder, large.cache) == before

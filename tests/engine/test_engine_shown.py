@@ -12,6 +12,7 @@ from engine.engine_bed import FILES, sailing
 from slowboat.core.conditions import Rules
 from slowboat.core.errors import Refused
 from slowboat.core.words import Activity
+from slowboat.engine.engine import LET_FINISH
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +67,8 @@ async def test_no_counter_goes_back_at_a_pause(tmp_path: Path) -> None:
         for _ in range(3):
             puts = bed.puts()
             bed.engine.pause("", 0.0)
+            bed.clock.run(LET_FINISH)
+            bed.engine.world_changed()
             await bed.until(lambda: not bed.engine._under_way())
             assert bed.shown.bytes_in_flight == 0
             bed.engine.resume("")
@@ -78,6 +81,39 @@ async def test_no_counter_goes_back_at_a_pause(tmp_path: Path) -> None:
         last = bed.shown
         assert (last.bytes_done, last.progress, last.bytes_in_flight) == (last.bytes_total, 1.0, 0)
         assert last.bytes_total == sum(len(data) for data in FILES.values())
+
+
+async def test_a_pause_lets_what_is_nearly_there_arrive_and_begins_nothing(tmp_path: Path) -> None:
+    async with sailing(tmp_path) as bed:
+        bed.begin()
+        bed.store.set_cap(0)
+        await bed.until(lambda: bed.puts() == 1)
+        cap = bed.caps[-1]
+        bed.engine.pause("", 0.0)
+        assert bed.shown.activity is Activity.PAUSED, "it is told at once"
+        await asyncio.sleep(0.05)
+        assert bed.engine._under_way()
+        assert bed.caps[-1] == cap, "at the speed that it had"
+        bed.store.set_cap(None)
+        await bed.until(lambda: not bed.engine._under_way())
+        assert bed.shown.bytes_done >= 128, "nothing of that segment is sent again"
+        assert bed.puts() == 1, "and nothing was begun"
+        bed.clock.run(LET_FINISH)
+        bed.engine.world_changed()
+        assert bed.caps[-1] == (0, False)
+        bed.engine.resume("")
+        await bed.done()
+        assert bed.puts() == 3
+
+
+async def test_a_sleep_or_a_lost_network_waits_for_nothing_at_a_pause(tmp_path: Path) -> None:
+    async with sailing(tmp_path) as bed:
+        bed.store.set_cap(0)
+        await bed.until(lambda: bed.puts() == 1)
+        bed.engine.pause("", 0.0)
+        bed.sleeping = True
+        async with asyncio.timeout(60):
+            await bed.engine.stand_still()
 
 
 async def test_what_was_sent_and_what_is_there_outlive_a_kill(tmp_path: Path) -> None:

@@ -287,7 +287,8 @@ def _adopt(s: Snapshot) -> Decision:
 
 
 def _stand_still(s: Snapshot) -> Decision:
-    stop = (BreakOff(),) if s.busy else ()
+    # what a young pause lets finish is not broken off
+    stop = (BreakOff(),) if s.busy and not s.permit.lets_finish else ()
     if s.finished:  # nothing is held up by what forbids sending
         return Decision(stop, *_at_the_end(s))
     paused = any(reason.code == "paused" for reason in s.permit.reasons)

@@ -109,12 +109,14 @@ class Permit:
         reasons: every reason that applies, those that only slow down included; () when nothing holds us.
         asks: whether a few small requests may be made all the same where nothing is to be sent.
         spare: take only what nobody else uses, below `cap`.
+        lets_finish: whether what is on the line may go on, though nothing may be begun: a pause that is a moment old.
     """
 
     cap: int | None
     reasons: tuple[Reason, ...] = ()
     asks: bool = True
     spare: bool = False
+    lets_finish: bool = False
 
     @property
     def open(self) -> bool:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 A_DAY = 86400.0
+LET_FINISH = 5.0
+"""Seconds for which what is on the line goes on after a pause: what is nearly there has been paid for."""
 BOOK_EVERY = 10.0
 """Seconds for which bytes may be counted in memory alone, however few they are."""
 AFTER_A_SURPRISE = 60.0
@@ -197,7 +199,17 @@ class Engine:
             network = replace(conditions.network, connectivity=Connectivity.FULL, known=True)
             conditions = replace(conditions, network=network, crowded=False)
         permit = policy.permit(conditions, self._rules, self._now(), needs)
+        if not permit.open and self._just_paused(migration):  # where nothing else forbids it
+            otherwise = policy.permit(replace(conditions, paused_until=None), self._rules, self._now())
+            permit = replace(permit, lets_finish=otherwise.open)
         return replace(permit, spare=False) if at_home else permit  # nobody else is on the way there
+
+    def _just_paused(self, migration: str) -> bool:
+        """Whether a pause is so young that what is nearly there is let arrive."""
+        return any(
+            memory.get(facts.PAUSED_UNTIL) is not None and 0.0 <= self._now() - memory.get(facts.PAUSED_AT) < LET_FINISH
+            for memory in (self._memory, self._migrations[migration].memory)
+        )
 
     def _under_way(self) -> bool:
         return any(migration.under_way() for migration in self._migrations.values())
@@ -225,7 +237,8 @@ class Engine:
         caps = [permit.cap for permit in permits]
         cap = None if None in caps else max((cap for cap in caps if cap is not None), default=0)
         spare = any(permit.open and permit.spare for permit in permits)
-        if (cap, spare) != self._applied:
+        finishing = cap == 0 and any(permit.lets_finish for permit in permits)  # at the speed that it has
+        if (cap, spare) != self._applied and not finishing:
             self._applied = (cap, spare)
             self._set_cap(cap, spare)
         self._spending.allow(policy.budget_left(self.conditions(), self._rules))
@@ -241,7 +254,8 @@ class Engine:
     def _next_change(self) -> float | None:
         """When the clock alone changes a permit: a pause ends, an hour of the schedule begins."""
         now = self._now()
-        pauses = (migration.memory.get(facts.PAUSED_UNTIL) for migration in self._migrations.values())
+        pauses = [migration.memory.get(facts.PAUSED_UNTIL) for migration in self._migrations.values()]
+        pauses += [memory.get(facts.PAUSED_AT) + LET_FINISH for memory in self._memories()]
         moments = [policy.next_change(self.conditions(), self._rules, now), *pauses]
         return min((moment for moment in moments if moment and moment > now), default=None)
 
