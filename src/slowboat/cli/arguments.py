@@ -2,6 +2,8 @@
 
 Pure: text in, numbers out. Whatever could mean two things is refused with both of them named, for a wrong guess
 here fills an uplink or stops a backup for days.
+
+Knows how people write times, spans and rates; must not know what is done with them.
 """
 
 from __future__ import annotations

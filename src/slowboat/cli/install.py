@@ -1,6 +1,6 @@
 """`install`, `uninstall`, `completion`: what ties slowboat to the user's systemd, bus and shell.
 
-Knows what to ask before something is written; which files there are is `edges.units`' knowledge.
+Knows what to ask before something is written; must not know which files there are (`edges.units`).
 """
 
 from __future__ import annotations

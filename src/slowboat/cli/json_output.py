@@ -2,6 +2,8 @@
 
 Sizes are bytes, rates bytes per second, times seconds since the epoch (null where there is none). Keys are the
 fields of the reports; new ones may come, none goes away.
+
+Knows the reports' fields; must not know the terminal.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Pure: rows as the daemon hands them out in, renderables out. A chain has thousands of volumes, so neighbours of
 one kind become one line.
+
+Knows rows and how to put them in words; must not know the bus.
 """
 
 from __future__ import annotations

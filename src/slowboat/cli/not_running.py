@@ -1,6 +1,6 @@
 """Why the daemon is not there, as far as the user's systemd knows: a unit's state in, plain words out.
 
-Knows what systemd's words mean for the person whose backup it is; how systemd is asked is `edges.units`' knowledge.
+Knows what systemd's words mean for the person whose backup it is; must not know how systemd is asked (`edges.units`).
 Where it cannot be asked, what was known before is said.
 """
 

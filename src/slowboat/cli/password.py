@@ -1,6 +1,6 @@
 """`password`: takes a cloud's password or key, stores it where only the user can read it, and tells the daemon.
 
-Knows how to ask without showing what is typed; where secrets are kept is `edges.secrets`' knowledge. The secret is
+Knows how to ask without showing what is typed; must not know where secrets are kept (`edges.secrets`). The secret is
 never an argument: the arguments of a process can be read by everybody on the machine.
 """
 

@@ -1,7 +1,7 @@
 """Numbers and times as a person says them.
 
-Knows no report and no terminal. Everything here is pure; times are local, words are English, and no input makes
-it fail or show a negative number: what the daemon says is shown, not believed.
+Knows units and English; must not know a report or a terminal. Everything here is pure; times are local, and no input
+makes it fail or show a negative number: what the daemon says is shown, not believed.
 """
 
 from __future__ import annotations

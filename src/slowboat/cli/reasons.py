@@ -1,6 +1,6 @@
 """Why nothing (or less) is sent: each reason with its cure and its end, as a list for the terminal.
 
-Knows Reason and nothing of what led to one.
+Knows reasons; must not know what led to one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What `slowboat verify --restore` says of what the cloud alone can restore. Pure: a report in, text out."""
+"""What `slowboat verify --restore` says of what the cloud alone can restore. Pure: a report in, text out.
+
+Knows the report of a verification; must not know the bus.
+"""
 
 from __future__ import annotations
 

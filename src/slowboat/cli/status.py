@@ -1,6 +1,7 @@
 """What the daemon is doing, as a person wants to read it: report in, renderable out.
 
-Pure, and total: any report renders at any width. Knows the report and no bus; asks no clock (`now` is given).
+Pure, and total: any report renders at any width. Knows the
+report; must not know the bus or a clock (`now` is given).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`slowboat verify` while it lasts: asks the daemon, shows how far it is, and takes the wish back at Ctrl-C."""
+"""`slowboat verify` while it lasts: asks the daemon, shows how far it is, and takes the wish back at Ctrl-C.
+
+Knows the daemon's answers while it verifies; must not know what the report says.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What `slowboat verify` says: a line per backup set, what is wrong and what would help, then the files by name.
 
-Pure: a report in, renderables out. Knows no bus.
+Pure: a report in, renderables out. Knows the report; must not know the bus.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`status --watch`: the status as it changes, on a terminal in place, elsewhere line by line."""
+"""`status --watch`: the status as it changes, on a terminal in place, elsewhere line by line.
+
+Knows how a page is drawn over and over; must not know what is on it.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """How long to wait after a trouble that may pass.
 
 Full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/): many laptops that lost the
-same server do not come back in step. Knows nothing of why; the chance is passed in.
+same server do not come back in step. Knows attempts and seconds; must not know why, nor any clock or dice: both are
+passed in.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 One word per thing (docs/ARCHITECTURE.md lists them). Sizes are bytes (int), rates bytes per second (int or
 float), durations seconds (float), times seconds since the epoch (float) inside the program and microseconds
-on D-Bus. Knows no file name grammar and no policy.
+on D-Bus. Knows what is shared; must not know the grammar of file names, nor any
+policy.
 """
 
 from __future__ import annotations

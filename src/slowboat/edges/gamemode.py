@@ -1,6 +1,7 @@
 """Whether a game asked for the machine, by Feral's GameMode where it runs.
 
-Knows https://github.com/FeralInteractive/gamemode/blob/1.8.2/daemon/gamemode-dbus.c; must not know what follows.
+Knows GameMode's interface (https://github.com/FeralInteractive/gamemode/blob/1.8.2/daemon/gamemode-dbus.c); must not
+know what follows.
 GameMode is never started for it: where it does not run, no game has asked.
 """
 

@@ -1,6 +1,8 @@
 """What the parts of one migration share: its order, its tools, its memory, and what this run has seen.
 
 Data only. What outlives the run is in `Memory`; everything in `Observed` is asked for again by the next run.
+
+Knows the order and the tools; must not know what is done with them.
 """
 
 from __future__ import annotations

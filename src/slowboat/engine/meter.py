@@ -1,6 +1,7 @@
 """How many bytes go over the line: now, and since they were last written down.
 
-Told from worker threads, asked from the loop. Knows no clock of its own: `now` is any steady clock's seconds.
+Told from worker threads, asked from the loop. Knows bytes and
+moments; must not know whose clock it is: `now` is any steady clock's seconds.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Edges fulfil these without importing them (structural typing); the composition root puts the two together and
 mypy holds them against each other there. All of them raise `core.errors` only. Methods that wait are
 coroutines and can be cancelled at any await; a cancelled upload has let go of its socket when it returns.
+
+Knows what the engine asks for; must not know who answers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""From what is so to what is shown: pure, values in and a report out."""
+"""From what is so to what is shown: pure, values in and a report out.
+
+Knows the shape of what is shown; must not know who reads it.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ what can be known of them without a passphrase: that the stream begins as it mus
 it ends. For gzip that includes the checksum of the content; for encrypted files and tar archives the content stays
 unknown (docs/duplicity.md, "Framing", says what is found and what is not). Must not know where the bytes come from.
 Memory is constant, but for a plain manifest's volumes.
+
+Knows the streams' grammars; must not know where the bytes are from, nor what follows from a broken one.
 """
 
 from __future__ import annotations

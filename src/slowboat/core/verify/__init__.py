@@ -1,6 +1,8 @@
 """What is in the cloud, held against what was sent, what is on the drive, and what duplicity wrote down.
 
 Pure: what was seen comes in, a report by backup set goes out, in states for programs and in sentences for people.
+
+Knows the rules by which a file is right; must not know how anything is asked for or read.
 """
 
 from __future__ import annotations

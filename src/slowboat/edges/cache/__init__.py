@@ -3,6 +3,8 @@
 `finding` looks for the cache that belongs to a chain, `installing` puts a copy in place and takes it away,
 `locking` holds duplicity's own lock meanwhile, `workshop` is the hidden folder in which that is done, `edge` puts them
 together off the event loop.
+
+Knows how duplicity keeps and locks its caches; must not know when a backup may be handed over.
 """
 
 from slowboat.edges.cache.edge import Cache

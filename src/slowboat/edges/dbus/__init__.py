@@ -2,6 +2,8 @@
 
 `connection` is what the others use; `library` alone knows the library behind it. Nothing here knows any service.
 Everything that leaves is `BusError`, a `core.errors.Transient`.
+
+Knows the message bus; must not know any service on it.
 """
 
 from __future__ import annotations

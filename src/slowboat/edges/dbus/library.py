@@ -2,7 +2,7 @@
 
 Knows dbus-next 0.2.3 and its traps. dbus-next is no longer maintained, so only its smallest part is used
 (connect, send, one handler for every message); proxies, exported interfaces and its handling of replies are not.
-dbus-fast has the same part under the same names: to change over, change the imports and what `Wire` overrides.
+dbus-fast has the same part under the same names: to change over, change the imports and what `PatchedBus` overrides.
 
 What dbus-next gets wrong, and is put right here and in `connection`
 (https://github.com/altdesktop/python-dbus-next):

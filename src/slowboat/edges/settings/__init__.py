@@ -2,6 +2,8 @@
 
 `shape` is what may stand in it, `amounts` how rates, sizes and hours are written, `lines` where a key stands in
 the text, `checks` what must hold beyond types, `reading` puts them together. docs/configuration.md tells the user.
+
+Knows the file's grammar and the user's mistakes; must not know what a rule means for the permit.
 """
 
 from slowboat.edges.settings.amounts import parse_rate, parse_size
