@@ -5,13 +5,32 @@ All that needs it stands here, so that one process of a run starts one (`--dist 
 
 from __future__ import annotations
 
+import random
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from evidence import expect_arrived_in_segments, fingerprint, took_the_cache_as_it_is
+from on_the_wire import wire_to
+
+from edges.store_conformance import StoreConformance
+from realparts.drive import change_data, differences, make_chain
+from realparts.duplicity import NEWEST, installed_duplicity
+from slowboat.core.capabilities import Capabilities
+from slowboat.edges.swift import Credentials, SwiftStore
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from realparts.daemon_process import Daemon
+    from realparts.drive import Drive
     from realparts.rgw_server import RgwServer
+
+MB, MIB = 1_000_000, 1 << 20
+HELD_BACK = 140_000
+"""Bytes per second until the incremental is made: a segment has 2 MiB on such a line, and takes 15 seconds."""
 
 pytestmark = pytest.mark.needs("ceph", "ceph-mon", "ceph-mgr", "ceph-osd", "radosgw")
 
@@ -35,3 +54,74 @@ def test_it_is_ceph_and_keeps_objects_over_a_restart_and_leaves_nothing(rgw: Rgw
     rgw.start()
     assert rgw.auth_url == address
     assert rgw.read(container, "a/b") == b"hello"
+
+
+@pytest.fixture
+async def store(rgw: RgwServer) -> AsyncIterator[SwiftStore]:
+    made = SwiftStore(Credentials(rgw.auth_url, rgw.user, rgw.key), rgw.container())
+    yield made
+    await made.close()
+
+
+class TestAgainstRgw(StoreConformance):
+    can = Capabilities(guards=False, segments=True, slo=True, checks_slo=False, joins=False)
+    lists_slos = False
+    checks_parts = False
+
+
+@pytest.mark.needs("busctl", "gpg")
+def test_the_main_job(daemon: Daemon, rgw: RgwServer, tmp_path: Path) -> None:
+    """All goes up in segments; SIGKILL in mid-object, handover, an incremental, the rest, verify and restore."""
+    with installed_duplicity(NEWEST, tmp_path / "home") as found, wire_to(rgw.port) as wire:
+        drive = make_chain(replace(found, volsize=8), tmp_path / "made", incs=1, size=MB, letters=16_000)
+        assert drive.size(drive.names("full-signatures")) > 2 * MIB, "nothing larger goes up in one PUT at first"
+        before, container = fingerprint(drive.folder, drive.cache), rgw.container()
+        url = daemon.configure_migration(drive, rgw, container, limit=HELD_BACK, auth_url=wire.auth_url)
+        daemon.configure("connections = 1\n" + daemon.config_file.read_text())  # the first volume has the line alone
+        daemon.start()
+        daemon.wait_until(lambda now: now["Handover"] == "done")
+        kept = wire.kept(r"_segments/.*\.vol", 1)
+        daemon.kill()
+        daemon.start()
+
+        cloud = replace(drive.duplicity, environment=rgw.environment())
+        change_data(drive.data, 200_000, random.Random(3))
+        took_the_cache_as_it_is(cloud.inc(drive.data, url, "-v9").stdout)
+        seen = daemon.migration()
+        assert seen["VolumesDone"] < seen["VolumesTotal"], "volumes were missing when the incremental had ended"
+
+        daemon.configure(daemon.config_file.read_text().replace(f"limit = {HELD_BACK}", ""))
+        daemon.slowboat("reload")
+        seen = daemon.wait_until(lambda now: now["State"] == "done", timeout=120)
+        assert seen["RestorableFromCloud"] is True
+        assert not [name for name in kept if wire.stored().count(name) > 1], "what the server had is not sent again"
+        rgw.wait_for_the_expirer()
+        rgw.wait_for_the_expirer()
+        slos = expect_arrived_in_segments(drive, rgw, container)
+        assert slos > set(drive.names("full-signatures")), "a volume too was begun in segments"
+        assert fingerprint(drive.folder, drive.cache) == before, "the drive and its cache were only read"
+        daemon.slowboat("verify", "--deep")
+        elsewhere = cloud.without_cache()
+        elsewhere.verify(url, drive.data)
+        elsewhere.restore(url, tmp_path / "restored")
+        assert differences(drive.data, tmp_path / "restored") == []
+
+
+@pytest.mark.needs("busctl", "gpg")
+def test_what_somebody_else_put_there_is_kept_though_no_guard_of_the_server_keeps_it(
+    daemon: Daemon, rgw: RgwServer, chain: Drive
+) -> None:
+    container, theirs = rgw.container(), b"somebody else's"
+    daemon.configure_migration(chain, rgw, container, limit=HELD_BACK)
+    daemon.start()
+    daemon.wait_until(lambda now: now["Handover"] == "done")
+    coming = next(name for name in reversed(chain.volumes) if name not in rgw.listing(container))
+    rgw.put(container, coming, theirs)
+    daemon.configure(daemon.config_file.read_text().replace(f"limit = {HELD_BACK}", ""))
+    daemon.slowboat("reload")
+    daemon.wait_until(lambda now: (now["VolumesRefused"], now["VolumesDone"]) == (1, now["VolumesTotal"] - 1))
+    assert rgw.read(container, coming) == theirs
+    rgw.delete(container, [coming])
+    daemon.slowboat("retry")
+    daemon.wait_until(lambda now: now["State"] == "done")
+    assert rgw.read(container, coming) == (chain.folder / coming).read_bytes()
