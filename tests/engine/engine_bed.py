@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.courier_bed import VOLUME, encrypted, md5
 from engine.model_source import ModelSource
-from engine.model_store import CAN, SWIFT, ModelStore, Stored
+from engine.model_store import CAN, SWIFT, ModelStore, Quirks, Stored
 from slowboat.core import names
 from slowboat.core.conditions import MAINS, Conditions, Rules
 from slowboat.core.words import Activity, Connectivity, Item, Network, Phase, RemoteObject, Role, SetId, Target
@@ -24,6 +24,8 @@ from slowboat.engine.engine import Engine
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from slowboat.core.words import Limits
 
 NOON = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86400.0
@@ -113,6 +115,8 @@ class EngineBed:
         url: str = "swift://c",
         count: int = 1,
         left: int = 1,
+        quirks: Quirks = SWIFT,
+        limits: Limits | None = None,
         **facts: str,
     ) -> None:
         """Of `count` volumes, the first `left` are still to be sent."""
@@ -124,7 +128,7 @@ class EngineBed:
         bodies = {SIGNATURES: FILES[SIGNATURES], MANIFEST: FILES[MANIFEST], **volumes(count)}
         missing = tuple(bodies)[2 : 2 + left]
         self.source = Drive(**bodies)
-        self.store = ModelStore(lambda: self.clock.wall)
+        self.store = ModelStore(lambda: self.clock.wall, quirks=quirks, limits=limits)
         for name, body in bodies.items():
             if name not in missing:
                 self.store.place(name, body)
@@ -168,6 +172,14 @@ class EngineBed:
         async with asyncio.timeout(20):
             while not holds():
                 await asyncio.sleep(0.01)
+
+    async def as_time_passes(self, holds: Callable[[], bool]) -> None:
+        """Until something holds, with a quarter of an hour at each look: whatever waits is tried again."""
+        async with asyncio.timeout(20):
+            while not holds():
+                self.clock.run(900)
+                self.engine.world_changed()
+                await asyncio.sleep(0.02)
 
     def begin(self) -> None:
         """One segment of the volume is there, sent by an earlier run; before the engine runs."""

@@ -97,6 +97,8 @@ class Observed:
         look_at_drive: the folder is to be listed before the next decision.
         partly: bytes confirmed as segments, by the name of an object that is not done.
         object_waits: not before this time is an object tried again, by name.
+        repeats: what the server has answered about an object each time lately, by its name: the code, and how often.
+        alike: the objects that were set aside for the same answer of the server, by its code.
         blocked: what only a person can mend; its `until` is when it is tried again unasked.
         told: what the user was last told to mend; "" once it is, or may be.
         asked: the user has said the word for the handover.
@@ -120,6 +122,8 @@ class Observed:
     limits: Limits | None = None
     partly: dict[str, int] = field(default_factory=dict)
     object_waits: dict[str, float] = field(default_factory=dict)
+    repeats: dict[str, tuple[str, int]] = field(default_factory=dict)
+    alike: dict[str, set[str]] = field(default_factory=dict)
     blocked: Reason | None = None
     told: str = ""
     asked: bool = False

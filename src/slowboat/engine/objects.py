@@ -166,6 +166,7 @@ class Objects:
         if self._context.observed.partly.pop(name, None):
             self._context.memory.remember(facts.PARTLY, dict(self._context.observed.partly))
         self._context.observed.object_waits.pop(name, None)
+        self._context.observed.repeats.pop(name, None)
         if self._context.observed.objects is not None:
             self._context.observed.objects[name] = found.stands
         self._tell_of_data(name)

@@ -61,8 +61,7 @@ class Probing:
         self._context.memory.remember(facts.PROBE_AGAIN, value=True)
 
     def elsewhere(self) -> None:
-        """Another network: the limits are asked for again, and so is what has had no answer, now."""
-        self._context.observed.limits = None
+        """Another network: what has had no answer is asked again now."""
         if not self.known.complete:
             self._context.memory.remember(facts.PROBES, 0)
             self._context.memory.remember(facts.PROBED_AT, 0.0)
@@ -73,7 +72,6 @@ class Probing:
         memory.remember(facts.PROBED_AT, 0.0)
         memory.remember(facts.PROBES, 0)
         memory.remember(facts.CRAMPED_AT, 0.0)
-        self._context.observed.limits = None
         self.doubt()
 
     def cramped(self) -> None:
@@ -81,8 +79,8 @@ class Probing:
         self._context.memory.remember(facts.CRAMPED_AT, self._context.tools.now())
 
     async def _limits(self) -> Limits:
-        if self._context.observed.limits is None:
-            self._context.observed.limits = await self._context.tools.store.limits()
+        """As told now: the store remembers what a server has told beyond doubt, and asks again for all else."""
+        self._context.observed.limits = await self._context.tools.store.limits()
         return self._context.observed.limits
 
     def _is_due(self) -> bool:

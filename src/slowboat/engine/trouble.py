@@ -26,6 +26,21 @@ WAITS_FOR_KEYRING = frozenset({"secret-locked", "no-secret"})
 LOCKED_AGAIN = 300.0
 """Seconds until a locked keyring is asked again unasked: that it was unlocked is heard, but some do not say it."""
 
+STUBBORN = 6
+"""The same answer about one object so many times in a row, over some minutes, is no server that lags behind itself."""
+
+ANSWERS = frozenset(
+    {"mismatch", "bad-request", "segments-gone", "container-gone", "gone", "not-slo", "not-stored", "conflict"}
+)
+"""Codes of answers about an object that mostly pass by themselves; all else is the line's, the drive's or ours."""
+
+OF_THE_FILE = frozenset(
+    {"rotten", "framing", "unstable", "changed", "read-error", "short", "conflict", "bad-name", "segments-gone"}
+)
+"""Codes of what is wrong with one file, each of which the user wants to hear of."""
+
+ASK_THE_PROVIDER = "Ask the provider; `slowboat retry` tries again"
+
 
 class Trouble:
     """The troubles of one migration."""
@@ -55,6 +70,8 @@ class Trouble:
         self._context.observed.blocked = None
         self._context.observed.told = ""  # who asks again hears again
         self._context.observed.object_waits.clear()
+        self._context.observed.repeats.clear()
+        self._context.observed.alike.clear()
         self._objects.probing.again()
         self.calm()
         for item in self._context.memory.items:
@@ -93,7 +110,7 @@ class Trouble:
             case _ if key == MEND:
                 guard.not_mended(self._context, error)
             case Transient():
-                self._later(key, error, seconds)
+                self._later(key, error, seconds, renewing=renewing)
             case Refused() if renewing:
                 # what cannot be renewed is sent again where it is needed
                 self._context.observed.renewed[key] = self._context.tools.now()
@@ -102,9 +119,12 @@ class Trouble:
             case _:
                 self.block(error)
 
-    def _later(self, key: str, error: Transient, seconds: float) -> None:
+    def _later(self, key: str, error: Transient, seconds: float, *, renewing: bool) -> None:
         now, chance = self._context.tools.now(), self._context.tools.chance()
         if error.scope == "object" and key not in NO_OBJECT:
+            if not renewing and self._is_stubborn(key, error):
+                self._give_up(key, error)
+                return
             attempts = self._context.memory.item(key).attempts
             self._context.observed.object_waits[key] = now + backoff.wait(attempts, chance, error.retry_after)
             return
@@ -121,16 +141,40 @@ class Trouble:
         if error.code == "exists":
             return  # ours, of a request whose answer was lost, or somebody's: the next pass asks
         self._context.memory.happened(name, Event.REJECTED, error=error.what)
+        of_file = error.code in OF_THE_FILE
+        alike = self._context.observed.alike.setdefault(error.code, set())
+        alike.add(name)
+        if not of_file and len(alike) > 1:  # the server's way with many files is one trouble: status counts them
+            self._context.memory.note("refused", str(error))
+            return
         title = f"{self._context.order.name}: a file cannot be moved"
-        self._context.tell("refused", f"refused-{name}", title, str(error), urgent=True)
+        self._context.tell("refused", f"refused-{name if of_file else error.code}", title, str(error), urgent=True)
+
+    def _is_stubborn(self, name: str, error: Transient) -> bool:
+        """Whether the server has given the same answer about an object so often that waiting will not change it."""
+        code, times = self._context.observed.repeats.get(name, ("", 0))
+        times = times + 1 if code == error.code else 1
+        self._context.observed.repeats[name] = (error.code, times)
+        return error.code in ANSWERS and times >= STUBBORN
+
+    def _give_up(self, name: str, error: Transient) -> None:
+        """One object is set aside; where a second one ends so, it is the store, and nothing is tried for an hour."""
+        said = f"{error.what}, {self._context.observed.repeats[name][1]} times in a row"
+        others = self._context.observed.alike.get(error.code, set()) - {name}
+        if others:
+            self.block(
+                NeedsUser(said, hint=f"{len(others) + 1} files end like this. {ASK_THE_PROVIDER}", code=error.code)
+            )
+        else:
+            self._refuse(name, Refused(said, hint=ASK_THE_PROVIDER, code=error.code))
 
     def block(self, error: SlowboatError) -> None:
         """Nothing goes on until somebody mends it; tried again unasked after a while, told once."""
         self._context.observed.last_error = str(error)
         again = LOCKED_AGAIN if error.code in WAITS_FOR_KEYRING else backoff.TRY_AGAIN
         self._context.observed.blocked = Reason(error.code, error.what, error.hint, self._context.tools.now() + again)
-        if self._context.observed.told != str(error):  # tried again every hour, told once
-            self._context.observed.told = str(error)
+        if self._context.observed.told != error.code:  # tried again every hour, with whichever file is next: told once
+            self._context.observed.told = error.code
             self._context.tell(
                 "needs-user", "needs-you", f"{self._context.order.name} needs you", str(error), urgent=True
             )
