@@ -13,7 +13,7 @@ from slowboat.core import chains, names
 from slowboat.core.errors import NeedsUser
 from slowboat.core.manifest import Manifest, VolumeInfo
 from slowboat.core.names import NameKind
-from slowboat.core.words import Role, SetId, SetType, SourceFile
+from slowboat.core.words import OutOfReach, Role, SetId, SetType, SourceFile
 
 DAY = 86400
 T0 = 1294938577  # 2011-01-13 17:09:37 UTC
@@ -269,6 +269,40 @@ def test_anothers_unfinished_files_do_not_matter():
 
 def test_a_sound_chain_has_no_problems():
     assert codes(FOLDER) == []
+
+
+MY_DISK = "/media/my disk"
+
+
+def test_files_that_cannot_be_read_are_one_problem_with_a_count_and_a_command():
+    volumes = [each.name for each in FOLDER if "vol" in each.name]
+    inventory = chains.take_inventory(FOLDER, None)
+    assert chains.forbidden(inventory, OutOfReach(), MY_DISK) is None
+    shut = chains.forbidden(inventory, OutOfReach(forbidden=tuple(volumes)), MY_DISK)
+    assert (shut.code, f"{len(volumes)} files" in shut.what) == ("forbidden-files", True)
+    assert shut.hint.splitlines()[-1] == "sudo chown -R \"$USER\" '/media/my disk'"
+
+
+def test_links_are_one_problem_with_a_count_and_what_helps():
+    volumes = [each.name for each in FOLDER if "vol" in each.name]
+    rest = chains.take_inventory([each for each in FOLDER if each.name not in volumes], None)
+    assert chains.links(rest, OutOfReach(), MY_DISK) is None
+    links = chains.links(rest, OutOfReach(links=tuple(volumes)), MY_DISK)
+    assert (links.code, f"{len(volumes)} files" in links.what, min(volumes) in links.what) == ("links", True, True)
+    assert links.hint.splitlines()[-1].startswith("mergerfs -o ro '/media/my disk':")
+    nothing = chains.take_inventory([], None)
+    everything = OutOfReach(links=tuple(each.name for each in FOLDER))
+    assert chains.links(nothing, everything, MY_DISK), "where nothing else is there, these are the backup"
+
+
+def test_what_is_none_of_the_newest_chain_stands_in_nobodys_way():
+    inventory = chains.take_inventory(FOLDER, None)
+    older = [each.name for each in whole(full(-30))]
+    other = [f"other-{each.name}" for each in FOLDER]
+    for name in ("notes.txt", "duplicity-backup.log", older[0], older[-1], other[0]):
+        found = OutOfReach(links=(name,), forbidden=(name,))
+        assert chains.links(inventory, found, MY_DISK) is None, name
+        assert chains.forbidden(inventory, found, MY_DISK) is None, name
 
 
 def without(*gone: SourceFile) -> list[SourceFile]:

@@ -123,6 +123,17 @@ def test_a_source_that_is_not_as_it_should_be(
         retry(daemon)
         told(daemon, "has no manifest", "Run the backup to the drive once more", "no-manifest")
     missing.rename(chain.folder / manifest)
+    elsewhere = chain.folder.with_name("second disk")  # a backup that was spread over two
+    elsewhere.mkdir()
+    for name in chain.volumes:
+        (chain.folder / name).rename(elsewhere / name)
+        (chain.folder / name).symlink_to(elsewhere / name)
+    with only_read(chain):
+        retry(daemon)
+        told(daemon, f"{len(chain.volumes)} files of the backup are symbolic links", "mergerfs -o ro", "links")
+    for path in elsewhere.iterdir():
+        (chain.folder / path.name).unlink()
+        path.rename(chain.folder / path.name)
     partial = chain.folder / "duplicity-inc.20990101T000000Z.to.20990102T000000Z.manifest.part"
     partial.write_bytes(b"half")
     with only_read(chain):

@@ -8,6 +8,7 @@ need hardware to leave, are put in at os.read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -97,6 +98,45 @@ async def test_a_folder_that_may_not_be_read_needs_the_user(tmp_path: Path) -> N
             await Source(place).listing()
     finally:
         os.seteuid(me)
+
+
+async def test_links_and_files_of_others_are_told_apart(tmp_path: Path) -> None:
+    place = tmp_path / "backup"
+    place.mkdir()
+    mine, roots = put(place / "mine", b"1"), put(place / "roots", b"2")
+    (place / "link").symlink_to("mine")
+    (place / "dangling").symlink_to("nowhere")
+    (place / "folder").mkdir()
+    found = await Source(place).out_of_reach()
+    assert (sorted(found.links), found.forbidden) == (["dangling", "link"], ())
+    (place / "roots").chmod(0)
+    with as_nobody(tmp_path):
+        found = await Source(place).out_of_reach()
+        assert found.forbidden == ("roots",)
+        assert sorted(file.name for file in await Source(place).listing()) == ["mine", "roots"]
+        assert await Source(place).read(mine) == b"1"
+        with pytest.raises(Refused, match="may not be read by you") as refused:
+            await Source(place).read(roots)
+    assert refused.value.code == "forbidden-file"
+    assert f'\nsudo chown -R "$USER" {place}' in refused.value.hint
+    assert "smartctl" not in refused.value.hint
+
+
+@contextlib.contextmanager
+def as_nobody(tmp_path: Path) -> Iterator[None]:
+    """As a user who is not root, and who may reach the test's folders."""
+    folders = {path: path.stat().st_mode for path in (tmp_path, *list(tmp_path.parents)[:2])}
+    for path in folders:
+        path.chmod(0o755)
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
+        for path, mode in folders.items():
+            path.chmod(mode)
 
 
 @settings(max_examples=50)
@@ -342,6 +382,39 @@ async def test_pulled_and_plugged_again_and_another_in_its_place(drives: Drives)
     drives.plug(mine)
     assert await source.read(file) == b"x" * 5000
     assert await source.identity() == identity
+
+
+@NEEDS_ROOT
+async def test_a_drive_that_is_mounted_elsewhere_is_told_with_both_places(drives: Drives) -> None:
+    """The desktop's `Backup1`: the old folder was still there when the drive came back."""
+    mine, other = drives.make("mine"), drives.make("other")
+    drives.plug(mine)
+    (drives.place / "deep" / "backup").mkdir(parents=True)
+    put(drives.place / "deep" / "backup" / "a", b"x")
+    source = Source(drives.place / "deep" / "backup", expected=await Source(drives.place).identity())
+    assert [file.name for file in await source.listing()] == ["a"]
+    drives.pull()
+    elsewhere = drives.place.with_name("media1 of mine")
+    elsewhere.mkdir()
+    subprocess.run(["mount", "-o", "loop", mine, elsewhere], check=True)
+    try:
+        with pytest.raises(SourceAbsent) as absent:
+            await source.listing()
+        assert absent.value.code == "drive-elsewhere"
+        assert str(source.path) in absent.value.what
+        assert str(elsewhere) in absent.value.what
+        assert str(elsewhere / "deep" / "backup") in absent.value.hint
+        drives.plug(other)
+        (drives.place / "deep" / "backup").mkdir(parents=True)
+        put(drives.place / "deep" / "backup" / "a", b"y")
+        with pytest.raises(SourceAbsent, match="media1 of mine") as absent:
+            await source.listing()
+        assert absent.value.code == "other-drive", "what stands there may be a copy"
+    finally:
+        subprocess.run(["umount", elsewhere], check=True)
+    with pytest.raises(SourceAbsent) as absent:
+        await source.listing()
+    assert "media1" not in str(absent.value)
 
 
 @NEEDS_ROOT

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from slowboat.core.errors import Refused, SourceAbsent
-from slowboat.core.words import Digests, SourceFile
+from slowboat.core.words import Digests, OutOfReach, SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +52,9 @@ class ModelSource:
         if self.absent_at is not None:
             raise _absent()
         return [self.file(name) for name in self.files]
+
+    async def out_of_reach(self) -> OutOfReach:
+        return OutOfReach()
 
     @contextmanager
     def open(self, file: SourceFile, offset: int = 0) -> Iterator[_Reader]:

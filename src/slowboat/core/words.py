@@ -142,6 +142,19 @@ class SourceFile:
 
 
 @dataclass(frozen=True, slots=True)
+class OutOfReach:
+    """The names in the source folder behind which there is no file that we could read.
+
+    Attributes:
+        links: symbolic links, which are never followed.
+        forbidden: regular files that may not be read by us.
+    """
+
+    links: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Digests:
     """The hashes of one reading, lower-case hex, and how many bytes were read."""
 

@@ -66,6 +66,7 @@ async def adopt(
     file_prefix: str | None,
     canary: Sequence[tuple[bytes, ...]],
     known: Mapping[str, Item] = MappingProxyType({}),
+    where: str = ".",
 ) -> Adopted:
     """Finds the chains in `files`, their cache and their manifests, and puts everything in order.
 
@@ -75,6 +76,7 @@ async def adopt(
         file_prefix: whose files are meant where several hosts share the folder; None: whoever's there is.
         canary: absolute paths (their parts, without the root) whose volumes go before the handover.
         known: what an earlier adoption remembered, by name.
+        where: the folder's path, for what helps.
 
     Raises:
         NeedsUser: something is missing or ambiguous; all problems of the newest chain in one message.
@@ -82,10 +84,15 @@ async def adopt(
     """
     # In threads: a folder may hold a hundred thousand files, and who asks meanwhile is to be answered.
     inventory = await asyncio.to_thread(chains.take_inventory, files, file_prefix)
+    beyond = await source.out_of_reach()
+    if (problem := chains.forbidden(inventory, beyond, where)) is not None:
+        raise problem
     keys = newest_keys(inventory)
     directory = await cache.find(keys, url) if keys else None
     texts = await _manifests(source, inventory, await cache.manifests(directory) if directory else {})
-    adopted = await asyncio.to_thread(_put_in_order, inventory, texts, canary, files)
+    adopted = await asyncio.to_thread(
+        _put_in_order, inventory, texts, canary, files, chains.links(inventory, beyond, where)
+    )
     md5s = await sameness.hashes(source, adopted.items, known)
     return replace(adopted, items=tuple(replace(item, md5=md5s.get(item.name, "")) for item in adopted.items))
 
@@ -95,9 +102,13 @@ def _put_in_order(
     texts: Mapping[str, bytes],
     canary: Sequence[tuple[bytes, ...]],
     files: Sequence[SourceFile],
+    links: NeedsUser | None,
 ) -> Adopted:
     read, damaged = _parsed(texts)
     if problems := chains.problems(inventory, read):
+        if links is not None:  # most likely that is what is missing
+            more = _one([problems[0], links, *problems[1:]])
+            raise NeedsUser(more.what, hint=links.hint, code=links.code)
         raise _one(problems)
     items = chains.adopt(inventory, read, _recorded(canary, inventory, read))
     left_out = tuple(str(problem) for each in chains.left_out(inventory, read) for problem in each.problems[:1])

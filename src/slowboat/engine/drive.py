@@ -88,6 +88,7 @@ async def adopt(context: Context) -> None:
             file_prefix=order.file_prefix,
             canary=order.canary,
             known={item.name: item for item in memory.items},
+            where=order.source_dir,
         )
     except NeedsUser as error:
         if not memory.items:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Item,
         Limits,
         Notice,
+        OutOfReach,
         Phase,
         RemoteObject,
         SourceFile,
@@ -65,6 +66,9 @@ class Source(Protocol):
                 "other-drive").
             NeedsUser: it is there but cannot be read.
         """
+
+    async def out_of_reach(self) -> OutOfReach:
+        """The names in the folder behind which there is no file that could be read. Raises as `listing`."""
 
     def open(self, file: SourceFile, offset: int = 0) -> AbstractContextManager[Reader]:
         """Opens `file` for reading from `offset`; the file must still have its size and mtime.

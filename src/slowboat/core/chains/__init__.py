@@ -14,7 +14,7 @@ from slowboat.core.chains.inventory import (
     take_inventory,
     when,
 )
-from slowboat.core.chains.soundness import LeftOut, chain_problems, left_out, problems
+from slowboat.core.chains.soundness import LeftOut, chain_problems, forbidden, left_out, links, problems
 
 __all__ = [
     "BackupSet",
@@ -25,7 +25,9 @@ __all__ = [
     "chain_problems",
     "continues",
     "describe",
+    "forbidden",
     "left_out",
+    "links",
     "problems",
     "take_inventory",
     "when",

@@ -5,6 +5,7 @@ Knows what a whole chain looks like. Must not know how chains are found, nor wha
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from slowboat.core.chains.inventory import BackupSet, Chain, Inventory
     from slowboat.core.manifest import Manifest
-    from slowboat.core.words import SetId, SourceFile
+    from slowboat.core.words import OutOfReach, SetId, SourceFile
 
 _FINISH = (
     "Run the backup to the drive once more and let it finish, or remove what an interrupted one left behind"
@@ -41,6 +42,52 @@ def problems(inventory: Inventory, manifests: Mapping[SetId, Manifest]) -> tuple
         *_partial_problems(inventory, newest),
         *_orphan_problems(inventory, newest),
         *chain_problems(newest, manifests),
+    )
+
+
+def links(inventory: Inventory, found: OutOfReach, where: str) -> NeedsUser | None:
+    """What may be why the newest chain lacks files (code "links"); None where none of its names is a link.
+
+    Args:
+        inventory: of the source folder.
+        found: what stands there besides.
+        where: the folder, for the command that helps.
+    """
+    linked = _of_newest(inventory, found.links)
+    if not linked:
+        return None
+    return NeedsUser(
+        f"{len(linked)} files of the backup are symbolic links, such as {linked[0]}, and slowboat follows none: what "
+        "it reads must be in the folder itself",
+        hint="Copy those files into the folder. Where a backup is spread over two disks, mergerfs shows both "
+        f"folders as one, which `source` can name then:\nmergerfs -o ro {shlex.quote(where)}:OTHER-FOLDER NEW-FOLDER",
+        code="links",
+    )
+
+
+def forbidden(inventory: Inventory, found: OutOfReach, where: str) -> NeedsUser | None:
+    """What keeps us from reading files of the newest chain, all in one (code "forbidden-files"); None: nothing does."""
+    shut = _of_newest(inventory, found.forbidden)
+    if not shut:
+        return None
+    return NeedsUser(
+        f"{len(shut)} files of the backup may not be read by you, such as {shut[0]}",
+        hint=f'Was it made with sudo? Make the files your own:\nsudo chown -R "$USER" {shlex.quote(where)}',
+        code="forbidden-files",
+    )
+
+
+def _of_newest(inventory: Inventory, found: Sequence[str]) -> list[str]:
+    """Those names that belong to the newest chain, or to what was backed up after it; all where there is no chain."""
+    parsed = [(name, one) for name in found if (one := names.parse(name)) is not None]
+    newest = inventory.newest
+    if newest is None:
+        return sorted(name for name, _ in parsed)
+    full = newest.sets[0]
+    known = {names.parse(file.name) for file in (full.manifest, full.signatures) if file is not None}
+    prefixes = {one.prefix for one in known if one is not None}
+    return sorted(
+        name for name, one in parsed if one.set_id.end >= full.id.end and (not prefixes or one.prefix in prefixes)
     )
 
 

@@ -61,6 +61,36 @@ def mount_of(fd: int) -> Mount | None:
     return None
 
 
+def mounted_at(identity: str, by_uuid: Path = BY_UUID) -> tuple[Path, ...]:
+    """Where the drive of that identity is mounted now; () where it is not, or its kind of identity does not tell."""
+    if not identity.startswith(("uuid:", "fsid:")):
+        return ()
+    found: list[Path] = []
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return ()
+    for line in lines:
+        fields = [os.fsdecode(field) for field in line.split(b" ")]
+        place, what = Path(_unescaped(fields[4])), fields[fields.index("-", 6) + 2]
+        if what.startswith("/dev/") and identity in _identities_of(place, by_uuid):
+            found.append(place)
+    return tuple(found)
+
+
+def _identities_of(place: Path, by_uuid: Path) -> tuple[str, ...]:
+    try:
+        fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return ()  # another user's, or gone meanwhile
+    try:
+        return identities(fd, by_uuid)
+    except OSError:
+        return ()
+    finally:
+        os.close(fd)
+
+
 def _unescaped(text: str) -> str:
     """Undoes mountinfo's octal escapes of space, tab, newline and backslash."""
     return re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), text)

@@ -17,9 +17,9 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from slowboat.core.errors import NeedsUser, SourceAbsent
-from slowboat.core.words import Digests, SourceFile
+from slowboat.core.words import Digests, OutOfReach, SourceFile
 from slowboat.edges.source import drive
-from slowboat.edges.source.reader import FileReader, absent, other
+from slowboat.edges.source.reader import FileReader, absent, elsewhere, other
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +69,10 @@ class Source:
         """All regular files of the folder; symlinks, folders, pipes and sockets are passed over."""
         expected = "" if any_drive else self.expected
         return await self._aside(lambda task: self._list(task, expected))
+
+    async def out_of_reach(self) -> OutOfReach:
+        """Symbolic links, and regular files that may not be read by us."""
+        return await self._aside(self._look_for_out_of_reach)
 
     def open(self, file: SourceFile, offset: int = 0) -> FileReader:
         """A reader from `offset`. The drive is first touched, and errors rise, at the first `read`."""
@@ -130,7 +134,7 @@ class Source:
                 self._expect(expected, fd)
         except OSError as error:
             os.close(fd)
-            raise absent(str(self.path)) from error
+            raise self._absent() from error
         except BaseException:
             os.close(fd)
             raise
@@ -142,8 +146,9 @@ class Source:
             return
         with os.scandir(fd) as entries:
             if next(entries, None) is None:
-                raise absent(str(self.path))  # the mount point alone
-        raise other(str(self.path), f"{found[0] if found else 'something unknown'}, not {expected}")
+                raise self._absent()  # the mount point alone
+        which = f"{found[0] if found else 'something unknown'}, not {expected}"
+        raise other(self.path, which, drive.mounted_at(expected, self._by_uuid))
 
     def _unopened(self, error: OSError) -> NeedsUser | SourceAbsent:
         if error.errno == errno.ENOTDIR and self.path.exists():
@@ -158,7 +163,7 @@ class Source:
                 hint=f"Give yourself the right to read it, for instance: chmod u+rx {self.path}",
                 code="source-unreadable",
             )
-        return absent(str(self.path), "" if error.errno == errno.ENOENT else os.strerror(error.errno or 0))
+        return self._absent("" if error.errno == errno.ENOENT else os.strerror(error.errno or 0))
 
     def _identity(self) -> str:
         fd = self._open(self.expected)
@@ -175,12 +180,33 @@ class Source:
             found = [file for entry in _alive(fd, task) if (file := _regular(entry)) is not None]
             gone = drive.unplugged(fd)
         except OSError as error:
-            raise absent(str(self.path), os.strerror(error.errno or 0)) from error
+            raise self._absent(os.strerror(error.errno or 0)) from error
         finally:
             os.close(fd)
         if gone:
-            raise absent(str(self.path))
+            raise self._absent()
         return found
+
+    def _look_for_out_of_reach(self, task: _Task) -> OutOfReach:
+        links: list[str] = []
+        forbidden: list[str] = []
+        fd = self._open(self.expected)
+        try:
+            for entry in _alive(fd, task):
+                if entry.is_symlink():
+                    links.append(entry.name)
+                elif entry.is_file(follow_symlinks=False) and not _may_read(entry.name, fd):
+                    forbidden.append(entry.name)
+        except OSError as error:
+            raise self._absent(os.strerror(error.errno or 0)) from error
+        finally:
+            os.close(fd)
+        return OutOfReach(tuple(links), tuple(forbidden))
+
+    def _absent(self, why: str = "") -> SourceAbsent:
+        """The error for a drive that is not there, with the place where it is instead."""
+        places = drive.mounted_at(self.expected, self._by_uuid) if self.expected else ()
+        return elsewhere(self.path, places[0]) if places else absent(str(self.path), why)
 
     async def _aside(self, work: Callable[[_Task], T]) -> T:
         """Runs `work` in a thread of its own and waits for it as long as it shows signs of life."""
@@ -261,3 +287,7 @@ def _regular(entry: os.DirEntry[str]) -> SourceFile | None:
     except FileNotFoundError:
         return None
     return SourceFile(entry.name, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def _may_read(name: str, folder: int) -> bool:
+    return os.access(name, os.R_OK, dir_fd=folder, effective_ids=True)

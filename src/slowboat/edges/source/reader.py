@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from slowboat.core.errors import Refused, SourceAbsent
 from slowboat.edges.source import drive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from slowboat.core.words import SourceFile
@@ -106,7 +108,14 @@ class FileReader:
         if error.errno in drive.GONE or (self._fd >= 0 and drive.unplugged(self._fd)):
             return absent(self._path)
         if error.errno in {errno.ELOOP, errno.EISDIR}:
-            return self._changed("it is no longer a regular file")
+            link = error.errno == errno.ELOOP
+            return self._changed("it is a symbolic link now" if link else "it is no longer a regular file")
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            return Refused(
+                f"{self._file.name} in {self._path} may not be read by you",
+                hint=f"Was the backup made with sudo? Make its files your own:\n{make_own(self._path)}",
+                code="forbidden-file",
+            )
         if self._is_empty():
             return absent(self._path)
         if error.errno == errno.ENOENT:
@@ -142,6 +151,11 @@ def _open_quietly(name: str, folder: int) -> int:
         return os.open(name, _FLAGS, dir_fd=folder)
 
 
+def make_own(path: str) -> str:
+    """The command that lets the user read the files of a folder."""
+    return f'sudo chown -R "$USER" {shlex.quote(path)}'
+
+
 def absent(path: str, why: str = "") -> SourceAbsent:
     """The error for a drive that is not there."""
     return SourceAbsent(
@@ -151,10 +165,32 @@ def absent(path: str, why: str = "") -> SourceAbsent:
     )
 
 
-def other(path: str, which: str) -> SourceAbsent:
-    """The error for another drive, or an empty mount point, in the place of the one that was adopted."""
+def elsewhere(path: Path, mounted: Path) -> SourceAbsent:
+    """The error for a drive that is there, but not at its place: a desktop makes a new one where the old is taken."""
+    folder = _moved(path, mounted)
     return SourceAbsent(
-        f"The drive of {path} is not there: another one stands in its place ({which})",
+        f"{path} is not there: the drive with it is mounted at {mounted} now"
+        + (f", which makes it {folder}" if folder != mounted else ""),
+        hint=f"Unplug it, remove what stands empty in its old place, and plug it in again; or set the migration's "
+        f"`source` to {folder}",
+        code="drive-elsewhere",
+    )
+
+
+def _moved(path: Path, mounted: Path) -> Path:
+    """The folder on the drive by what is mounted where now: the longest end of its path that is there."""
+    parts = path.parts[1:]
+    for at in range(1, len(parts)):
+        if (mounted / Path(*parts[at:])).is_dir():
+            return mounted / Path(*parts[at:])
+    return mounted
+
+
+def other(path: Path, which: str, mounted: Sequence[Path] = ()) -> SourceAbsent:
+    """The error for another drive in the place of the one that was adopted; `mounted`: where that one is instead."""
+    instead = f"; that with the backup is mounted at {mounted[0]} now" if mounted else ""
+    return SourceAbsent(
+        f"The drive of {path} is not there: another one stands in its place ({which}){instead}",
         hint="Connect the one with the backup; slowboat goes on by itself",
         code="other-drive",
     )
