@@ -39,6 +39,7 @@ async def test_another_time_alone_is_taken_over_and_told_once(tmp_path: Path, no
         assert len(told(bed, "times")) == 1
         assert "3 files" in told(bed, "times")[0]
         assert [item.file.mtime_ns for item in bed.ledger.items("m")] == [3_600_000_000_001] * 3
+        await bed.until(lambda: bed.notices)
         assert [notice.title for notice in bed.notices] == ["m: the backup is in the cloud"]
         bed.engine.drives_changed()
         await bed.until(lambda: bed.shown.activity.value == "done")

@@ -6,6 +6,7 @@ out that the time has come (core/plan).
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ async def _do(context: Context) -> None:
         if context.observed.drive_changed:
             return  # a newer set on the drive belongs to the chain: it goes first
     await guard.must_not_destroy(context)
-    context.memory.handed_over(await _install(context, context.order.target.urls))
+    _remember(context, await _install(context, context.order.target.urls))
     advice, button = await frontend.advice(context)
     context.tell(
         "handover",
@@ -99,14 +100,19 @@ async def _installed(
         context.memory.remember(facts.INSTALLING, (*begun, url))
         try:
             one = await context.tools.cache.hand_over(directory, cached, url)
-        except SlowboatError:  # nothing was installed: what stands there was there before
+        except (SlowboatError, asyncio.CancelledError):  # nothing was installed: what stands there was there before
             context.memory.remember(facts.INSTALLING, tuple(begun))
             raise
         found.append(replace(one, adopted=one.adopted and url not in begun))
         if not found[-1].adopted:
             begun.append(url)
-    context.memory.remember(facts.INSTALLING, ())
     return found
+
+
+def _remember(context: Context, installed: Sequence[Installed]) -> None:
+    """What is installed, for its undoing; until that is written down it counts as being installed."""
+    context.memory.handed_over(installed)
+    context.memory.remember(facts.INSTALLING, ())
 
 
 async def asked(context: Context) -> None:
@@ -154,7 +160,7 @@ async def switch_front_end(context: Context) -> str:
         known = {one.url for one in context.memory.installed}
         missing = [url for url in context.order.target.urls if url not in known]  # new in the configuration
         if missing:
-            context.memory.handed_over([*context.memory.installed, *await _install(context, missing)])
+            _remember(context, [*context.memory.installed, *await _install(context, missing)])
         return await frontend.switch(context)
 
 
