@@ -5,13 +5,14 @@ All that needs it stands here, so that one process of a run starts one (`--dist 
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from evidence import expect_arrived_in_segments, fingerprint, took_the_cache_as_it_is
+from evidence import expect_arrived_in_segments, fingerprint, parts_of, took_the_cache_as_it_is
 from on_the_wire import wire_to
 
 from edges.store_conformance import StoreConformance
@@ -125,3 +126,25 @@ def test_what_somebody_else_put_there_is_kept_though_no_guard_of_the_server_keep
     daemon.slowboat("retry")
     daemon.wait_until(lambda now: now["State"] == "done")
     assert rgw.read(container, coming) == (chain.folder / coming).read_bytes()
+
+
+@pytest.mark.needs("busctl", "gpg")
+def test_a_segment_that_the_server_has_lost_is_found_by_verify_and_sent_again(
+    daemon: Daemon, rgw: RgwServer, tmp_path: Path
+) -> None:
+    with installed_duplicity(NEWEST, tmp_path / "home") as found:
+        drive = make_chain(replace(found, volsize=4), tmp_path / "made", incs=0, size=12 * MB)
+        container = rgw.container()
+        daemon.configure_migration(drive, rgw, container)
+        # every volume is begun while nothing is known of the line, and so in segments of 1 MiB
+        daemon.configure("connections = 8\n" + daemon.config_file.read_text())
+        daemon.start()
+        daemon.wait_until(lambda now: now["State"] == "done")
+        victim = min(expect_arrived_in_segments(drive, rgw, container))
+        rgw.delete(f"{container}_segments", [min(parts_of(rgw, container, victim))])
+        done = daemon.slowboat("verify", "--json", check=False)
+        assert done.returncode == 1, done.stdout
+        assert [one["name"] for one in json.loads(done.stdout)["home"]["findings"]] == [victim]
+        daemon.wait_until(lambda now: now["State"] == "done" and now["RestorableFromCloud"])
+        assert daemon.slowboat("verify").returncode == 0
+        expect_arrived_in_segments(drive, rgw, container)
