@@ -189,8 +189,12 @@ def test_the_drive_away_is_said_and_is_wrong_only_where_it_was_to_be_read() -> N
 
 def test_an_slo_is_held_against_the_reading_and_its_segments() -> None:
     objects = standing() | {VOLS[0]: RemoteObject(VOLS[0], 103, "slo-md5", slo=True)}
-    seen = Evidence(5.0, ITEMS, objects, DRIVE)
+    unknown = Evidence(5.0, ITEMS, objects, DRIVE)
+    assert state_of(unknown, VOLS[0])[0] is AtTarget.UNCONFIRMED, "its size alone says nothing"
+    seen = dataclasses.replace(unknown, items=changed(VOLS[0], slo_md5="slo-md5"))
     assert verify(seen).complete
+    another = dataclasses.replace(unknown, items=changed(VOLS[0], slo_md5="another"))
+    assert state_of(another, VOLS[0])[0] is AtTarget.OTHER_MD5
     assert state_of(dataclasses.replace(seen, lost=frozenset({VOLS[0]})), VOLS[0])[0] is AtTarget.PARTS_LOST
     read = {one.name: Reading(f"md5-{one.rank}") for one in ITEMS} | {VOLS[0]: Reading("md5-3", slo_md5="other")}
     assert state_of(dataclasses.replace(seen, read=read), VOLS[0])[0] is AtTarget.OTHER_MD5

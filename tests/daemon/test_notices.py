@@ -103,6 +103,30 @@ def test_what_is_over_is_taken_back_also_by_the_next_run(
         assert desktop.titles == [NEEDS_YOU, HANDED_OVER, ALL_DONE]
 
 
+def test_a_file_that_goes_up_after_all_is_no_longer_told_to_be_set_aside(
+    daemon: Daemon, swift: SwiftServer, chain: Drive, tmp_path: Path
+) -> None:
+    """Mended while nobody ran: the next run takes back what the one before has told."""
+    container = swift.container()
+    daemon.configure_migration(chain, swift, container, limit=1_000_000)
+    victim = chain.volumes[-1]
+    with running_notifications(daemon.session_bus, tmp_path) as desktop:
+        daemon.start()
+        daemon.wait_until(lambda now: now["Handover"] == "done")
+        swift.put(container, victim, b"another's")
+        daemon.call(MANAGER, f"{SERVICE}.Manager", "Rescan", "a{sv}", "0")
+        daemon.wait_until(lambda now: now["State"] == "needs-user")
+        daemon.wait_until(lambda _: any("cannot be moved" in title for title in desktop.open))
+        daemon.migration()
+        daemon.kill()
+        swift.delete(container, [victim])
+        daemon.start()
+        daemon.slowboat("retry")
+        daemon.wait_until(lambda now: now["State"] == "done")
+        daemon.wait_until(lambda _: not any("cannot be moved" in title for title in desktop.open))
+    expect_arrived(chain, swift, container)
+
+
 def test_the_bus_may_go_and_come_back(daemon: Daemon, swift: SwiftServer, private_bus, chain: Drive, tmp_path) -> None:
     """What is on the wire goes on; whoever asks on the new bus is answered, and the news is told there."""
     container = swift.container()

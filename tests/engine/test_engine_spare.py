@@ -12,6 +12,7 @@ from engine.engine_bed import DAY, FILES, HOUR, EngineBed, sailing
 from slowboat.core.conditions import NetworkRule, Rules
 from slowboat.core.words import Target
 from slowboat.engine.context import Order
+from slowboat.engine.engine import LET_FINISH
 from slowboat.engine.memory import Memory
 
 if TYPE_CHECKING:
@@ -176,6 +177,8 @@ async def test_nobody_is_in_the_way_of_what_stands_still(tmp_path: Path) -> None
         bed.crowded = True
         await bed.until(lambda: "crowded" in codes(bed))
         bed.engine.pause("", 0.0)
+        bed.clock.run(LET_FINISH)
+        bed.engine.world_changed()
         await bed.until(lambda: [one.code for one in bed.reports[-1].reasons] == ["paused"])
 
 

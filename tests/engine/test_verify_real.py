@@ -201,6 +201,18 @@ async def test_large_objects_that_stay_slos_are_verified_to_the_last_segment(
         assert not shown.restorable_from_cloud, "what verify finds, the promise knows"
         assert shown.cloud_has != "all"
         assert not report.restorable
+        await bed.until(lambda shown: shown.migrations["m"].cloud_has == "all")
+        assert (await bed.engine.verify("m", deep=True)).complete, "only what was lost went up again"
+        assert segment in {row["name"] for row in cloud.get_container(f"{container}_segments", full_listing=True)[1]}
+        chain.folder.rename(chain.folder.with_name("unplugged"))
+        cloud.delete_object(f"{container}_segments", segment)
+        await bed.engine.verify("m")
+        shown = (await bed.until(lambda now: now.activity is Activity.WAITING)).migrations["m"]
+        assert "source-absent" in {one.code for one in shown.reasons}, "without the drive it is told"
+        assert not shown.restorable_from_cloud
+        chain.folder.with_name("unplugged").rename(chain.folder)
+        bed.engine.drives_changed()
+        await bed.until(lambda shown: shown.migrations["m"].cloud_has == "all")
     assert not report.ok
     (lost,) = report.findings
     assert lost.target is AtTarget.PARTS_LOST

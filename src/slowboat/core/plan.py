@@ -318,9 +318,9 @@ def _go_on(s: Snapshot) -> Decision:
     if s.finished:
         late = (*((HandOver(),) if _hand_over_now(s) else ()), *((Mend(),) if _mend_due(s) else ()))
         return Decision(late, *_at_the_end(s), _next_handover(s))
-    # Rule 8.
-    if all(item.phase in SETTLED for item in s.items) and not s.busy and _handover_settled(s):
-        return Decision((Finish(),), *_at_the_end(s))
+    # Rule 8. It is done when that has been told.
+    if all(item.phase in SETTLED for item in s.items) and s.busy <= {LOOK} and _handover_settled(s):
+        return Decision(() if s.busy else (Finish(),), Activity.CHECKING, _refusals(s.items))
     # Rule 5: metadata that has vanished goes before the volumes that are on the line.
     if _metadata_is_kept_waiting(s):
         return Decision((BreakOff(),), Activity.SENDING, s.permit.reasons)

@@ -15,7 +15,7 @@ from slowboat.core import account, names, urls
 from slowboat.core.account import AccountBasis
 from slowboat.core.dejadup import Account
 from slowboat.core.plan import ADOPT, HAND_OVER, LOOK, MEND
-from slowboat.core.words import Notice, Role
+from slowboat.core.words import Notice, Phase, Role
 from slowboat.engine import facts
 
 if TYPE_CHECKING:
@@ -207,6 +207,20 @@ class Context:
         """A desktop shows the notice of that key; `ticket` lets a later run take it back."""
         self.memory.remember(facts.UNSHOWN[key], None)
         self.memory.remember(facts.SHOWN[key], ticket)
+
+    def take_back_what_is_over(self) -> None:
+        """The notices of files that are set aside no longer, and of backups that are not missed any more.
+
+        Level-triggered, as all else: whatever ended it, and in whichever run.
+        """
+        end = f"-{self.order.name}"
+        for key in [key.removesuffix(end) for key, _ in self.memory.all_of(facts.SHOWN) if key.endswith(end)]:
+            if key.startswith("refused"):
+                name = key.removeprefix("refused").removeprefix("-")
+                if not any(item.phase is Phase.REFUSED for item in self.memory.items if name in ("", item.name)):
+                    self.withdraw(key)
+            elif key == "gone" and not self.account().gone:
+                self.withdraw(key)
 
     def withdraw(self, key: str) -> None:
         """What was told of `key` holds no longer."""

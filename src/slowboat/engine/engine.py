@@ -237,7 +237,8 @@ class Engine:
         caps = [permit.cap for permit in permits]
         cap = None if None in caps else max((cap for cap in caps if cap is not None), default=0)
         spare = any(permit.open and permit.spare for permit in permits)
-        finishing = cap == 0 and any(permit.lets_finish for permit in permits)  # at the speed that it has
+        lets_finish = any(permit.lets_finish for permit in permits)
+        finishing = cap == 0 and lets_finish and self._under_way()  # at the speed that it has
         if (cap, spare) != self._applied and not finishing:
             self._applied = (cap, spare)
             self._set_cap(cap, spare)
@@ -411,19 +412,23 @@ class Engine:
 
     async def hand_over(self, migration: str) -> None:
         """Does the handover now, or says why not."""
-        await self._one(migration).hand_over()
+        with self._shown_at_once():
+            await self._one(migration).hand_over()
 
     async def undo_handover(self, migration: str) -> None:
         """Takes the handover back."""
-        await self._one(migration).undo_handover()
+        with self._shown_at_once():
+            await self._one(migration).undo_handover()
 
     async def switch_front_end(self, migration: str) -> str:
         """Points Deja Dup at the target; answers the URL that it uses then."""
-        return await self._one(migration).switch_front_end()
+        with self._shown_at_once():
+            return await self._one(migration).switch_front_end()
 
     async def verify(self, migration: str, *, deep: bool = False, restore: bool = False) -> Verification:
         """Compares what is in the cloud with the ledger, the drive and duplicity's manifests; deep: reads the drive."""
-        return await self._one(migration).verify(deep=deep, restore=restore)
+        with self._shown_at_once():
+            return await self._one(migration).verify(deep=deep, restore=restore)
 
     def stop_verifying(self, migration: str) -> None:
         """Breaks off the verification under way, if there is one."""
@@ -457,6 +462,14 @@ class Engine:
         paused_at = memory.get(facts.PAUSED_AT)
         if paused_at and _paused_until(memory, self._now()) is not None:
             self._since.known(migration, "paused", paused_at)
+
+    @contextlib.contextmanager
+    def _shown_at_once(self) -> Iterator[None]:
+        """Whoever is answered sees what came of it."""
+        try:
+            yield
+        finally:
+            self._publish(self.report())
 
     def _asked(self) -> None:
         """People do not wait for the next tick: who is answered sees what follows from it."""

@@ -276,6 +276,7 @@ class Migration:
                         raise self._unsettled
                     await self._observe()
                     self._decision = plan(self._snapshot())
+                    self._context.take_back_what_is_over()
                     for action in self._decision.actions:
                         self._start(tasks, action)
                     self._changed()

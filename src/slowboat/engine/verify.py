@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from slowboat.core.words import Item, Permit, RemoteObject, SetId, SourceFile
     from slowboat.engine.context import Context
 
+_Listed = dict[tuple[str, int, int], dict[int, "RemoteObject"]]
+"""Segments by the object's name, its size and the segments' size, and by their number."""
+
 NO_NETWORK = frozenset({"offline", "portal"})
 """Reasons with which even one listing is in vain; all others are about sending, or a guess that a try settles."""
 LISTING, READING = "listing", "reading"
@@ -147,32 +150,39 @@ class Verifier:
     # -- the target ------------------------------------------------------------------------------------------
 
     async def _lost(self, items: Sequence[Item], sight: Sight) -> frozenset[str]:
-        """The SLOs at the target of which the segments' container does not hold all the segments."""
+        """The SLOs at the target of which the segments' container does not hold all the segments as they were sent.
+
+        Not every server looks at its segments before it hands an SLO out (docs/swift.md).
+        """
         slos = [item for item in items if (stands := sight.objects.get(item.name)) and stands.slo]
         if not slos:
             return frozenset()
         prefix = f"{names.SEGMENTS}{self._context.order.target.prefix}"
-        sizes: dict[tuple[str, int, int], dict[int, int]] = {}
+        listed: _Listed = {}
         for stored in await self._context.tools.store.listing(prefix, segments=True):
             one = names.parse_segment(stored.name)
             if one is not None and one.index is not None:
-                sizes.setdefault((one.object_name, one.size, one.segment), {})[one.index] = stored.size
-        return frozenset([item.name for item in slos if not await self._is_whole(item, sizes)])
+                listed.setdefault((one.object_name, one.size, one.segment), {})[one.index] = stored
+        return frozenset([item.name for item in slos if not await self._is_whole(item, listed)])
 
-    async def _is_whole(self, item: Item, sizes: Mapping[tuple[str, int, int], Mapping[int, int]]) -> bool:
-        """Whether all segments are there in one size; what the listing lacks is asked for by name, as it may lag."""
+    async def _is_whole(self, item: Item, listed: _Listed) -> bool:
+        """Whether all segments are there in one size, and make up the SLO that was confirmed."""
         full, size = self._context.full_name(item.name), item.file.size
-        begun = {segment for name, whole, segment in sizes if (name, whole) == (full, size)} | {item.segment}
+        begun = {segment for name, whole, segment in listed if (name, whole) == (full, size)} | {item.segment}
         for segment in begun - {0}:
-            held = sizes.get((full, size, segment), {})
-            wanted = [(index, length) for index, (_, length) in enumerate(cut(size, segment))]
-            if all([held.get(index) == length or await self._stands(item, segment, index) for index, length in wanted]):
-                return True
+            held = listed.get((full, size, segment), {})
+            lengths = [length for _, length in cut(size, segment)]
+            parts = [held.get(index) or await self._by_name(item, segment, index) for index in range(len(lengths))]
+            if all(part is not None and part.size == length for part, length in zip(parts, lengths, strict=True)):
+                md5s = "".join(part.md5 for part in parts if part is not None).encode()
+                if item.slo_md5 in ("", hashlib.md5(md5s, usedforsecurity=False).hexdigest()):
+                    return True
         return False
 
-    async def _stands(self, item: Item, segment: int, index: int) -> bool:
+    async def _by_name(self, item: Item, segment: int, index: int) -> RemoteObject | None:
+        """A segment that the listing lacks: it may lag."""
         name = names.segment_name(self._context.full_name(item.name), item.file.size, segment, index)
-        return await self._context.tools.store.head(name, segments=True) is not None
+        return await self._context.tools.store.head(name, segments=True)
 
     # -- the drive -------------------------------------------------------------------------------------------
 

@@ -139,12 +139,13 @@ def _at_target(item: Item, stands: RemoteObject | None, reading: Reading | None,
 
 
 def _slo_at_target(item: Item, stands: RemoteObject, reading: Reading | None, *, lost: bool) -> AtTarget:
-    """An SLO's MD5 is that of its segments' MD5s: it can be held against a reading of the drive alone."""
+    """An SLO's ETag is the MD5 of its segments' MD5s: held against what was confirmed, or a reading of the drive."""
     if lost:
         return AtTarget.PARTS_LOST
-    if reading and reading.slo_md5:
-        return AtTarget.RIGHT if reading.slo_md5 == stands.md5 else AtTarget.OTHER_MD5
-    return AtTarget.RIGHT if item.phase is Phase.DONE else AtTarget.UNCONFIRMED
+    known = (reading.slo_md5 if reading else "") or item.slo_md5
+    if not known:  # its size alone says nothing
+        return AtTarget.UNCONFIRMED
+    return AtTarget.RIGHT if known == stands.md5 else AtTarget.OTHER_MD5
 
 
 def _on_drive(item: Item, drive: Mapping[str, SourceFile] | None, reading: Reading | None) -> OnDrive:
