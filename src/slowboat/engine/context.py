@@ -98,7 +98,7 @@ class Observed:
         partly: bytes confirmed as segments, by the name of an object that is not done.
         object_waits: not before this time is an object tried again, by name.
         repeats: what the server has answered about an object each time lately, by its name: the code, and how often.
-        alike: the objects that were set aside for the same answer of the server, by its code.
+        alike: the objects that were set aside for one cause, by its code.
         blocked: what only a person can mend; its `until` is when it is tried again unasked.
         told: what the user was last told to mend; "" once it is, or may be.
         asked: the user has said the word for the handover.

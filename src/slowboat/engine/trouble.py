@@ -34,11 +34,6 @@ ANSWERS = frozenset(
 )
 """Codes of answers about an object that mostly pass by themselves; all else is the line's, the drive's or ours."""
 
-OF_THE_FILE = frozenset(
-    {"rotten", "framing", "unstable", "changed", "read-error", "short", "conflict", "bad-name", "segments-gone"}
-)
-"""Codes of what is wrong with one file, each of which the user wants to hear of."""
-
 ASK_THE_PROVIDER = "Ask the provider; `slowboat retry` tries again"
 
 
@@ -71,6 +66,8 @@ class Trouble:
         self._context.observed.told = ""  # who asks again hears again
         self._context.observed.object_waits.clear()
         self._context.observed.repeats.clear()
+        for code in self._context.observed.alike:
+            self._context.withdraw(f"refused-{code}")
         self._context.observed.alike.clear()
         self._objects.probing.again()
         self.calm()
@@ -141,14 +138,16 @@ class Trouble:
         if error.code == "exists":
             return  # ours, of a request whose answer was lost, or somebody's: the next pass asks
         self._context.memory.happened(name, Event.REJECTED, error=error.what)
-        of_file = error.code in OF_THE_FILE
         alike = self._context.observed.alike.setdefault(error.code, set())
         alike.add(name)
-        if not of_file and len(alike) > 1:  # the server's way with many files is one trouble: status counts them
+        if not _is_round(len(alike)):  # many files of one cause are one trouble: `status` counts them
             self._context.memory.note("refused", str(error))
             return
-        title = f"{self._context.order.name}: a file cannot be moved"
-        self._context.tell("refused", f"refused-{name if of_file else error.code}", title, str(error), urgent=True)
+        others = len(alike) - 1
+        which = f"{len(alike)} files" if others else "a file"
+        text = f"{error.what}, and {others} more for the same reason. {error.hint}".strip() if others else str(error)
+        title = f"{self._context.order.name}: {which} cannot be moved"
+        self._context.tell("refused", f"refused-{error.code}", title, text, urgent=True)
 
     def _is_stubborn(self, name: str, error: Transient) -> bool:
         """Whether the server has given the same answer about an object so often that waiting will not change it."""
@@ -192,6 +191,11 @@ class Trouble:
             memory.remember(facts.RETRY_ATTEMPTS, 0)
             memory.remember(facts.RETRY_WHY, "")
             memory.remember(facts.RETRY_CURE, "")
+
+
+def _is_round(count: int) -> bool:
+    """Whether a count is worth a new notice in the place of the last: the first file, the tenth, the hundredth."""
+    return str(count).strip("0") == "1"
 
 
 def mistake(error: BaseException, key: str) -> Transient:
