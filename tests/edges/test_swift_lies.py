@@ -251,6 +251,28 @@ async def test_limits_that_nobody_could_have_are_put_right_and_asked_again(
     assert len(liar.asked("GET", "/info")) == 2, "which is remembered"
 
 
+async def test_on_another_network_the_limits_are_asked_for_again(liar: Liar, store: SwiftStore) -> None:
+    small = {"swift": {"max_file_size": 1 << 20}}
+    liar.lie("GET", "/info", answer(200, {}, json.dumps(small).encode()))
+    assert (await store.limits()).max_object == 1 << 20
+    await store.forget_connections()
+    assert (await store.limits()).max_object == 5368709122
+
+
+@pytest.mark.parametrize("name", ["a" * 301, "ü" * 151, "\ud800", "a\udc80", "a/../b", ""])
+async def test_a_name_that_no_object_can_have_is_not_sent(liar: Liar, store: SwiftStore, name: str) -> None:
+    info = {"swift": {"max_object_name_length": 300}}
+    liar.lie("GET", "/info", answer(200, {}, json.dumps(info).encode()), times=None)
+    await store.limits()
+    asking = len(liar.requests)
+    for sent in (store.put(name, b"x", 1), store.head(name), store.delete([name]), store.renew(name, 60)):
+        with pytest.raises(Refused) as told:
+            await sent
+        assert told.value.code == "bad-name"
+    assert len(liar.requests) == asking
+    await store.put("a" * 300, b"x", 1)
+
+
 @pytest.mark.parametrize("swift", [True, False])
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 501])
 async def test_limits_that_are_not_told_are_asked_again(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from slowboat.core.errors import Refused, Transient
 from slowboat.core.words import RemoteObject
-from slowboat.edges.swift import probe, statuses
+from slowboat.edges.swift import answers, probe, statuses
 from slowboat.edges.swift.auth import Keyring
 from slowboat.edges.swift.lanes import Lanes
 from slowboat.edges.swift.throttle import Body, Throttle
@@ -131,7 +131,7 @@ class SwiftStore:
     async def head(self, name: str, *, segments: bool = False) -> RemoteObject | None:
         """One object, or None where the server says that it is not there."""
         container = self._where(segments=segments)
-        return await self._small(lambda calls: calls.head(container, _named(name)))
+        return await self._small(lambda calls: calls.head(container, self._named(name)))
 
     async def put(
         self,
@@ -239,7 +239,7 @@ class SwiftStore:
         """Deletes objects of the segments' container; what is gone already is fine."""
         if not names:
             return
-        container, checked = self.segments_container, [_named(name) for name in names]
+        container, checked = self.segments_container, [self._named(name) for name in names]
         if len(names) > 1 and (await self.limits()).bulk_delete:
             await self._small(lambda calls: calls.delete_many(container, checked))
             return
@@ -252,7 +252,7 @@ class SwiftStore:
         No expiry is ever taken back: Ceph's gateway then deletes the object (docs/swift.md, "Expiry").
         """
         container = self.segments_container
-        await self._small(lambda calls: calls.expire(container, _named(name), expires_after))
+        await self._small(lambda calls: calls.expire(container, self._named(name), expires_after))
 
     async def observe(self, stem: str) -> Findings:
         """What this store does with a few bytes in the segments' container, at names that begin with `stem`.
@@ -264,10 +264,11 @@ class SwiftStore:
         return await probe.observe(self, stem, await self.limits())
 
     async def forget_connections(self) -> None:
-        """Drops idle connections and the token (after sleep or a change of network)."""
+        """Drops idle connections, the token and what the server told of itself (after sleep or a change of network)."""
         self._keyring.forget()
         self._lanes.forget()
         self.throttle.forget()
+        self._limits = None
 
     def rest(self) -> None:
         """Nothing is to be sent for a while: lets go of idle threads and sockets."""
@@ -300,7 +301,7 @@ class SwiftStore:
         headers = {"If-None-Match": "*"} if guarded else {}
         if expires_after:
             headers["X-Delete-After"] = str(expires_after)
-        _named(name)
+        self._named(name)
 
         def work(calls: StoreCalls) -> RemoteObject:
             self._stand(calls, container)
@@ -328,7 +329,10 @@ class SwiftStore:
 
     async def copy_once(self, source: str, name: str, *, etag: str, segments: bool = False) -> None:
         """As `copy`, but asked once, and what stands there is not looked at; with `segments` beside its source."""
-        where, target = (self.segments_container, _named(source)), (self._where(segments=segments), _named(name))
+        where, target = (
+            (self.segments_container, self._named(source)),
+            (self._where(segments=segments), self._named(name)),
+        )
 
         def work(calls: StoreCalls) -> str:
             self._stand(calls, target[0])
@@ -362,6 +366,9 @@ class SwiftStore:
 
     async def _delete(self, container: str, name: str) -> None:
         await self._small(lambda calls: calls.delete(container, name))
+
+    def _named(self, name: str) -> str:
+        return _named(name, (self._limits or answers.UNTOLD).max_name)
 
     def _where(self, *, segments: bool) -> str:
         return self.segments_container if segments else self._container
@@ -406,8 +413,8 @@ def _worth_another(problem: BaseException) -> bool:
     return isinstance(problem, Transient) and problem.code in _WORTH_ANOTHER and not problem.retry_after
 
 
-def _named(name: str) -> str:
-    """A name that Swift can hold and HTTP libraries leave alone.
+def _named(name: str, most: int) -> str:
+    """A name of at most `most` bytes that Swift can hold and HTTP libraries leave alone.
 
     It is UTF-8, not empty, and no part of its path is "." or "..": those are resolved away before a request is sent
     (RFC 3986, 5.2.4), and another object would be meant.
@@ -418,6 +425,9 @@ def _named(name: str) -> str:
     surrogate = any("\ud800" <= char <= "\udfff" for char in name)
     if not name or surrogate or not {".", ".."}.isdisjoint(name.split("/")):
         raise Refused(f"the name {name!r} cannot be one of an object", hint="Rename the file", code="bad-name")
+    if len(name.encode()) > most:
+        what = f"the name {name[:80]!r}... of {len(name.encode())} bytes is longer than the server's {most}"
+        raise Refused(what, hint="Take a shorter prefix, or rename the file", code="bad-name")
     return name
 
 
