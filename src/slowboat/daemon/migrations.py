@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slowboat.core import dejadup
 from slowboat.core.dejadup import Account
+from slowboat.edges import xdg
 from slowboat.edges.cache import Cache, usual_archive_dirs
 from slowboat.edges.dejadup import DejaDup
 from slowboat.edges.duplicity import InstalledDuplicities
@@ -23,16 +25,13 @@ from slowboat.engine.context import Order, Tools
 from slowboat.engine.memory import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from slowboat.edges.ledger import Ledger
     from slowboat.edges.notify import Notifications
     from slowboat.edges.settings import Cloud, MigrationSettings, Settings
     from slowboat.edges.swift import Throttle
     from slowboat.engine.engine import Engine
-
-CANARY = "metadata"
-"""In Deja Dup's archive dir: what it restores after each backup to see that it can (docs/dejadup.md)."""
 
 
 def take_in(
@@ -75,16 +74,29 @@ def _order(migration: MigrationSettings, connections: int, archive_dirs: Sequenc
         target=migration.target,
         file_prefix=migration.file_prefix,
         ask_first=migration.ask_first,
+        follows=migration.follows,
         lanes=connections,
-        canary=_canaries((*archive_dirs, Path.home() / ".cache/deja-dup")),
+        canary=canaries(os.environ, archive_dirs),
         account=account,
     )
 
 
-def _canaries(archive_dirs: Sequence[Path]) -> tuple[tuple[bytes, ...], ...]:
-    """What Deja Dup reads back, by the path that it backs it up from: links are followed; () where it never ran."""
-    found = {os.path.realpath(folder) for folder in archive_dirs if folder.name == "deja-dup" and folder.is_dir()}
-    return tuple((*os.fsencode(folder).strip(b"/").split(b"/"), os.fsencode(CANARY)) for folder in sorted(found))
+def canaries(environment: Mapping[str, str], archive_dirs: Sequence[Path] = ()) -> tuple[tuple[bytes, ...], ...]:
+    """What Deja Dup reads back, by the paths that it backs it up from (docs/dejadup.md); () where it never ran.
+
+    Links are followed. The folder itself is there during a backup alone.
+
+    Args:
+        environment: such as os.environ; HOME, XDG_CACHE_HOME and XDG_DATA_HOME count.
+        archive_dirs: where caches are looked for besides.
+    """
+    homes = (xdg.home(environment), xdg.folder("XDG_CACHE_HOME", environment), xdg.folder("XDG_DATA_HOME", environment))
+    known = dejadup.own_folders(*map(os.fspath, homes))
+    others = [os.fspath(folder) for folder in archive_dirs if folder.name == "deja-dup" and folder.is_dir()]
+    if not others and not any(Path(folder).is_dir() for folder in known):
+        return ()
+    found = dict.fromkeys(os.path.realpath(folder) for folder in (*known, *others))
+    return tuple((*os.fsencode(folder).strip(b"/").split(b"/"), os.fsencode(dejadup.CHECKED)) for folder in found)
 
 
 def _credentials(cloud: Cloud) -> Credentials:
