@@ -451,6 +451,15 @@ def test_the_order_of_a_whole_folder():
     assert items[6].sha1 == f"{2:040x}"
 
 
+def test_where_duplicity_may_look_meanwhile_each_set_is_made_whole_before_the_next():
+    items = chains.adopt(chains.take_inventory([*FOLDER, *whole(full(-9))]), MANIFESTS, set_by_set=True)
+    metadata = [item for item in items if item.role.is_metadata]
+    assert [(item.set_id, item.role) for item in metadata] == [
+        (set_id, role) for set_id in (*CHAIN, full(-9)) for role in (Role.SIGNATURES, Role.MANIFEST)
+    ]
+    assert [item.rank for item in items] == list(range(len(items)))
+
+
 def test_volumes_are_ordered_by_number_not_by_name():
     items = chains.adopt(chains.take_inventory(whole(full(), 11)), {full(): manifest(11)})
     assert [names.parse(item.name).volume for item in items[2:]] == list(range(1, 12))

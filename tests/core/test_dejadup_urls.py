@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import string
 from urllib.parse import quote, unquote_to_bytes
 
@@ -166,3 +167,21 @@ def test_a_switch_always_leads_to_a_url_of_the_target(
     assert found.url in urls
     assert dejadup.cloud_url({**settings, **found.values}, "box") == found.url
     assert list(found.values)[-1] == "backend"  # the last: until then it backs up to where it did
+
+
+def test_the_command_by_hand_has_its_lists_with_the_deeper_path_first() -> None:
+    lists = {"include-list": "$HOME\n/srv/work", "exclude-list": "$TRASH\n$DOWNLOAD\n~/it's big/iso\n/srv/work/tmp"}
+    said = dejadup.command(MIDDLE | lists, "swift://backup/my laptop", dejadup.ByHand("/home/ana/.cache/deja-dup"))
+    assert said.startswith("duplicity incremental --archive-dir=/home/ana/.cache/deja-dup --volsize=200 ")
+    assert said.endswith(" --exclude='**' / 'swift://backup/my laptop'")
+    words = shlex.split(said)
+    order = [word for word in words if word.startswith(("--include", "--exclude"))]
+    assert order.index("--exclude=/srv/work/tmp") < order.index("--include=/srv/work")
+    assert order.index("--exclude=$HOME/it's big/iso") < order.index("--include=$HOME")
+    assert order.index("--exclude=$HOME/.local/share/Trash") < order.index("--include=$HOME")
+    assert order[-1] == "--exclude=**"
+    assert '--exclude="$(xdg-user-dir DOWNLOAD)"' in said
+    plain = dejadup.command(MIDDLE, "swift://c", dejadup.ByHand(encrypted=False))
+    assert "--no-encryption" in plain
+    assert '--archive-dir="$HOME"/.cache/deja-dup' in plain
+    assert '--include="$HOME"' in plain

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slowboat.core.direct import REMOVED
+from slowboat.core.parting import PARTED
 from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
@@ -30,6 +31,7 @@ from slowboat.core.plan import (
     Send,
     Sight,
     Snapshot,
+    Tidy,
     advance,
     chain_is_whole,
     matches,
@@ -119,6 +121,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         finished=draw(st.booleans()),
         look_every=draw(st.sampled_from([LOOK_CLOSELY, LOOK_EVERY])),
         mend_at=draw(st.sampled_from([None, NOW - 1, NOW + 10])),
+        follows=draw(st.booleans()),
+        tidy_at=draw(st.sampled_from([None, NOW - 1, NOW + 10])),
+        held=frozenset(draw(st.lists(st.sampled_from([INC, OLD]), max_size=1))),
     )
 
 
@@ -140,8 +145,10 @@ def test_the_plan_is_total_and_keeps_the_rules(s: Snapshot) -> None:
                 assert s.object_waits.get(name, 0.0) <= NOW
                 if one.phase is Phase.UNCHECKED:
                     assert isinstance(action, Check), "never paid twice without asking"
+                assert one.set_id not in s.held
                 assert_metadata_first(s, one)
             case HandOver():
+                assert not s.follows
                 assert ready_for_handover(s.items)
                 assert s.sight is not None
                 assert s.sight.taken_at > s.confirmed_at
@@ -152,8 +159,14 @@ def test_the_plan_is_total_and_keeps_the_rules(s: Snapshot) -> None:
                 assert s.handover is HandoverState.DONE
                 assert s.mend_at is not None
                 assert s.mend_at <= NOW
-                assert chain_is_whole(s.items, 0)
+                assert chain_is_whole(not_held(s), 0)
                 assert MEND not in s.busy
+            case Tidy():
+                assert s.permit.open
+                assert s.finished
+                assert s.tidy_at is not None
+                assert s.tidy_at <= NOW
+                assert not s.busy
             case Finish():
                 assert all(one.phase in SETTLED for one in s.items)
             case Adopt():
@@ -181,8 +194,8 @@ def assert_may_be_renewed(s: Snapshot, one: Item, actions: tuple[object, ...]) -
 
 def assert_metadata_first(s: Snapshot, one: Item) -> None:
     if one.role is Role.VOLUME:
-        assert chain_is_whole(s.items, one.chain), "no volume before its chain's metadata"
-    earlier = [i for i in s.items if i.chain == one.chain and i.role.is_metadata and i.rank < one.rank]
+        assert chain_is_whole(not_held(s), one.chain), "no volume before its chain's metadata"
+    earlier = [i for i in not_held(s) if i.chain == one.chain and i.role.is_metadata and i.rank < one.rank]
     if one.role.is_metadata:
         assert all(i.phase in SETTLED for i in earlier), "metadata in its order"
     if one.chain > 0:
@@ -191,7 +204,12 @@ def assert_metadata_first(s: Snapshot, one: Item) -> None:
             all(i.phase is Phase.DONE for i in newest)
             or any(i.phase is Phase.REFUSED for i in newest)
             or (s.handover is not HandoverState.PENDING)
+            or s.follows
         )
+
+
+def not_held(s: Snapshot) -> list[Item]:
+    return [i for i in s.items if i.set_id not in s.held]
 
 
 @given(snapshots())
@@ -316,6 +334,36 @@ def test_a_risky_duplicity_is_looked_after_more_often_also_while_volumes_go_up()
     late = dataclasses.replace(s, now=NOW + LOOK_CLOSELY)
     assert plan(late).actions == (Look(),)
     assert plan(dataclasses.replace(late, look_every=LOOK_EVERY)).actions == ()
+
+
+def test_a_set_that_waits_for_duplicity_keeps_only_itself_back() -> None:
+    why = Reason("target-in-use", "a backup straight to the cloud is not finished")
+    new = tuple(dataclasses.replace(i, phase=Phase.QUEUED) if i.set_id == INC else i for i in handed_over().items)
+    s = handed_over(items=new, held=frozenset({INC}), held_why=why, lanes=1)
+    assert plan(s).actions == (Send("vol-1"),)
+    empty = Sight({}, NOW)
+    assert plan(handed_over(items=new, sight=empty, lanes=1)).actions == (Send("sig-inc"),), "metadata comes first"
+    alone = tuple(i if i.set_id == INC else dataclasses.replace(i, phase=Phase.DONE) for i in new)
+    waiting = plan(dataclasses.replace(s, items=alone, look_every=60.0))
+    assert (waiting.actions, waiting.activity, waiting.reasons) == ((), Activity.WAITING, (why,))
+    assert waiting.wake_at == NOW + 60.0
+
+
+def test_what_has_parted_is_left_behind_and_all_else_goes_on() -> None:
+    parted = tuple(
+        dataclasses.replace(i, phase=Phase.REFUSED, error=PARTED) if i.set_id == INC else i for i in handed_over().items
+    )
+    assert plan(handed_over(items=parted, lanes=2)).actions == (Send("vol-1"), Send("old-sig"))
+    assert plan(handed_over(items=parted, lanes=1, mend_at=NOW)).actions == (Mend(), Send("vol-1"))
+    assert not ready_for_handover(parted)
+    rest = tuple(i if i.phase is Phase.REFUSED else dataclasses.replace(i, phase=Phase.DONE) for i in parted)
+    assert plan(handed_over(items=rest)).actions == (Finish(),)
+
+
+def test_a_cloud_that_follows_the_drive_waits_for_no_handover_and_makes_none() -> None:
+    ready = handed_over(handover=HandoverState.PENDING, lanes=2)
+    assert plan(ready).actions == (HandOver(),)
+    assert plan(dataclasses.replace(ready, follows=True)).actions == (Send("vol-1"), Send("inc-1"))
 
 
 def test_a_chain_without_its_removed_sets_goes_on_and_is_never_handed_over() -> None:

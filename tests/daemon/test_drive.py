@@ -123,31 +123,6 @@ def test_a_backup_to_the_drive_before_the_handover_goes_with_it(
     cloud.verify(url, later.data)
 
 
-def test_a_backup_to_the_drive_after_the_handover_is_a_fork(
-    daemon: Daemon, swift: SwiftServer, chain: Drive, notifications: Notifications, tmp_path: Path
-) -> None:
-    container = swift.container()
-    url = daemon.configure_migration(chain, swift, container, limit=400_000)
-    daemon.start()
-    daemon.wait_until(lambda now: now["Handover"] == "done")
-    ours = set(chain.names())
-    later = another_inc(chain, tmp_path)
-    new = set(chain.names()) - ours
-    rescan(daemon)
-    daemon.wait_until(lambda _: "home: a backup went to the drive" in notifications.titles)
-    another_inc(later, tmp_path)
-    daemon.configure(daemon.config_file.read_text().replace("limit = 400000", ""))
-    daemon.slowboat("reload")
-    seen = daemon.wait_until(lambda now: now["State"] == "done")
-    assert seen["BytesTotal"] == sum(chain.size([name]) for name in ours)
-    assert not new & set(swift.listing(container)), "it would fork the chain"
-    assert set(swift.listing(container)) == ours
-    bodies = [each["body"] for each in notifications.all if each["title"] == "home: a backup went to the drive"]
-    assert str(chain.folder) in bodies[0]
-    assert url in bodies[0]
-    assert "duplicity wrote" in daemon.slowboat("history").stdout.replace("\n", " ")
-
-
 def test_a_configuration_that_points_elsewhere_begins_anew(
     daemon: Daemon, swift: SwiftServer, chain: Drive, notifications: Notifications
 ) -> None:

@@ -1,7 +1,7 @@
 """Deja Dup as its own calls of duplicity are: absolute paths, its cache, its settings, its check after a backup.
 
 Deja Dup backs up "/" with include and exclude lists, keeps its caches in ~/.cache/deja-dup, and after each backup
-restores ~/.cache/deja-dup/metadata from where it backed up to.
+restores a folder of its own from where it backed up to: of its cache up to 45, of its data in 50.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from evidence import expect_arrived, fingerprint, took_the_cache_as_it_is
 from realparts.dejadup_settings import Settings, dejadup_settings
 from realparts.drive import Drive, change_data, make_data
 from realparts.presence import program
+from slowboat.core import dejadup
+from slowboat.daemon.migrations import canaries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +32,12 @@ if TYPE_CHECKING:
 
 MANAGER = ("/io/github/slowboat/Slowboat1", "io.github.slowboat.Slowboat1.Manager")
 MIGRATION = ("/io/github/slowboat/Slowboat1/migrations/home", "io.github.slowboat.Slowboat1.Migration")
-METADATA = ".cache/deja-dup/metadata"
+CHECKED = {
+    "old": ".cache/deja-dup/metadata",
+    "debian": ".cache/deja-dup/metadata",
+    "new": ".local/share/deja-dup/metadata",
+}
+"""What its check restores, by the schemas that go with it."""
 HELD_BACK = 400_000
 
 
@@ -41,23 +48,44 @@ class Desktop:
     home: Path
     drive: Drive
     settings: Settings
+    checked: str
 
     @property
     def caches(self) -> set[str]:
         """The names of the caches beside `metadata`."""
         return {path.name for path in (self.home / ".cache/deja-dup").iterdir()}
 
+    def change(self, size: int, seed: int) -> None:
+        """A day at work; Deja Dup writes its README anew before each backup."""
+        change_data(self.home, size, random.Random(seed))
+        self.write_readme()
+
+    def write_readme(self) -> None:
+        if self.checked != CHECKED["old"]:
+            (self.home / self.checked).mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.home / CHECKED["old"] / "README", self.home / self.checked)
+
     def call(self, url: str, action: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         """duplicity as Deja Dup calls it for a backup."""
         return self._duplicity(environment).run(
             *(action, "-v9", "--volsize=1", f"--archive-dir={self.home}/.cache/deja-dup"),
-            *(f"--include={self.home}/{METADATA}", f"--exclude={self.home}/.cache", f"--include={self.home}"),
+            *(f"--include={self.home}/{self.checked}", f"--exclude={self.home}/.cache"),
+            *(f"--exclude={self.home}/.local/share", f"--include={self.home}"),
             *("--exclude=**", "/", url),
+        )
+
+    def shell(self, command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """A command as a person pastes it, where `duplicity` is the one that made the backups."""
+        duplicity = self._duplicity(environment)
+        variables = duplicity.variables()
+        path = f"{duplicity.path.parent}:{variables['PATH']}"
+        return subprocess.run(
+            ["bash", "-c", command], env={**variables, "PATH": path}, capture_output=True, text=True, check=True
         )
 
     def check(self, url: str, into: Path, environment: dict[str, str]) -> str:
         """The check after a backup: what it reads back."""
-        path = f"{self.home}/{METADATA}".lstrip("/")
+        path = f"{self.home}/{self.checked}".lstrip("/")
         archive_dir = f"--archive-dir={self.home}/.cache/deja-dup"
         self._duplicity(environment).run("restore", archive_dir, "--force", "--path-to-restore", path, url, str(into))
         return (into / "README").read_text()
@@ -71,14 +99,17 @@ def made(duplicity: Duplicity, which: str, tmp_path: Path) -> Desktop:
     home, folder = tmp_path / "u", tmp_path / "media/Disk A/höst"
     folder.mkdir(parents=True)
     make_data(home, 3_000_000, random.Random(1))
+    (home / ".config/browser").mkdir(parents=True)
+    (home / ".config/browser/cache").write_bytes(random.Random(4).randbytes(2_500_000))
     settings = dejadup_settings(which, tmp_path / "schemas", home)
     settings.set("", "backend", "'drive'")
     settings.set(".Drive", "folder", "'Disk A/höst'")
     url = f"file://{folder}"
     drive = Drive(folder, url, home, replace(duplicity, home=home))
-    desktop = Desktop(home, drive, settings)
+    desktop = Desktop(home, drive, settings, CHECKED[which])
+    desktop.write_readme()
     desktop.call(url, "full", {})
-    change_data(home, 300_000, random.Random(2))
+    desktop.change(300_000, 2)
     desktop.call(url, "incremental", {})
     assert desktop.check(url, tmp_path / "first-check", {}).startswith("made by the test on day")
     return desktop
@@ -86,7 +117,12 @@ def made(duplicity: Duplicity, which: str, tmp_path: Path) -> Desktop:
 
 def configured(daemon: Daemon, desktop: Desktop, swift: SwiftServer, container: str, urls: list[str]) -> None:
     """The daemon in that home, told no more than where the drive is and where it goes."""
-    daemon.environment |= desktop.settings.variables | {"XDG_CACHE_HOME": str(desktop.home / ".cache")}
+    own = {
+        "HOME": desktop.home,
+        "XDG_CACHE_HOME": desktop.home / ".cache",
+        "XDG_DATA_HOME": desktop.home / ".local/share",
+    }
+    daemon.environment |= desktop.settings.variables | {name: str(path) for name, path in own.items()}
     key = daemon.secret("key", swift.key)
     listed = ", ".join(f'"{url}"' for url in urls)
     text = f"""
@@ -156,10 +192,11 @@ def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
     assert desktop.caches == before
     said = daemon.slowboat("handover", "--switch-deja-dup").stdout
     assert f"Deja Dup backs up to {url} from now on" in said
+    assert f"Done. Back up to {url} from now on, no longer to the drive." in daemon.slowboat("status").stdout
     assert desktop.settings.get("", "backend") == "'rclone'"
 
     remote = rclone_remote(desktop.home, swift)
-    change_data(desktop.home, 100_000, random.Random(3))
+    desktop.change(100_000, 3)
     took_the_cache_as_it_is(desktop.call(url, "incremental", remote).stdout)
     seen = daemon.migration()
     assert seen["VolumesDone"] < seen["VolumesTotal"]
@@ -189,18 +226,29 @@ def test_deja_dup_40_goes_on_by_its_openstack_backend_and_44_is_told_what_helps(
     daemon.start()
     daemon.wait_until(lambda now: now["Handover"] == "done")
     daemon.call(*MANAGER, "Pause", "ta{sv}", "0", "0")
+    before = set(swift.listing(container))
     notice = told(daemon, notifications)
     assert "this Deja Dup (41 to 47) cannot back up to a Swift" in notice["body"]
     assert notice["actions"] == []
     refused = daemon.slowboat("handover", "--switch-deja-dup", check=False)
     assert refused.returncode == 1
     assert "cannot back up to a Swift" in refused.stderr
-    assert "48 or newer" in refused.stderr
+    lines = refused.stderr.splitlines()
+    assert "flatpak install flathub org.gnome.DejaDup" in lines
+    by_hand = next(line for line in lines if line.startswith("duplicity incremental"))
+    shown = daemon.slowboat("status").stdout
+    assert f"Done: backups can go to {url}." in shown
+    assert "no longer to the drive" not in shown, "nothing goes to the cloud yet"
+    assert "flatpak install flathub org.gnome.DejaDup" in shown
     assert desktop.settings.get("", "backend") == "'drive'"
 
     dejadup_settings("new", tmp_path / "schemas", desktop.home)  # an upgrade, where nothing leads to rclone yet
     refused = daemon.slowboat("handover", "--switch-deja-dup", check=False)
     assert f'target_urls = ["{url}", "rclone://REMOTE:{container}/laptop"]' in " ".join(refused.stderr.split())
+
+    desktop.change(100_000, 7)
+    took_the_cache_as_it_is(desktop.shell(by_hand, swift.environment()).stdout)
+    daemon.wait_until(lambda _: any(".to." in name and name not in before for name in swift.listing(container)))
 
     dejadup_settings("old", tmp_path / "schemas", desktop.home)
     daemon.slowboat("handover", "--switch-deja-dup")
@@ -208,9 +256,9 @@ def test_deja_dup_40_goes_on_by_its_openstack_backend_and_44_is_told_what_helps(
     assert desktop.settings.get(".OpenStack", "container") == f"'{container}/laptop'"
     assert desktop.settings.get(".OpenStack", "username") == f"'{swift.user}'"
     assert desktop.settings.get(".OpenStack", "authurl") == f"'{swift.auth_url}'"
-    change_data(desktop.home, 100_000, random.Random(3))
+    desktop.change(100_000, 3)
     took_the_cache_as_it_is(desktop.call(url, "incremental", swift.environment()).stdout)
-    assert desktop.check(url, tmp_path / "check", swift.environment()) == "made by the test on day 1\n"
+    assert desktop.check(url, tmp_path / "check", swift.environment()) == "made by the test on day 2\n"
 
 
 @pytest.mark.needs("busctl", "gpg")
@@ -239,3 +287,25 @@ def test_a_cache_that_was_wiped_is_put_back_and_where_that_cannot_be_duplicity_f
 def told_so_far(daemon: Daemon) -> str:
     """The history in one line."""
     return " ".join(daemon.slowboat("history").stdout.split())
+
+
+@pytest.mark.parametrize(
+    "there", [".cache/deja-dup", ".local/share/deja-dup", ".var/app/org.gnome.DejaDup/data/deja-dup"]
+)
+def test_wherever_a_deja_dup_was_all_its_places_count_also_those_that_are_not_there_yet(
+    there: str, tmp_path: Path
+) -> None:
+    environment = {"HOME": str(tmp_path)}
+    assert canaries(environment) == (), "nobody's check waits for anything"
+    (tmp_path / there).mkdir(parents=True)
+    found = {b"/" + b"/".join(path) for path in canaries(environment)}
+    folders = dejadup.own_folders(str(tmp_path), f"{tmp_path}/.cache", f"{tmp_path}/.local/share")
+    assert found == {f"{folder}/metadata".encode() for folder in folders}
+
+
+def test_a_link_leads_to_where_it_is_backed_up(tmp_path: Path) -> None:
+    (tmp_path / "big/deja-dup").mkdir(parents=True)
+    (tmp_path / ".local/share").mkdir(parents=True)
+    (tmp_path / ".local/share/deja-dup").symlink_to(tmp_path / "big/deja-dup")
+    found = [b"/" + b"/".join(path) for path in canaries({"HOME": str(tmp_path)})]
+    assert f"{tmp_path}/big/deja-dup/metadata".encode() in found

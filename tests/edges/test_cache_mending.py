@@ -83,6 +83,57 @@ async def test_nothing_that_is_there_is_touched(scene: Scene) -> None:
     assert (scene.target / CHAIN[1]).is_symlink()
 
 
+async def test_what_a_newer_set_on_the_drive_brought_is_added(scene: Scene) -> None:
+    installed = await scene.hand_over()
+    later = "duplicity-inc.20260101T000000Z.to.20260102T000000Z.manifest"
+    (scene.source / later).write_text("a day later")
+    (scene.target / DIRECT).write_text("duplicity's own")
+    (scene.source / CHAIN[0]).unlink()  # Deja Dup drops what it no longer needs, and nobody asks for it here
+    grown, added = await scene.cache.mend(scene.source, installed, [CHAIN[1], later])
+    assert added == (later,)
+    assert (scene.target / later).read_text() == "a day later"
+    assert set(grown.files) == {*CHAIN, later}
+    (scene.target / DIRECT).unlink()
+    await scene.cache.undo(grown)
+    assert not scene.target.exists()
+
+
+async def test_duplicity_is_kept_off_the_target_and_nothing_of_that_is_left(scene: Scene) -> None:
+    await scene.hand_over()
+    before = sorted(path.name for path in scene.target.parent.rglob("*"))
+    tries = "import fcntl,sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    argv = [sys.executable, "-c", tries, str(scene.target / "lockfile")]
+    async with scene.cache.kept_off() as still:
+        assert subprocess.run(argv, capture_output=True, check=False).returncode == 1
+        still()
+        (scene.target / "lockfile").unlink()  # as a duplicity does that was refused
+        still()
+        assert subprocess.run(argv, capture_output=True, check=False).returncode == 1
+        (scene.target / "lockfile").unlink()
+        (scene.target / "lockfile").touch()
+        with pytest.raises(Transient):
+            still()
+        (scene.target / "lockfile").unlink()
+    assert sorted(path.name for path in scene.target.parent.rglob("*")) == before
+
+
+async def test_duplicity_is_not_kept_off_where_it_runs_nor_where_it_never_ran(scene: Scene) -> None:
+    async with scene.cache.kept_off() as still:
+        still()
+        assert not scene.target.exists()
+    await scene.hand_over()
+    code = "import fcntl,sys;f=open(sys.argv[1],'w');fcntl.lockf(f,fcntl.LOCK_EX);print(flush=True);sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(scene.target / "lockfile")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(Transient):
+            async with scene.cache.kept_off():
+                pytest.fail("duplicity runs")
+        other.communicate()
+
+
 async def test_it_waits_while_duplicity_runs(scene: Scene) -> None:
     installed = await scene.hand_over()
     (scene.target / CHAIN[0]).unlink()

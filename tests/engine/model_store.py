@@ -336,6 +336,9 @@ class ModelStore:
 
         await self._request(f"DELETE {len(names)}", work)
 
+    async def remove(self, name: str) -> None:
+        await self._request(f"DELETE {name}", lambda: self._remove(self.target, name))
+
     async def renew(self, name: str, expires_after: int) -> None:
         def work() -> None:
             stored = self.alive(segments=True).get(name)

@@ -108,6 +108,8 @@ def plan(
         through = estimated.time_for(waited) if step.left else ""
         cells = [str(number), step.what, f"{step.files:,}", phrases.size(step.size)]
         table.add_row(*(Text(cell) for cell in cells), _state(step), Text(through))
+        if handover is HandoverState.NEVER:
+            continue
         if step.before_handover and (number == len(made) or not made[number].before_handover):
             happens = "is done" if handover is HandoverState.DONE else "comes here"
             table.add_row("", Text(f"The handover {happens}", style="green"))

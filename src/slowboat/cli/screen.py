@@ -86,13 +86,15 @@ def write(text: str) -> None:
 
 
 def complain(error: SlowboatError) -> None:
-    """Says what went wrong and what helps, on standard error."""
+    """Says what went wrong and what helps, on standard error; a command stands alone on its line, in one piece."""
     out = console(stderr=True)
-    line = Text.assemble(("slowboat: ", "bold red"), phrases.sentence(error.what))
-    out.print(line, soft_wrap=not out.is_terminal)
-    if error.hint:
-        cure = Text.assemble(("What helps: ", "bold"), phrases.sentence(error.hint))
-        out.print(cure, soft_wrap=not out.is_terminal)
+    for title, style, text in (("slowboat: ", "bold red", error.what), ("What helps: ", "bold", error.hint)):
+        first, *more = text.splitlines() or [""]
+        if first:
+            told = phrases.plain(first) if more else phrases.sentence(first)
+            out.print(Text.assemble((title, style), told), soft_wrap=not out.is_terminal)
+        for line in more:
+            out.print(Text(phrases.plain(line)), soft_wrap=True)
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})

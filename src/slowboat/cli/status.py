@@ -202,6 +202,7 @@ def _rows(migration: MigrationReport, own: Sequence[Reason], now: float) -> list
         ("Handover", _handover(migration)),
         ("Straight", _straight(migration)),
         ("duplicity", _duplicities(migration)),
+        ("Behind", _behind(migration)),
         ("Restore", _restore(migration)),
         ("Set aside", _refused(migration)),
         ("Trouble", Text(phrases.sentence(migration.last_error), style="red") if troubled else ""),
@@ -232,14 +233,22 @@ def _left_with_end(migration: MigrationReport, now: float) -> str:
 
 
 def _handover(migration: MigrationReport) -> str | Text:
-    target = phrases.plain(migration.target_url) or "the cloud"
+    target = phrases.plain(migration.backup_url or migration.target_url) or "the cloud"
     reason = phrases.sentence(migration.handover_why)
     match migration.handover:
+        case HandoverState.DONE if migration.front_end:
+            lines = [phrases.plain(line) for line in migration.front_end.splitlines()]
+            return "\n".join([f"Done: backups can go to {target}.", *lines])
         case HandoverState.DONE:
             told = f"Done. Back up to {target} from now on, no longer to the drive. {reason}"
             return Text(told.rstrip(), style="green")
         case HandoverState.READY:
             return "Comes next, by itself."
+        case HandoverState.NEVER:
+            return (
+                "None: the cloud follows the drive. Go on backing up to the drive: each backup is moved by itself. "
+                "To go on in the cloud instead: slowboat handover"
+            )
         case HandoverState.BLOCKED:
             told = reason or "It gave no reason."
             return Text(f"Blocked: {told} Until then, go on backing up to the drive.", style="red")
@@ -269,6 +278,14 @@ def _duplicities(migration: MigrationReport) -> str | Text:
     if not migration.duplicity_danger:
         return names
     return Text(f"{names}: {phrases.sentence(migration.duplicity_danger)}".removeprefix(": "), style="red")
+
+
+def _behind(migration: MigrationReport) -> str:
+    """How far the cloud is behind the drive, once it has a backup that can be restored at all."""
+    if migration.behind <= 0 or migration.newest_in_cloud <= 0:
+        return ""
+    backups = phrases.count(migration.behind, "backup", "backups")
+    return f"{backups}, {phrases.duration(migration.newest_on_drive - migration.newest_in_cloud)}."
 
 
 def _restore(migration: MigrationReport) -> str | Text:

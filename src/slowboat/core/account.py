@@ -210,7 +210,8 @@ def promise(account: CloudAccount) -> str:
             older = "are still on their way" if account.to_send else "are not all there"
             return f"For the newest chain the cloud alone is enough. Older chains {older}: keep the drive."
         case Worth.SOME:
-            return f"The cloud alone can restore {_called(account.newest)}. Newer backups need the drive: keep it."
+            needs = "Newer backups need the drive" if account.lacking else "Not all of the drive's backups are there"
+            return f"The cloud alone can restore {_called(account.newest)}. {needs}: keep it."
         case Worth.REPLACED:
             return "What slowboat had moved was removed from the cloud. What duplicity wrote there itself is its own."
         case Worth.NOTHING:

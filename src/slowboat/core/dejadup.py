@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import posixpath
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,31 @@ def layout(values: Mapping[str, str]) -> Layout:
     if "Rclone.remote" in values:
         return Layout.RCLONE
     return Layout.OLD if "OpenStack.container" in values else Layout.NO_CLOUD
+
+
+# --- what it reads back -----------------------------------------------------------------------------
+
+FLATPAK: Final = ".var/app/org.gnome.DejaDup"
+"""Where a Flatpak's XDG folders are, below the home
+(https://docs.flatpak.org/en/latest/conventions.html#xdg-base-directories)."""
+
+CHECKED: Final = "metadata"
+"""The folder beside its own others that its check restores after each backup."""
+
+
+def own_folders(home: str, cache_home: str, data_home: str) -> tuple[str, ...]:
+    """The folders of its own in which Deja Dup keeps what its check restores: of any version, and of the Flatpak's.
+
+    Up to 45.2 (run) that is the one for caches, in 50.1 (run) the one for data; since when between is not known. An
+    upgrade, and a change from a package to the Flatpak, moves it: what was backed up before is in another volume than
+    what the next check reads, so all of them count.
+
+    Args:
+        home: the user's home.
+        cache_home, data_home: $XDG_CACHE_HOME and $XDG_DATA_HOME, or what they are by default.
+    """
+    homes = (cache_home, data_home, f"{home}/{FLATPAK}/cache", f"{home}/{FLATPAK}/data")
+    return tuple(dict.fromkeys(f"{each}/deja-dup" for each in homes))
 
 
 # --- the URL for a folder ---------------------------------------------------------------------------
@@ -149,7 +175,26 @@ class Switch:
     values: Mapping[str, str]
 
 
-def switch(values: Mapping[str, str], urls: Iterable[str], place: str, account: Account = Account()) -> Switch:
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """What duplicity must be told to go on where this Deja Dup cannot.
+
+    Attributes:
+        archive_dir: where the cache for the target is, or will be.
+        encrypted: whether the backup is.
+    """
+
+    archive_dir: str = "~/.cache/deja-dup"
+    encrypted: bool = True
+
+
+def switch(
+    values: Mapping[str, str],
+    urls: Iterable[str],
+    place: str,
+    account: Account = Account(),
+    by_hand: ByHand = ByHand(),
+) -> Switch:
     """The settings that lead Deja Dup to a target.
 
     Args:
@@ -157,19 +202,15 @@ def switch(values: Mapping[str, str], urls: Iterable[str], place: str, account: 
         urls: the target's URLs, each of which has duplicity's cache or will have it.
         place: the target's container and prefix, such as "backup/laptop".
         account: for versions that have the cloud's address among their settings.
+        by_hand: for versions that cannot go there.
 
     Raises:
         NeedsUser: this version cannot reach a Swift, or none of the URLs is one that it would use.
     """
     of = layout(values)
-    if of is Layout.NO_CLOUD:
-        raise NeedsUser(
-            f"this Deja Dup ({of.value}) cannot back up to a Swift",
-            hint="Install Deja Dup 48 or newer, which reaches one through rclone "
-            "(https://flathub.org/apps/org.gnome.DejaDup), or go on with duplicity itself",
-            code="front-end",
-        )
     known = tuple(urls)
+    if of is Layout.NO_CLOUD:
+        raise _no_way(of, command(values, known[0] if known else "", by_hand))
     for url in known:
         for change in _to_rclone(url) if of is Layout.RCLONE else _to_openstack(url, values, account):
             # What it would make of these settings is what counts: every letter of the URL names the cache. And
@@ -185,6 +226,60 @@ def switch(values: Mapping[str, str], urls: Iterable[str], place: str, account: 
         "`slowboat reload`, and this again",
         code="front-end",
     )
+
+
+def _no_way(of: Layout, duplicity: str) -> NeedsUser:
+    return NeedsUser(
+        f"this Deja Dup ({of.value}) cannot back up to a Swift",
+        hint="Deja Dup 48 or newer reaches it through rclone. From Flathub:\n"
+        "flatpak install flathub org.gnome.DejaDup\n"
+        "Or duplicity itself goes on there, with SWIFT_AUTHURL, SWIFT_USERNAME, SWIFT_PASSWORD and PASSPHRASE set:\n"
+        f"{duplicity}\n"
+        "Or go on with the drive: what it gets is sent as well",
+        code="front-end",
+    )
+
+
+_USER_DIRS: Final = {
+    **{name: name for name in ("DESKTOP", "DOCUMENTS", "DOWNLOAD", "MUSIC", "PICTURES", "TEMPLATES")},
+    "PUBLIC_SHARE": "PUBLICSHARE",
+    "VIDEO": "VIDEOS",
+}
+"""Words in its lists for the user's folders, to those of xdg-user-dir(1); `libdeja/DirHandling.vala`."""
+
+
+def command(values: Mapping[str, str], url: str, by_hand: ByHand = ByHand()) -> str:
+    """One line for a shell: duplicity makes the next incremental of what Deja Dup backs up, at `url`.
+
+    With the same source ("/") and the same lists, the deeper path first, as duplicity takes the first that fits.
+    """
+    lists = {"include": values.get("include-list", "$HOME"), "exclude": values.get("exclude-list", "")}
+    found = [(word, path) for word, text in lists.items() for path in text.splitlines() if path]
+    found += [("exclude", "~/.cache")]
+    found.sort(key=lambda each: (-_depth(each[1]), each[0]))
+    options = [f"--{word}={_for_a_shell(path)}" for word, path in found]
+    archive_dir = f"--archive-dir={_for_a_shell(by_hand.archive_dir)}"
+    how = [archive_dir, "--volsize=200", *([] if by_hand.encrypted else ["--no-encryption"])]
+    return " ".join(["duplicity incremental", *how, *options, "--exclude='**'", "/", shlex.quote(url)])
+
+
+def _depth(path: str) -> int:
+    """How many folders deep; a word for one of the user's folders, and what is relative to the home, is in the home."""
+    beneath = 0 if path.startswith("/") else 1 if path in {"$HOME", "~"} else 2 if path.startswith(("$", "~")) else 3
+    return path.strip("/").count("/") + beneath
+
+
+def _for_a_shell(path: str) -> str:
+    """A path of its lists as one word of a command."""
+    if path in {"$HOME", "~"}:
+        return '"$HOME"'
+    if path == "$TRASH":
+        return '"$HOME/.local/share/Trash"'
+    if path.startswith("$") and path[1:] in _USER_DIRS:
+        return f'"$(xdg-user-dir {_USER_DIRS[path[1:]]})"'
+    if path.startswith("/"):
+        return shlex.quote(path)
+    return f'"$HOME"/{shlex.quote(path.removeprefix("~/").removeprefix("$HOME/"))}'
 
 
 def _to_rclone(url: str) -> tuple[Values, ...]:

@@ -30,7 +30,7 @@ its owner may have removed it, so that it is not sent again unasked."""
 
 @dataclass(frozen=True, slots=True)
 class DirectSets:
-    """The backup sets that duplicity wrote straight to the target since our newest was made, by time.
+    """The backup sets that duplicity wrote straight to the target since our first was made, by time.
 
     Attributes:
         whole: those with manifest, signatures, and volumes without a gap in their numbers.
@@ -47,20 +47,23 @@ class DirectSets:
         return fulls[-1] if fulls else None
 
 
-def direct_sets(items: Sequence[Item], standing: Iterable[str]) -> DirectSets:
+def direct_sets(items: Sequence[Item], standing: Iterable[str], departed: Collection[str] = ()) -> DirectSets:
     """What duplicity itself wrote.
 
     Args:
         items: everything adopted.
         standing: the file names at the target, prefix taken off.
+        departed: names of objects that slowboat sent and that are no longer on the drive.
     """
-    ours = {item.name for item in items}
+    ours = {item.set_id for item in items}
     prefixes = _prefixes(items)
-    end = max((item.set_id.end for item in items), default=0)
+    begin = min((item.set_id.end for item in items), default=0)
     found: dict[SetId, dict[NameKind, set[int]]] = collections.defaultdict(lambda: collections.defaultdict(set))
     for name in standing:
-        parsed = None if name in ours else names.parse(name)
-        if parsed is None or parsed.partial or parsed.role is None or parsed.set_id.end <= end:
+        parsed = None if name in departed else names.parse(name)
+        if parsed is None or parsed.partial or parsed.role is None or parsed.set_id.end <= begin:
+            continue
+        if parsed.set_id in ours:
             continue
         if parsed.prefix == prefixes.get(parsed.kind, parsed.prefix):
             found[parsed.set_id][parsed.kind].add(parsed.volume)
@@ -130,20 +133,18 @@ def sets_gone(items: Iterable[Item], standing: Collection[str]) -> frozenset[Set
     return frozenset(arrived - {item.set_id for item in items if item.name in standing})
 
 
-def strangers(items: Sequence[Item], standing: Iterable[str]) -> tuple[str, ...]:
+def strangers(items: Sequence[Item], standing: Iterable[str], departed: Collection[str] = ()) -> tuple[str, ...]:
     """The names of another backup's files where ours is to go.
 
-    () where duplicity went on with ours there, after a handover that is forgotten. Arguments as of `direct_sets`.
+    () where duplicity went on there with what came from the drive, after a handover that is forgotten or without one.
+    Arguments as of `direct_sets`.
     """
     standing = frozenset(standing)
-    ours = {item.name for item in items}
+    ours = {item.name for item in items} | {*departed}
     strange = tuple(sorted(name for name in standing if name not in ours and names.parses_for_duplicity(name)))
-    metadata = [item for item in items if item.chain == 0 and item.role.is_metadata]
-    end = max((item.set_id.end for item in metadata), default=0)
-    parsed = [names.parse(name) for name in strange]
-    continues = (
-        bool(metadata)
-        and all(item.name in standing for item in metadata)
-        and all(one is not None and one.set_id.start >= end for one in parsed)
-    )
+    sets = [parsed.set_id for name in strange if (parsed := names.parse(name)) is not None]
+    first = min((one.start for one in sets), default=0)
+    before = [item for item in items if item.role.is_metadata and item.set_id.end <= first]
+    upon = [item for item in before if item.chain == min(each.chain for each in before)]
+    continues = len(sets) == len(strange) and bool(upon) and all(item.name in standing for item in upon)
     return () if continues else strange

@@ -95,6 +95,7 @@ class Remembered:
         handover: where it stands.
         finished: the end has been seen and told.
         told: what was told before.
+        departed: names of objects that slowboat sent and that are no longer on the drive.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Remembered:
     handover: HandoverState = HandoverState.PENDING
     finished: bool = False
     told: ToldBefore = ToldBefore()
+    departed: Collection[str] = ()
 
 
 class Loss(enum.Enum):
@@ -189,7 +191,7 @@ class Judged:
 
 def judge(look: Observation, known: Remembered) -> Judged:
     """What follows from a look. Total; what was told before is not told again."""
-    direct = direct_sets(known.items, look.objects.keys())
+    direct = direct_sets(known.items, look.objects.keys(), known.departed)
     full = direct.newest_full.end if direct.newest_full else 0
     away = _removed(look, known, full)
     lost = frozenset(name for name in look.gone if name not in away)

@@ -10,9 +10,11 @@ depends on what happened before, only on what is so now. The rules, in the order
 4. An object whose upload was broken off, or that stands at the target already: ask before paying twice.
 5. The newest chain's metadata, one after another in its order; nothing else before all of it is confirmed. Where it
    has vanished from the target, volumes under way are broken off for it.
-6. Its canary volumes; then the handover.
+   A set that may not fit what duplicity writes there meanwhile waits.
+6. Its canary volumes; then the handover, unless the cloud only follows the drive.
 7. Then all the rest by rank. No volume while its chain's metadata is not whole at the target.
-8. Everything settled and seen in one listing: finish.
+8. Everything settled and seen in one listing: finish. After that, where its owner asked for it, what left the drive
+   is removed.
 
 9. Beside all this, and during a long pause too: the segments of objects that are begun are kept from expiring.
 
@@ -27,12 +29,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slowboat.core.account import is_gone, is_removed
+from slowboat.core.parting import PARTED
 from slowboat.core.words import Activity, Event, HandoverState, Permit, Phase, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from slowboat.core.words import Item, RemoteObject
+    from slowboat.core.words import Item, RemoteObject, SetId
 
 TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = MappingProxyType(
     {
@@ -75,7 +78,7 @@ def advance(phase: Phase, event: Event) -> Phase:
     return TRANSITIONS[phase, event]
 
 
-ADOPT, LOOK, HAND_OVER, MEND = "adopt", "look", "handover", "mend"
+ADOPT, LOOK, HAND_OVER, MEND, TIDY = "adopt", "look", "handover", "mend", "tidy"
 """The names under which these stand among the busy; no file of duplicity's is called so."""
 
 
@@ -103,7 +106,7 @@ class Snapshot:
         where: the source folder, for the words of a reason.
         drive_present: whether the source folder is there and is the right one.
         absent_why: what was seen instead, a sentence that names the folder; "" where it is just not there.
-        drive_changed: whether it holds sets that are not adopted and may still be (before the handover).
+        drive_changed: whether it holds other sets than those that are adopted.
         sight: the newest listing of this run, None before the first.
         confirmed_at: when an object was last confirmed; a sight older than that proves nothing of it.
         handover: PENDING, or what has come of it.
@@ -117,8 +120,12 @@ class Snapshot:
         lanes: how many objects may be under way at once.
         finished: the end has been seen and told.
         look_every: seconds between listings while volumes trickle.
-        mend_at: duplicity has damaged the target, and its cache here with it: not before this time is the cache made
-            whole again; None: it needs no mending.
+        mend_at: the target's cache here lacks what belongs into it, because duplicity damaged it or because the drive
+            has a newer set: not before this time is it made whole; None: it needs no mending.
+        follows: the cloud follows the drive: nothing waits for a handover.
+        tidy_at: not before this time is it looked what may be removed from the target; None: nothing ever is.
+        held: the sets that wait until duplicity's own backup at the target is finished, or its remains are gone.
+        held_why: what they wait for; None where there are none.
     """
 
     now: float
@@ -142,6 +149,10 @@ class Snapshot:
     finished: bool = False
     look_every: float = LOOK_EVERY
     mend_at: float | None = None
+    follows: bool = False
+    tidy_at: float | None = None
+    held: frozenset[SetId] = frozenset()
+    held_why: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +197,11 @@ class Mend:
 
 
 @dataclass(frozen=True, slots=True)
+class Tidy:
+    """Remove from the target what its owner removed from the drive, where that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Everything is settled and seen: tell the user."""
 
@@ -195,7 +211,7 @@ class BreakOff:
     """Abort what is under way."""
 
 
-Action = Adopt | Look | Check | Send | Renew | HandOver | Mend | Finish | BreakOff
+Action = Adopt | Look | Check | Send | Renew | HandOver | Mend | Tidy | Finish | BreakOff
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +333,9 @@ def _go_on(s: Snapshot) -> Decision:
     # Everything was seen at the target before: a handover that was blocked, or a cache, may still be due.
     if s.finished:
         late = (*((HandOver(),) if _hand_over_now(s) else ()), *((Mend(),) if _mend_due(s) else ()))
-        return Decision(late, *_at_the_end(s), _next_handover(s))
+        tidy = (Tidy(),) if s.tidy_at is not None and s.tidy_at <= s.now and not s.busy and not late else ()
+        wakes = [when for when in (_next_handover(s), s.tidy_at) if when is not None and when > s.now]
+        return Decision((*late, *tidy), *_at_the_end(s), min(wakes, default=None))
     # Rule 8. It is done when that has been told.
     if all(item.phase in SETTLED for item in s.items) and s.busy <= {LOOK} and _handover_settled(s):
         return Decision(() if s.busy else (Finish(),), Activity.CHECKING, _refusals(s.items))
@@ -361,6 +379,8 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
     # Something is done, or begins now.
     if s.busy or actions:
         return Decision(actions, Activity.SENDING, reasons, wake_at)
+    if s.held_why is not None:
+        reasons = (s.held_why, *reasons)
     # Nothing but what was set aside is left: only a person can bring it on.
     refusals = _refusals(s.items)
     if refusals and not wanted:
@@ -379,7 +399,8 @@ def _metadata_is_kept_waiting(s: Snapshot) -> bool:
 
     Without their manifest they would be somebody's remains, to be cleaned up; and the metadata may not wait an hour.
     """
-    first = any(i.chain == 0 and i.role.is_metadata and i.phase not in SETTLED for i in s.items)
+    metadata = (i for i in s.items if i.chain == 0 and i.role.is_metadata and i.set_id not in s.held)
+    first = any(i.phase not in SETTLED for i in metadata)
     return first and any(not i.role.is_metadata and i.name in s.busy for i in s.items)
 
 
@@ -390,10 +411,11 @@ def _act(item: Item, sight: Sight | None) -> Action:
 
 def _wanted(s: Snapshot) -> Iterator[Item]:
     """The objects that may be acted on now, by rank: the gates of rules 5 to 7."""
-    whole = {chain: chain_is_whole(s.items, chain) for chain in {item.chain for item in s.items}}
+    items = tuple(item for item in s.items if item.set_id not in s.held)
+    whole = {chain: chain_is_whole(items, chain) for chain in {item.chain for item in items}}
     gate_open = _handover_settled(s)
     led: set[int] = set()  # chains whose next metadata file has been named: the order within is kept
-    for item in s.items:
+    for item in items:
         if item.role.is_metadata:  # rule 5: one after another; an older chain's wait for the handover
             if item.phase in SETTLED or item.chain in led:
                 continue
@@ -406,16 +428,26 @@ def _wanted(s: Snapshot) -> Iterator[Item]:
 
 
 def chain_is_whole(items: Iterable[Item], chain: int) -> bool:
-    """Whether every metadata file of a chain is confirmed at the target, but for sets that their owner removed."""
+    """Whether every metadata file of a chain is confirmed at the target, but for sets that are set aside."""
     metadata = (item for item in items if item.chain == chain and item.role.is_metadata)
-    return all(item.phase is Phase.DONE or is_removed(item) for item in metadata)
+    return all(item.phase is Phase.DONE or is_aside(item) for item in metadata)
+
+
+def is_parted(item: Item) -> bool:
+    """Whether it is set aside because its set does not fit what duplicity itself wrote to the target."""
+    return item.phase is Phase.REFUSED and item.error == PARTED
+
+
+def is_aside(item: Item) -> bool:
+    """Whether its whole backup set is set aside: nothing is wrong with the file, and nothing waits for it."""
+    return is_removed(item) or is_parted(item)
 
 
 def ready_for_handover(items: Iterable[Item]) -> bool:
     """Whether the newest chain's metadata is whole and each canary volume settled (one that is rotten stays behind)."""
     items = tuple(items)
     canaries = (item for item in items if item.canary and item.chain == 0)
-    gone = any(is_removed(item) for item in items if item.chain == 0)
+    gone = any(is_aside(item) for item in items if item.chain == 0)
     return not gone and chain_is_whole(items, 0) and all(item.phase in SETTLED for item in canaries)
 
 
@@ -434,14 +466,14 @@ def matches(item: Item, stands: RemoteObject | None) -> bool:
 
 def _handover_settled(s: Snapshot) -> bool:
     """The volumes wait for the handover, but not for one that is blocked or that can never become ready."""
-    if s.handover in (HandoverState.DONE, HandoverState.BLOCKED):
+    if s.follows or s.handover in (HandoverState.DONE, HandoverState.BLOCKED):
         return True
     return any(i.phase is Phase.REFUSED and i.chain == 0 and i.role.is_metadata for i in s.items)
 
 
 def _handover_due(s: Snapshot) -> bool:
     """Whether it is still to be done, everything is there for it, and no blocked try forbids another one yet."""
-    if s.handover is HandoverState.DONE or HAND_OVER in s.busy or not ready_for_handover(s.items):
+    if s.follows or s.handover is HandoverState.DONE or HAND_OVER in s.busy or not ready_for_handover(s.items):
         return False
     return s.handover is HandoverState.PENDING or s.handover_at <= s.now
 
@@ -457,7 +489,8 @@ def _mend_due(s: Snapshot) -> bool:
     """Whether the cache can be made whole: all that belongs into it stands at the target again."""
     if s.mend_at is None or s.mend_at > s.now or MEND in s.busy or s.handover is not HandoverState.DONE:
         return False
-    return all(item.phase is Phase.DONE for item in s.items if item.chain == 0 and item.role.is_metadata)
+    metadata = (i for i in s.items if i.chain == 0 and i.role.is_metadata and i.set_id not in s.held)
+    return all(item.phase is Phase.DONE or is_parted(item) for item in metadata)
 
 
 def _at_the_end(s: Snapshot) -> tuple[Activity, tuple[Reason, ...]]:
@@ -468,7 +501,7 @@ def _at_the_end(s: Snapshot) -> tuple[Activity, tuple[Reason, ...]]:
 
 def _refusals(items: Iterable[Item]) -> tuple[Reason, ...]:
     """What is set aside, each kind once; what its owner removed from the cloud is no reason."""
-    refused = [item for item in items if item.phase is Phase.REFUSED and not is_removed(item)]
+    refused = [item for item in items if item.phase is Phase.REFUSED and not is_aside(item)]
     gone = [item for item in refused if is_gone(item)]
     stuck = [item for item in refused if not is_gone(item)]
     reasons = []

@@ -61,6 +61,7 @@ class HandoverState(enum.Enum):
     READY = "ready"  # everything is confirmed; the next pass does it
     DONE = "done"
     BLOCKED = "blocked"
+    NEVER = "never"  # the cloud follows the drive, unless the user says the word
 
 
 class Activity(enum.Enum):
@@ -296,6 +297,8 @@ class MigrationReport:
     name: str
     source: str = ""
     target_url: str = ""
+    backup_url: str = ""
+    front_end: str = ""
     activity: Activity = Activity.STARTING
     reasons: tuple[Reason, ...] = ()
     handover: HandoverState = HandoverState.PENDING
@@ -317,6 +320,9 @@ class MigrationReport:
     cloud_has: str = "nothing"
     cloud_has_text: str = ""
     direct_sets: int = 0
+    behind: int = 0
+    newest_on_drive: float = 0.0
+    newest_in_cloud: float = 0.0
     duplicities: tuple[str, ...] = ()
     duplicity_danger: str = ""
     current_object: str = ""

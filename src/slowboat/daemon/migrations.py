@@ -75,6 +75,7 @@ def _order(migration: MigrationSettings, connections: int, archive_dirs: Sequenc
         file_prefix=migration.file_prefix,
         ask_first=migration.ask_first,
         follows=migration.follows,
+        removes=migration.removes,
         lanes=connections,
         canary=canaries(os.environ, archive_dirs),
         account=account,

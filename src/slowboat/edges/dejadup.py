@@ -35,6 +35,8 @@ FLATPAK_COMMAND: Final = "flatpak run --command=gsettings org.gnome.DejaDup"
 _CHILDREN: Final = {
     name.lower(): name for name in ("Local", "Drive", "Remote", "Rclone", "OpenStack", "Rackspace", "File")
 }
+_LISTS: Final = frozenset({"include-list", "exclude-list"})
+"""Keys whose values are lists of paths; one a line here."""
 _FLATPAK_HAS: Final = {"backend": "auto", "Rclone.remote": "", "Rclone.folder": "$HOSTNAME"}
 """The defaults, which the file does not hold, of the settings that tell the version: a Flatpak is a present one."""
 
@@ -127,14 +129,14 @@ _NONE: Final = "there is no Deja Dup on this machine, or its settings cannot be 
 
 
 def _listed(said: str) -> dict[str, str]:
-    """What `gsettings list-recursively` prints: a schema, a key and a value a line; texts alone count."""
+    """What `gsettings list-recursively` prints: a schema, a key and a value a line; texts and lists of paths count."""
     found = {}
     for line in said.splitlines():
         schema, _, rest = line.partition(" ")
         key, _, value = rest.partition(" ")
         if schema == dejadup.SCHEMA or schema.startswith(f"{dejadup.SCHEMA}."):
             child = schema.removeprefix(dejadup.SCHEMA).removeprefix(".")
-            text = _text(value)
+            text = _lines(value) if key in _LISTS else _text(value)
             if text is not None:
                 found[f"{child}.{key}" if child else key] = text
     return found
@@ -174,6 +176,15 @@ def _text(value: str) -> str | None:
     except (SyntaxError, ValueError):
         return None
     return found if isinstance(found, str) else None
+
+
+def _lines(value: str) -> str | None:
+    """An array of texts, one a line; None for anything else. An empty one is written "@as []"."""
+    try:
+        found = ast.literal_eval(value.removeprefix("@as "))
+    except (SyntaxError, ValueError):
+        return None
+    return "\n".join(found) if isinstance(found, list) and all(isinstance(one, str) for one in found) else None
 
 
 def _quoted(text: str) -> str:

@@ -33,7 +33,7 @@ class Adopted:
         items: the frozen list, in sending order.
         manifests: what matters of the plain manifests, by the name they have in duplicity's cache.
         left_out: older chains that are not moved, and why; a sentence each.
-        fingerprint: of the folder's listing; another one means that there are other files.
+        fingerprint: of what is `finished` in the folder; another one means that there are other files.
     """
 
     items: tuple[Item, ...]
@@ -49,6 +49,14 @@ def fingerprint(files: Sequence[SourceFile]) -> str:
     """
     rows = sorted((file.name, file.size) for file in files if names.parse(file.name) is not None)
     return hashlib.sha256(repr(rows).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def finished(files: Sequence[SourceFile], items: Sequence[Item]) -> list[SourceFile]:
+    """The files but for those of sets that are not adopted and have no manifest: duplicity writes that last."""
+    adopted = {item.set_id for item in items}
+    parsed = {file.name: names.parse(file.name) for file in files}
+    whole = {one.set_id for one in parsed.values() if one and one.kind is NameKind.MANIFEST and not one.partial}
+    return [file for file in files if (one := parsed[file.name]) is None or one.set_id in whole | adopted]
 
 
 def is_here(files: Sequence[SourceFile], items: Sequence[Item]) -> bool:
@@ -67,6 +75,7 @@ async def adopt(
     canary: Sequence[tuple[bytes, ...]],
     known: Mapping[str, Item] = MappingProxyType({}),
     where: str = ".",
+    set_by_set: bool = False,
 ) -> Adopted:
     """Finds the chains in `files`, their cache and their manifests, and puts everything in order.
 
@@ -77,6 +86,7 @@ async def adopt(
         canary: absolute paths (their parts, without the root) whose volumes go before the handover.
         known: what an earlier adoption remembered, by name.
         where: the folder's path, for what helps.
+        set_by_set: each set's metadata together, as `chains.adopt` has it.
 
     Raises:
         NeedsUser: something is missing or ambiguous; all problems of the newest chain in one message.
@@ -90,9 +100,8 @@ async def adopt(
     keys = newest_keys(inventory)
     directory = await cache.find(keys, url) if keys else None
     texts = await _manifests(source, inventory, await cache.manifests(directory) if directory else {})
-    adopted = await asyncio.to_thread(
-        _put_in_order, inventory, texts, canary, files, chains.links(inventory, beyond, where)
-    )
+    links = chains.links(inventory, beyond, where)
+    adopted = await asyncio.to_thread(_put_in_order, inventory, texts, canary, files, links, set_by_set=set_by_set)
     md5s = await sameness.hashes(source, adopted.items, known)
     return replace(adopted, items=tuple(replace(item, md5=md5s.get(item.name, "")) for item in adopted.items))
 
@@ -103,6 +112,8 @@ def _put_in_order(
     canary: Sequence[tuple[bytes, ...]],
     files: Sequence[SourceFile],
     links: NeedsUser | None,
+    *,
+    set_by_set: bool,
 ) -> Adopted:
     read, damaged = _parsed(texts)
     if problems := chains.problems(inventory, read):
@@ -110,9 +121,9 @@ def _put_in_order(
             more = _one([problems[0], links, *problems[1:]])
             raise NeedsUser(more.what, hint=links.hint, code=links.code)
         raise _one(problems)
-    items = chains.adopt(inventory, read, _recorded(canary, inventory, read))
+    items = chains.adopt(inventory, read, _recorded(canary, inventory, read), set_by_set=set_by_set)
     left_out = tuple(str(problem) for each in chains.left_out(inventory, read) for problem in each.problems[:1])
-    return Adopted(items, texts, (*left_out, *damaged), fingerprint(files))
+    return Adopted(items, texts, (*left_out, *damaged), fingerprint(finished(files, items)))
 
 
 def _recorded(

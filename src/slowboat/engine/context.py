@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import account, names, urls
 from slowboat.core.account import AccountBasis
 from slowboat.core.dejadup import Account
-from slowboat.core.plan import ADOPT, HAND_OVER, LOOK, MEND
+from slowboat.core.plan import ADOPT, HAND_OVER, LOOK, MEND, TIDY
 from slowboat.core.words import Notice, Phase, Role
 from slowboat.engine import facts
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LASTING = ("handover", "done")
 """What the user must hear of once, also where no desktop was there to show it before a restart; in this order."""
-NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER, MEND})
+NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER, MEND, TIDY})
 """The names among the busy that are no object's."""
 
 
@@ -45,6 +45,8 @@ class Order:
         target: where it goes.
         file_prefix: whose files are meant where several hosts share the folder; None: whoever's there is.
         ask_first: the handover waits for the user's word.
+        follows: the cloud follows the drive: there is no handover unless the user says the word.
+        removes: what its owner removes from the drive is removed from the cloud after a while, as long as it follows.
         lanes: how many objects go up at once.
         canary: absolute paths (their parts, without the root) whose volumes go before the handover.
         account: what an old Deja Dup must be told of the cloud.
@@ -56,6 +58,8 @@ class Order:
     target: Target
     file_prefix: str | None = None
     ask_first: bool = False
+    follows: bool = False
+    removes: bool = False
     lanes: int = 2
     canary: tuple[tuple[bytes, ...], ...] = ()
     account: Account = field(default_factory=Account)
@@ -108,7 +112,13 @@ class Observed:
         duplicity: what holds for the duplicities on this machine; None before they were asked.
         backup_under_way: duplicity was writing to the target when that was last read.
         last_error, last_failed: the newest trouble that is not over, a sentence, and what failed for it; "" for none.
-        direct: the whole backup sets that it has written there straight since the handover.
+        direct: the whole backup sets that it has written there straight.
+        not_adopted, not_adopted_at, not_adopted_why: what was on the drive when it could not be adopted anew (its
+            fingerprint, "" for nothing), when that was, and what was wrong.
+        used_url: which of the target's URLs Deja Dup is set to; "" for none.
+        front_end: what is to be done with Deja Dup after the handover, a sentence or more; "" for nothing.
+        tidied_at: when it was last tried to remove from the cloud what left the drive.
+        held: the sets that wait until duplicity's own backup at the target is over.
     """
 
     objects: dict[str, RemoteObject] | None = None
@@ -134,6 +144,13 @@ class Observed:
     duplicity: Judgement | None = None
     backup_under_way: bool = False
     direct: tuple[SetId, ...] = ()
+    not_adopted: str = ""
+    not_adopted_at: float = 0.0
+    not_adopted_why: str = ""
+    used_url: str = ""
+    front_end: str = ""
+    tidied_at: float = 0.0
+    held: frozenset[SetId] = frozenset()
     last_error: str = ""
     last_failed: str = ""
 

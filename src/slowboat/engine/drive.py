@@ -1,7 +1,7 @@
 """The drive's side of a migration: is it there, is it still the same, what is to be adopted?
 
-Knows when a new set on the drive belongs to the chain (before the handover) and when it would fork it (after).
-Must not know what is sent when.
+Knows when what is on the drive is to be adopted anew: whenever a backup to it was finished, before the handover and
+after it. Must not know what is sent when, nor whether a set fits what stands at the target (core/parting).
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from slowboat.core import names
 from slowboat.core.errors import NeedsUser, SourceAbsent
-from slowboat.core.words import HandoverState
-from slowboat.engine import adoption, facts, sameness
+from slowboat.core.words import HandoverState, Phase
+from slowboat.engine import adoption, departures, facts, sameness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 OTHER_DRIVE = "other-drive"
 """The code of the error where another drive stands in its place."""
+ADOPT_AGAIN = 60.0
+"""Seconds until a list that could not be adopted is tried again: duplicity finishes its cache just after the drive."""
 PATIENCE = 60.0
 """Seconds that listing the drive may take: a sleeping disk spins up in ten, a dying one never."""
 
@@ -45,12 +46,19 @@ async def look(context: Context) -> None:
     if not observed.drive_present and observed.last_error.startswith(observed.absent_why):
         observed.last_error = ""  # a drive that is back was no trouble
     observed.drive_present, observed.absent_why = True, ""
-    if not context.memory.items or adoption.fingerprint(files) == context.memory.get(facts.FINGERPRINT):
-        return
-    if context.memory.handover is HandoverState.DONE:
-        _tell_fork(context, files)
-    else:
-        observed.drive_changed = True
+    if context.memory.items:
+        _look_for_changes(context, adoption.fingerprint(adoption.finished(files, context.memory.items)))
+
+
+def _look_for_changes(context: Context, fingerprint: str) -> None:
+    observed, now = context.observed, context.tools.now()
+    refused = fingerprint == observed.not_adopted and abs(now - observed.not_adopted_at) < ADOPT_AGAIN
+    observed.drive_changed = fingerprint != context.memory.get(facts.FINGERPRINT) and not refused
+
+
+def looks_again_at(context: Context) -> float | None:
+    """When to look at the drive by the clock alone, because what was on it could not be adopted; None: never."""
+    return context.observed.not_adopted_at + ADOPT_AGAIN if context.observed.not_adopted else None
 
 
 def _holds_nothing_of_it(context: Context) -> SourceAbsent:
@@ -70,15 +78,17 @@ def is_absent(context: Context, error: SourceAbsent) -> None:
 
 
 async def adopt(context: Context) -> None:
-    """Freezes the list of files; before the handover again, when the drive has new sets.
+    """Freezes the list of files; again, when the drive has other sets.
 
     Raises:
         NeedsUser: it cannot be adopted as it is; a list that was adopted before stays in force instead.
         SourceAbsent: the drive went away.
     """
-    memory, order = context.memory, context.order
-    files = await _listing(context)
-    context.observed.drive_changed = False
+    memory, order, observed = context.memory, context.order, context.observed
+    there = await _listing(context)
+    files = adoption.finished(there, memory.items) if memory.items else there
+    observed.drive_changed, observed.not_adopted = False, ""
+    shared = order.follows or memory.handover is HandoverState.DONE
     try:
         found = await adoption.adopt(
             context.tools.source,
@@ -89,26 +99,47 @@ async def adopt(context: Context) -> None:
             canary=order.canary,
             known={item.name: item for item in memory.items},
             where=order.source_dir,
+            set_by_set=shared,
         )
     except NeedsUser as error:
         if not memory.items:
             raise NeedsUser(f"{order.source_dir}: {error.what}", hint=error.hint, code=error.code) from error
-        memory.remember(facts.FINGERPRINT, adoption.fingerprint(files))  # a backup to the drive may be under way
-        context.observed.last_error = str(error)
+        observed.not_adopted, observed.not_adopted_at = adoption.fingerprint(files), context.tools.now()
+        observed.last_error = observed.not_adopted_why = str(error)
         return
+    if observed.last_error == observed.not_adopted_why:
+        observed.last_error = ""  # it was a backup that was not finished
+    await _remember(context, found)
+    if memory.handover is HandoverState.DONE:
+        _goes_where_duplicity_writes(context)
+
+
+async def _remember(context: Context, found: adoption.Adopted) -> None:
+    memory, order = context.memory, context.order
     drive = await context.tools.source.identity()
-    known = (
+    rows = (
         facts.FINGERPRINT.row(found.fingerprint),
         facts.STARTED_AT.row(memory.get(facts.STARTED_AT) or context.tools.now()),
         facts.FINISHED_AT.row(0.0),
         facts.DRIVE.row(drive),
+        facts.DEPARTED.row(departures.with_those_not_in(context, found.items)),
     )
-    memory.adopt(found.items, found.manifests, dict(known))
+    known = memory.items
+    memory.adopt(found.items, found.manifests, dict(rows))
+    if known:
+        departures.tell(context, known)
     context.tools.source.expected = drive
     size = sum(item.file.size for item in found.items)
     memory.note("adopted", f"{len(found.items)} files, {size / 1e6:,.1f} MB, from {order.source_dir}")
     for text in found.left_out:
         memory.note("left-out", text)
+
+
+def _goes_where_duplicity_writes(context: Context) -> None:
+    """Whether a new set fits is told by what stands at the target now; once it is there, the cache for it needs it."""
+    context.observed.objects = None
+    if any(item.phase is not Phase.DONE for item in context.newest_metadata()):
+        context.memory.remember(facts.MEND_AT, context.tools.now())
 
 
 async def listing_or_copy(context: Context) -> Sequence[SourceFile]:
@@ -149,21 +180,3 @@ async def _listing(context: Context, *, any_drive: bool = False) -> Sequence[Sou
             return await context.tools.source.listing(any_drive=any_drive)
     except TimeoutError:
         raise SourceAbsent(f"the drive with {context.order.source_dir} does not answer") from None
-
-
-def _tell_fork(context: Context, files: Sequence[SourceFile]) -> None:
-    """Sets that appear on the drive after the handover would fork the chain: named once, never sent."""
-    adopted = {item.name for item in context.memory.items}
-    new = sorted(file.name for file in files if file.name not in adopted and names.parse(file.name) is not None)
-    if not new or context.memory.get(facts.FORK) == new[-1]:
-        return
-    context.memory.remember(facts.FORK, new[-1])
-    context.tell(
-        "fork",
-        "fork",
-        f"{context.order.name}: a backup went to the drive",
-        f"Since the handover backups go to {context.url}, but duplicity wrote {len(new)} new files to "
-        f"{context.order.source_dir} ({new[-1]}). They are not moved: they would not fit the chain in the cloud. "
-        f"Point duplicity or Deja Dup at {context.url}.",
-        urgent=True,
-    )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from slowboat.core import capabilities, segmenting
 from slowboat.core.capabilities import Capabilities
 from slowboat.core.conditions import MODES, Mode
+from slowboat.core.removal import Departed
 from slowboat.core.segmenting import UplinkEstimate
 from slowboat.core.words import HandoverState, Installed
 
@@ -107,8 +108,17 @@ FINGERPRINT: Final = _text("fingerprint")
 STARTED_AT: Final = _number("started_at")
 FINISHED_AT: Final = _number("finished_at")
 """When one listing showed everything; 0.0: not yet, or not any more."""
-FORK: Final = _text("fork")
-"""The newest file on the drive that was told of as a fork of the chain."""
+PARTED_SET: Final = _count("parted")
+"""The end of the newest backup set on the drive that was told of as parted from the cloud."""
+
+
+DEPARTED: Final[Fact[Mapping[str, Departed]]] = Fact(
+    "departed",
+    {},
+    lambda text: {name: Departed(*row) for name, row in json.loads(text).items()},
+    lambda objects: json.dumps({name: [one.size, one.md5, one.since] for name, one in objects.items()}),
+)
+"""What came from the drive, stands at the target and is no longer on the drive, by name."""
 
 PARTLY: Final[Fact[Mapping[str, int]]] = Fact("partly", {}, lambda text: _counts(json.loads(text)), json.dumps)
 """Bytes that the server has confirmed as segments, by the name of an object that is not done."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core import dejadup, manifest, names
 from slowboat.core.errors import NeedsUser, SlowboatError
-from slowboat.core.words import Role, SetType
+from slowboat.core.words import HandoverState, Role, SetType
 from slowboat.engine import facts
 
 if TYPE_CHECKING:
@@ -27,7 +27,29 @@ def plan(context: Context, values: Mapping[str, str]) -> dejadup.Switch:
     """What would be changed. Raises NeedsUser where Deja Dup cannot reach the target."""
     target = context.order.target
     place = f"{target.container}/{target.prefix}".rstrip("/")
-    return dejadup.switch(values, target.urls, place, context.order.account)
+    return dejadup.switch(values, target.urls, place, context.order.account, _by_hand(context))
+
+
+def _by_hand(context: Context) -> dejadup.ByHand:
+    """What duplicity must be told where Deja Dup cannot go on."""
+    encrypted = any(item.name.endswith((".gpg", ".g")) for item in context.newest_metadata())
+    installed = context.memory.installed
+    if not installed:
+        return dejadup.ByHand(encrypted=encrypted)
+    return dejadup.ByHand(str(installed[0].directory.parent), encrypted)
+
+
+async def observe(context: Context) -> None:
+    """Notes where Deja Dup backs up to now, and what is to be done with it after the handover."""
+    observed = context.observed
+    observed.used_url, observed.front_end = "", ""
+    if context.tools.front_end is None or not context.memory.items:
+        return
+    url = dejadup.cloud_url(await context.tools.front_end.read(), "")
+    if url in context.order.target.urls:
+        observed.used_url = url
+    elif context.memory.handover is HandoverState.DONE:
+        observed.front_end, _ = await advice(context)
 
 
 async def must_be_able(context: Context) -> None:

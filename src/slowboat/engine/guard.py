@@ -27,7 +27,7 @@ from slowboat.core.plan import LOOK_CLOSELY, LOOK_EVERY
 from slowboat.core.verify import AtTarget
 from slowboat.core.versions import Verdict
 from slowboat.core.words import Event, HandoverState, Phase, Reason
-from slowboat.engine import facts
+from slowboat.engine import departures, facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from slowboat.core.versions import Judgement
     from slowboat.engine.context import Context
 
+LOOK_HELD = 60.0
+"""Seconds between listings while a new backup on the drive waits for duplicity's own at the target: a few requests."""
 CODE = "duplicity-version"
 """The code of a handover that waits for all volumes, or for another duplicity."""
 
@@ -50,6 +52,7 @@ def remembered(context: Context) -> Remembered:
         name=context.order.name,
         url=context.url,
         items=memory.items,
+        departed=departures.departed(context),
         handover=memory.handover,
         finished=bool(memory.get(facts.FINISHED_AT)),
         told=ToldBefore(
@@ -186,8 +189,10 @@ def danger_now(context: Context) -> str:
 
 def look_every(context: Context) -> float:
     """Seconds between listings: more of them where the version, or a backup under way, asks for it."""
-    if context.memory.handover is not HandoverState.DONE:
+    if context.memory.handover is not HandoverState.DONE and not context.order.follows:
         return LOOK_EVERY
+    if context.observed.held:
+        return LOOK_HELD
     found = context.observed.duplicity
     risky = found is not None and found.advice.look_closely
     return LOOK_CLOSELY if risky or context.observed.backup_under_way else LOOK_EVERY
@@ -210,29 +215,37 @@ async def empty_caches(context: Context) -> tuple[str, ...]:
 
 
 async def mend(context: Context) -> None:
-    """Puts back what duplicity emptied of its cache for the target; what is there is never touched.
+    """Puts into duplicity's cache for the target what it lacks of the chain there; what is there is never touched.
+
+    duplicity emptied it, or a newer set came from the drive. Without that set's metadata the next backup to the target
+    would ask for the passphrase, to fetch it.
 
     Raises:
         Transient: duplicity is running.
         NeedsUser: the cache cannot be made whole.
     """
-    wanted = [item.name for item in context.newest_metadata()]
-    keys = frozenset(names.metadata_key(name) for name in wanted)
+    newest = context.newest_metadata()
+    keys = frozenset(names.metadata_key(item.name) for item in newest)
+    wanted = [names.cache_name(item.name) for item in newest if item.phase is Phase.DONE]
     source = await context.tools.cache.find(keys, await context.source_url())
     if source is None:
         raise NeedsUser("the drive's cache is no longer on this machine", code="no-cache")
-    mended = [await context.tools.cache.mend(source, one) for one in context.memory.installed]
+    before = context.memory.installed
+    mended = [await context.tools.cache.mend(source, one, wanted) for one in before]
+    grown = any(set(added) - one.files.keys() for one, (_, added) in zip(before, mended, strict=True))
     count = sum(len(names_) for _, names_ in mended)
     context.memory.mended([installed for installed, _ in mended])
     context.memory.remember(facts.MEND_AT, 0.0)
     context.memory.remember(facts.CACHES_GONE, ())
     _whole_again(context)
-    context.memory.note("mended", f"All metadata is in the cloud; {count} files were put back into duplicity's cache")
+    if count:
+        how = "added to" if grown else "put back into"
+        context.memory.note("mended", f"All metadata is in the cloud; {count} files were {how} duplicity's cache")
 
 
 def not_mended(context: Context, error: SlowboatError) -> None:
     """Later, where duplicity was running; else duplicity fetches what it lacks from the target by itself."""
-    if isinstance(error, Transient):
+    if isinstance(error, Transient) or error.code == "cache-newer":  # a backup to the drive is not finished yet
         context.memory.remember(facts.MEND_AT, context.tools.now() + backoff.CACHE_IN_USE)
         return
     context.memory.remember(facts.MEND_AT, 0.0)

@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 def shown(context: Context) -> tuple[HandoverState, str]:
     """Its state and, where it is not done, why."""
     memory = context.memory
+    if context.order.follows and memory.handover is not HandoverState.DONE:
+        return HandoverState.NEVER, "the cloud follows the drive"
     if memory.handover is not HandoverState.PENDING:
         return memory.handover, memory.get(facts.HANDOVER_WHY)
+    return _not_yet(context)
+
+
+def _not_yet(context: Context) -> tuple[HandoverState, str]:
+    memory = context.memory
     if not memory.items:
         return HandoverState.PENDING, "the drive has not been read yet"
     if ready_for_handover(memory.items):
@@ -71,6 +78,7 @@ async def _do(context: Context) -> None:
         + (f" {advice}." if advice else ""),
         button=button,
     )
+    await frontend.observe(context)
 
 
 async def _install(context: Context, urls: Sequence[str]) -> Sequence[Installed]:
@@ -123,7 +131,7 @@ async def asked(context: Context) -> None:
     """
     if context.memory.handover is HandoverState.DONE:
         return
-    state, why = shown(context)
+    state, why = _not_yet(context)
     if not ready_for_handover(context.memory.items) or not context.memory.items:
         raise NeedsUser(
             f"the handover of {context.order.name} cannot be done yet: {why or state.value}",

@@ -12,13 +12,14 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slowboat.core import backoff, segmenting
+from slowboat.core import backoff, segmenting, urls
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Unrecorded
 from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
     LOOK,
     MEND,
+    TIDY,
     Action,
     Adopt,
     BreakOff,
@@ -32,10 +33,11 @@ from slowboat.core.plan import (
     Send,
     Sight,
     Snapshot,
+    Tidy,
     plan,
 )
-from slowboat.core.words import Activity
-from slowboat.engine import drive, facts, file_errors, guard, handover, report, target
+from slowboat.core.words import Activity, HandoverState
+from slowboat.engine import drive, facts, file_errors, frontend, guard, handover, parted, report, target, tidying
 from slowboat.engine.context import NO_OBJECT, Context, Order, Tools
 from slowboat.engine.memory import Memory
 from slowboat.engine.objects import Objects
@@ -184,17 +186,20 @@ class Migration:
         """At the user's word, now. Raises NeedsUser or Transient with what stands in its way."""
         try:
             await handover.asked(self._context)
+            await frontend.observe(self._context)
         finally:
             self.wake()  # what it saw at the target may be news
 
     async def undo_handover(self) -> None:
         """Takes the handover back. Raises NeedsUser where duplicity has used the cache since."""
         await handover.undo(self._context)
+        await frontend.observe(self._context)
         self.wake()
 
     async def switch_front_end(self) -> str:
         """Points Deja Dup at the target. Raises NeedsUser or Transient with what stands in its way."""
         url = await handover.switch_front_end(self._context)
+        await frontend.observe(self._context)
         self.wake()
         return url
 
@@ -253,6 +258,8 @@ class Migration:
             duplicity_danger=guard.danger_now(self._context),
             reasons=(*shown.reasons, *guard.reasons(self._context)),
             direct_sets=len(observed.direct),
+            backup_url=urls.without_user(observed.used_url) or self._context.url,
+            front_end=observed.front_end,
             verify_state=verifier.state,
             verify_progress=verifier.progress,
             verify_bytes=verifier.total,
@@ -313,13 +320,17 @@ class Migration:
             blocked=self._trouble.blocked(now),
             wait=self._trouble.waiting(now),
             object_waits=observed.object_waits,
-            busy=frozenset(self._busy) - self._renewing,
+            busy=frozenset(self._busy) - self._renewing | self._objects.accompanied,
             renewing=frozenset(self._renewing),
             renewed=observed.renewed,
             lanes=segmenting.lanes(memory.estimate, self.order.lanes),
             finished=bool(memory.get(facts.FINISHED_AT)),
             look_every=guard.look_every(self._context),
             mend_at=memory.get(facts.MEND_AT) or None,
+            tidy_at=tidying.due_at(self._context),
+            follows=self.order.follows and memory.handover is not HandoverState.DONE,
+            held=observed.held,
+            held_why=parted.held_why(self._context),
         )
 
     def _handover_at(self) -> float:
@@ -355,18 +366,22 @@ class Migration:
     async def _woken(self, wake_at: float | None) -> None:
         absent = not self._observed.drive_present
         now = self.tools.now()
-        moments = [*([wake_at] if wake_at is not None else []), *([now + ABSENT_DRIVE] if absent else [])]
+        moments = [] if wake_at is None else [wake_at]
+        if absent:
+            moments.append(now + ABSENT_DRIVE)
+        elif (again := drive.looks_again_at(self._context)) is not None:
+            moments.append(again)
         try:
             async with asyncio.timeout(max(0.05, min(moments) - now) if moments else None):
                 await self._wake.wait()
         except TimeoutError:
-            self._observed.look_at_drive |= absent
+            self._observed.look_at_drive |= absent or bool(self._observed.not_adopted)
 
     # -- acting ----------------------------------------------------------------------------------------------
 
     def _start(self, tasks: asyncio.TaskGroup, action: Action) -> None:
         match action:
-            case Adopt() | Look() | HandOver() | Mend():
+            case Adopt() | Look() | HandOver() | Mend() | Tidy():
                 self._spawn(tasks, *self._of_no_object(action))
             case Check(name):
                 self._spawn(tasks, name, self._objects.check(name))
@@ -381,7 +396,7 @@ class Migration:
             case BreakOff():
                 self._break_off()
 
-    def _of_no_object(self, action: Adopt | Look | HandOver | Mend) -> tuple[str, Coroutine[None, None, None]]:
+    def _of_no_object(self, action: Adopt | Look | HandOver | Mend | Tidy) -> tuple[str, Coroutine[None, None, None]]:
         match action:
             case Adopt():
                 return ADOPT, drive.adopt(self._context)
@@ -389,6 +404,8 @@ class Migration:
                 return LOOK, self._look()
             case HandOver():
                 return HAND_OVER, handover.do(self._context)
+            case Tidy():
+                return TIDY, tidying.tidy(self._context)
             case Mend():
                 return MEND, guard.mend(self._context)
 

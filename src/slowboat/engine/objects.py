@@ -10,22 +10,25 @@ from typing import TYPE_CHECKING
 
 from slowboat.core.account import Worth, is_removed, promise
 from slowboat.core.capabilities import lives_in_segments
-from slowboat.core.errors import Refused, Transient
+from slowboat.core.errors import Refused, Transient, Unrecorded
 from slowboat.core.plan import SETTLED
-from slowboat.core.words import Event, Phase
-from slowboat.engine import facts, target
+from slowboat.core.words import Event, HandoverState, Phase
+from slowboat.engine import facts, parted, target
 from slowboat.engine.courier import Courier, Freight
 from slowboat.engine.meter import Meter
 from slowboat.engine.probing import Probing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from slowboat.core.words import Item, SetId
     from slowboat.engine.context import Context
     from slowboat.engine.courier import Standing
 
 DOUBTED = frozenset({"not-slo", "slo-copied", "mismatch", "bad-request"})
 """Codes with which a store shows that it may not be as its probe has shown it."""
+DUPLICITY_RUNS = "duplicity-running"
+"""The code of the error where duplicity holds the lock on one of its caches."""
 
 
 class Objects:
@@ -55,6 +58,7 @@ class Objects:
         self._marks: dict[str, float] = {}  # when each lane was last confirmed something, by the steady clock
         self._courier = Courier(context.tools.source, context.tools.store, context.order.target.prefix)
         self.probing = Probing(context)
+        self.accompanied: set[str] = set()  # objects that go up with another one, under its name among the busy
 
     def rate(self) -> int:
         """Bytes per second now; to be asked about once a second while something is sent."""
@@ -107,9 +111,54 @@ class Objects:
     async def send(self, name: str) -> None:
         """Brings one object to the target, unless its set's metadata is gone from there. Raises as the courier does."""
         item = self._context.memory.item(name)
-        if not await target.set_still_stands(self._context, item):
+        if item.role.is_metadata and item.set_id in parted.new_there(self._context):
+            await self._send_new_set(name, item.set_id)
+        elif await target.set_still_stands(self._context, item):
+            await self._carry(name)
+        else:
             self._context.observed.objects = None  # look first, then decide again
-            return
+
+    async def _send_new_set(self, first: str, set_id: SetId) -> None:
+        """Brings the metadata of a set to where duplicity may back up to as well: all of it, or as little as can be.
+
+        A backup straight to the target that begins meanwhile would fail on signatures without their manifest, or make
+        a second set upon the same one, after which no incremental works there (docs/duplicity.md, "Order"). So
+        duplicity is kept off, and the target is looked at before. What is wrong with another file than the `first` is
+        found out once more when its own turn comes.
+        """
+        try:
+            async with self._context.tools.cache.kept_off() as still:
+                await target.look(self._context, kept_off=True)
+                for item in self._absent_metadata(set_id):
+                    still()
+                    self.accompanied.add(item.name)
+                    await self._carry(item.name)
+            if self._context.memory.handover is HandoverState.DONE:
+                self._context.memory.remember(facts.MEND_AT, self._context.tools.now())
+        except Unrecorded:
+            raise
+        except Refused:
+            if self._context.memory.item(first).phase is not Phase.DONE:
+                raise
+        except Transient as error:
+            if error.code != DUPLICITY_RUNS:
+                raise
+            self._context.observed.held |= parted.new_there(self._context)  # the volumes go on meanwhile
+        finally:
+            for name in self.accompanied:
+                self.settle(name)
+            self.accompanied.clear()
+
+    def _absent_metadata(self, set_id: SetId) -> Sequence[Item]:
+        """What is to be sent of a set's metadata after a look at the target; () where it does not fit there now."""
+        observed = self._context.observed
+        if set_id in observed.held:
+            return ()
+        queued = (i for i in self._context.newest_metadata() if i.set_id == set_id and i.phase is Phase.QUEUED)
+        return [item for item in queued if item.name not in (observed.objects or {})]
+
+    async def _carry(self, name: str) -> None:
+        item = self._context.memory.item(name)
         means = await self.probing.means(item.file.size, self._largest_piece())
         self._context.memory.happened(name, Event.STARTED)
         try:

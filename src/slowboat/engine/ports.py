@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from pathlib import Path
 
     from slowboat.core.capabilities import Findings
@@ -123,14 +123,28 @@ class Cache(Protocol):
             NeedsUser: duplicity has written to it since; it stays.
         """
 
-    async def mend(self, source: Path, installed: Installed) -> tuple[Installed, Sequence[str]]:
-        """Copies from the cache `source` what is missing of what was installed, and never over anything.
+    async def mend(
+        self, source: Path, installed: Installed, wanted: Sequence[str] = ()
+    ) -> tuple[Installed, Sequence[str]]:
+        """Copies from the cache `source` what is missing there of `wanted`, and never over anything.
+
+        Without `wanted` all that was installed is.
 
         Answers what is installed now, and the names of the files that were missing.
 
         Raises:
             NeedsUser: the source's cache lacks it too, or there is no room.
             Transient: duplicity is running (its lock is held).
+        """
+
+    def kept_off(self) -> AbstractAsyncContextManager[Callable[[], None]]:
+        """Keeps duplicity from running on any cache of the target's URLs while the block runs.
+
+        What it gives is called before anything that must not be done beside a duplicity.
+
+        Raises:
+            Transient: duplicity is running (its lock is held); also what it gives raises that.
+            NeedsUser: there is a lock that nobody holds and we may not take.
         """
 
     async def in_use(self, installed: Installed) -> bool:
@@ -234,6 +248,9 @@ class Store(Protocol):
 
     async def delete(self, names: Sequence[str]) -> None:
         """Deletes objects of the segments' container; what is gone already is fine."""
+
+    async def remove(self, name: str) -> None:
+        """Deletes one plain object at the target; what is gone already is fine. The caller has proven whose it is."""
 
     async def renew(self, name: str, expires_after: int) -> None:
         """Lets a segment that expires do so `expires_after` seconds from now, more than 0; none is ever taken back."""

@@ -14,7 +14,7 @@ from slowboat.core.errors import NeedsUser, Refused, SourceAbsent
 from slowboat.core.guard import Observation, judge
 from slowboat.core.plan import Sight, matches, unseen
 from slowboat.core.words import HandoverState
-from slowboat.engine import guard
+from slowboat.engine import departures, frontend, guard, parted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +39,11 @@ class Looked:
     finished: bool
 
 
-async def look(context: Context) -> Looked:
+async def look(context: Context, *, kept_off: bool = False) -> Looked:
     """Reads the target's listing, and lets the guard judge it; what it does not show is asked for by name.
+
+    Args:
+        kept_off: we keep duplicity off the target ourselves meanwhile.
 
     Raises:
         NeedsUser: another backup stands there (code "other-chain"), or the store needs the user.
@@ -48,19 +51,21 @@ async def look(context: Context) -> Looked:
     """
     async with context.observed.looking:
         duplicity = await guard.ask_versions(context)
-        ran = await guard.duplicity_runs(context)
+        await frontend.observe(context)
+        ran = not kept_off and await guard.duplicity_runs(context)
         sight, gone = await _survey(context)
         seen = Observation(
             objects=sight.objects,
             gone=frozenset(gone),
             duplicity=duplicity,
-            running=ran or await guard.duplicity_runs(context),
+            running=ran or (not kept_off and await guard.duplicity_runs(context)),
             empty_caches=await guard.empty_caches(context),
             drive_present=context.observed.drive_present,
         )
         known = guard.remembered(context)
         before = Looked(sight, context.memory.items, known.finished)
         _take(context, sight, judge(seen, known))
+        parted.take(context, sight, runs=seen.running)
     return before
 
 
@@ -119,10 +124,10 @@ def _take(context: Context, sight: Sight, judged: Judged) -> None:
 
 
 def _refuse_strangers(context: Context, objects: Mapping[str, RemoteObject]) -> None:
-    """Before the handover nothing of another chain may stand where this one is to go."""
+    """Before the handover nothing of another chain may stand where this one is to go; duplicity may go on there."""
     if context.memory.handover is HandoverState.DONE:
         return
-    if strange := strangers(context.memory.items, objects):
+    if strange := strangers(context.memory.items, objects, departures.departed(context)):
         where = context.order.target
         raise NeedsUser(
             f"{where.container}/{where.prefix} holds another backup already ({strange[0]}, {len(strange)} files)",

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from slowboat.core.words import SetId
 
 
-def adopt(inventory: Inventory, manifests: Mapping[SetId, Manifest], canary: Sequence[Index] = ()) -> tuple[Item, ...]:
+def adopt(
+    inventory: Inventory,
+    manifests: Mapping[SetId, Manifest],
+    canary: Sequence[Index] = (),
+    *,
+    set_by_set: bool = False,
+) -> tuple[Item, ...]:
     """The list of objects of a migration, in the order in which they are sent; frozen from then on.
 
     The newest chain first: the full's signatures, new signatures by time, the full's manifest, incremental
@@ -31,6 +37,9 @@ def adopt(inventory: Inventory, manifests: Mapping[SetId, Manifest], canary: Seq
         manifests: the plain manifests by backup set.
         canary: paths as duplicity records them, relative to what was backed up; the volumes of the newest
             chain that may hold one of them, or anything below it, are its canary volumes.
+        set_by_set: each set's signatures and manifest together. Where duplicity may back up to the target meanwhile, a
+            chain must be whole there at as many moments as can be: it fails on signatures without their manifest
+            (docs/duplicity.md, "Order").
 
     Raises:
         NeedsUser: the first of the `problems`.
@@ -41,7 +50,7 @@ def adopt(inventory: Inventory, manifests: Mapping[SetId, Manifest], canary: Seq
     for number, chain in enumerate(inventory.chains):
         if number and older_problems(inventory, chain, manifests):
             continue
-        drafts.extend(_metadata_items(chain, number))
+        drafts.extend(_metadata_items(chain, number, set_by_set=set_by_set))
         volumes = list(_volume_items(chain, number, manifests, canary if number == 0 else ()))
         drafts.extend(sorted(volumes, key=lambda item: not item.canary))
     return tuple(
@@ -50,13 +59,14 @@ def adopt(inventory: Inventory, manifests: Mapping[SetId, Manifest], canary: Seq
     )
 
 
-def _metadata_items(chain: Chain, number: int) -> Iterator[Item]:
-    for backup_set in chain.sets:
-        if backup_set.signatures is not None:
-            yield Item(backup_set.signatures, Role.SIGNATURES, number, backup_set.id, 0)
-    for backup_set in chain.sets:
-        if backup_set.manifest is not None:
-            yield Item(backup_set.manifest, Role.MANIFEST, number, backup_set.id, 0)
+def _metadata_items(chain: Chain, number: int, *, set_by_set: bool) -> Iterator[Item]:
+    every = [(Role.SIGNATURES, one.signatures, one.id) for one in chain.sets]
+    every += [(Role.MANIFEST, one.manifest, one.id) for one in chain.sets]
+    if set_by_set:
+        every.sort(key=lambda each: (each[2].end, each[0] is Role.MANIFEST))
+    for role, file, set_id in every:
+        if file is not None:
+            yield Item(file, role, number, set_id, 0)
 
 
 def _volume_items(

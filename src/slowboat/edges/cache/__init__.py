@@ -1,8 +1,8 @@
 """duplicity's caches on this machine: found by what they hold, installed for the target, taken back.
 
 `finding` looks for the cache that belongs to a chain, `installing` puts a copy in place and takes it away,
-`locking` holds duplicity's own lock meanwhile, `workshop` is the hidden folder in which that is done, `edge` puts them
-together off the event loop.
+`keeping_off` keeps duplicity away from a target for a while, `locking` holds duplicity's own lock meanwhile, `workshop`
+is the hidden folder in which that is done, `edge` puts them together off the event loop.
 
 Knows how duplicity keeps and locks its caches; must not know when a backup may be handed over.
 """

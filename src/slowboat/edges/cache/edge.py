@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, SlowboatError
-from slowboat.edges.cache import finding, installing, mending
+from slowboat.edges.cache import finding, installing, keeping_off, mending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from slowboat.core.words import Installed
@@ -50,9 +51,24 @@ class Cache:
         """Removes what `hand_over` installed, unless it was there before or duplicity has used it."""
         await self._aside(lambda _: installing.undo(installed))
 
-    async def mend(self, source: Path, installed: Installed) -> tuple[Installed, Sequence[str]]:
-        """Copies from `source` what is missing of what was installed; what is there is never touched."""
-        return await self._aside(lambda stop: mending.mend(source, installed, stop))
+    async def mend(
+        self, source: Path, installed: Installed, wanted: Sequence[str] = ()
+    ) -> tuple[Installed, Sequence[str]]:
+        """Copies from `source` what is missing of `wanted`, or of what was installed; what is there stays."""
+        return await self._aside(lambda stop: mending.mend(source, installed, tuple(wanted or installed.files), stop))
+
+    @contextlib.asynccontextmanager
+    async def kept_off(self) -> AsyncIterator[Callable[[], None]]:
+        """Keeps duplicity off the targets while the block runs; what it gives looks whether that still holds."""
+        caches = [archive / name for archive in self._archive_dirs for name in self._targets]
+        with contextlib.ExitStack() as stack:
+            locks = await self._aside(lambda _: stack.enter_context(keeping_off.kept_off(caches)))
+
+            def still() -> None:
+                for lock in locks:
+                    lock.keep()
+
+            yield still
 
     async def in_use(self, installed: Installed) -> bool:
         """Whether duplicity is running on that cache now."""

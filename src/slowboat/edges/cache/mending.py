@@ -15,6 +15,7 @@ from slowboat.edges.cache.workshop import workshop
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Sequence
     from pathlib import Path
 
     from slowboat.core.words import Installed
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
 
 
-def mend(source: Path, installed: Installed, stop: threading.Event) -> tuple[Installed, tuple[str, ...]]:
-    """Copies from the cache `source` what is missing of what was installed; answers also the names of that.
+def mend(
+    source: Path, installed: Installed, wanted: Sequence[str], stop: threading.Event
+) -> tuple[Installed, tuple[str, ...]]:
+    """Copies from the cache `source` what is missing of `wanted` where that was installed; answers also its names.
 
     Raises:
         NeedsUser: the source's cache lacks it too, or there is no room.
@@ -39,7 +42,7 @@ def mend(source: Path, installed: Installed, stop: threading.Event) -> tuple[Ins
             target.mkdir(mode=0o700)
         if not target.samefile(source):
             kept.append(locks.enter_context(held(target, shop)))
-        missing = tuple(name for name in installed.files if not os.path.lexists(target / name))
+        missing = tuple(name for name in wanted if not os.path.lexists(target / name))
         if not missing:
             return installed, ()
         must_have(source, missing)

@@ -176,8 +176,20 @@ def migration(name: str, table: MigrationTable, clouds: Iterable[str]) -> Migrat
         archive_dir=folder((*here, "archive_dir"), table.archive_dir) if table.archive_dir else None,
         file_prefix=table.file_prefix,
         ask_first=table.handover == "ask",
+        follows=table.handover == "never",
+        removes=_removes(here, table),
         duplicity=folder((*here, "duplicity"), table.duplicity) if table.duplicity else None,
     )
+
+
+def _removes(here: Where, table: MigrationTable) -> bool:
+    if table.removed_on_drive == "remove" and table.handover != "never":
+        raise Wrong(
+            (*here, "removed_on_drive"),
+            "nothing is removed from the cloud unless it follows the drive",
+            'Set handover = "never" as well, or take it out',
+        )
+    return table.removed_on_drive == "remove"
 
 
 def _cloud_of(here: Where, wanted: str, clouds: tuple[str, ...]) -> str:

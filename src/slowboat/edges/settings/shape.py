@@ -87,7 +87,8 @@ class MigrationTable(Table, frozen=True):
     archive_dir: str = ""
     duplicity: str = ""
     file_prefix: str | None = None
-    handover: Literal["auto", "ask"] = "auto"
+    handover: Literal["auto", "ask", "never"] = "auto"
+    removed_on_drive: Literal["keep", "remove"] = "keep"
 
 
 class NetworkTable(Table, frozen=True):
@@ -155,6 +156,8 @@ class MigrationSettings:
         archive_dir: where duplicity's caches are, or None: the usual places.
         file_prefix: duplicity's --file-prefix, or None: whatever is there.
         ask_first: whether the handover waits for the user's word.
+        follows: whether the cloud follows the drive, without a handover.
+        removes: whether it follows also where backups are removed from the drive.
         duplicity: the program that will make the backups, or None: the first on the PATH.
     """
 
@@ -165,6 +168,8 @@ class MigrationSettings:
     archive_dir: Path | None = None
     file_prefix: str | None = None
     ask_first: bool = False
+    follows: bool = False
+    removes: bool = False
     duplicity: Path | None = None
 
 
