@@ -248,7 +248,7 @@ class SwiftStore:
 
     async def remove(self, name: str) -> None:
         """Deletes one object of the container itself; what is gone already is fine."""
-        await self._delete(self._container, _named(name))
+        await self._delete(self._container, self._named(name))
 
     async def renew(self, name: str, expires_after: int) -> None:
         """Lets a segment that expires do so `expires_after` seconds from now, which must be more than 0.
