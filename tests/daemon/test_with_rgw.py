@@ -129,13 +129,13 @@ def test_what_somebody_else_put_there_is_kept_though_no_guard_of_the_server_keep
 
 
 @pytest.mark.needs("busctl", "gpg")
-def test_a_segment_that_the_server_has_lost_is_found_by_verify_and_sent_again(
+def test_a_segment_that_the_server_has_lost_is_sent_again_and_duplicity_removes_them_all(
     daemon: Daemon, rgw: RgwServer, tmp_path: Path
 ) -> None:
     with installed_duplicity(NEWEST, tmp_path / "home") as found:
         drive = make_chain(replace(found, volsize=4), tmp_path / "made", incs=0, size=12 * MB)
         container = rgw.container()
-        daemon.configure_migration(drive, rgw, container)
+        url = daemon.configure_migration(drive, rgw, container)
         # every volume is begun while nothing is known of the line, and so in segments of 1 MiB
         daemon.configure("connections = 8\n" + daemon.config_file.read_text())
         daemon.start()
@@ -148,3 +148,10 @@ def test_a_segment_that_the_server_has_lost_is_found_by_verify_and_sent_again(
         daemon.wait_until(lambda now: now["State"] == "done" and now["RestorableFromCloud"])
         assert daemon.slowboat("verify").returncode == 0
         expect_arrived_in_segments(drive, rgw, container)
+
+        daemon.terminate()
+        cloud = replace(drive.duplicity, environment=rgw.environment())
+        cloud.full(drive.data, url)
+        cloud.run("remove-all-but-n-full", "1", "--force", url)
+        left = rgw.listing(f"{container}_segments", "slowboat1/duplicity-")
+        assert not left, "duplicity removes a large object with its data"
