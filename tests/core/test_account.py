@@ -110,3 +110,12 @@ def test_no_two_answers_contradict(items: tuple[Item, ...], finished: bool, dire
         assert all(one.phase is Phase.DONE for one in items if one.chain == 0)
     assert ("only copy" in promise(seen)) == (seen.worth is Worth.ALL)
     assert all(seen.newest is None or one.end > seen.newest.end for one in seen.lacking)
+
+
+def test_where_the_data_of_large_files_is_belongs_to_every_promise() -> None:
+    large = (replace(ALL[0], slo_md5="of an SLO"), *ALL[1:])
+    for items in (large, with_phase(large, ALL[1].name, Phase.QUEUED)):
+        seen = take(AccountBasis(items, finished=True, segments="c_segments"))
+        assert seen.data_in == "c_segments"
+        assert "c_segments: keep that container" in promise(seen)
+    assert "segments" not in promise(take(AccountBasis(ALL, finished=True, segments="c_segments")))

@@ -193,6 +193,9 @@ def test_an_slo_is_held_against_the_reading_and_its_segments() -> None:
     assert state_of(unknown, VOLS[0])[0] is AtTarget.UNCONFIRMED, "its size alone says nothing"
     seen = dataclasses.replace(unknown, items=changed(VOLS[0], slo_md5="slo-md5"))
     assert verify(seen).complete
+    told = dataclasses.replace(seen, data_in="c_segments")
+    assert verify(told).ok
+    assert "c_segments: keep that container" in said(told)
     another = dataclasses.replace(unknown, items=changed(VOLS[0], slo_md5="another"))
     assert state_of(another, VOLS[0])[0] is AtTarget.OTHER_MD5
     assert state_of(dataclasses.replace(seen, lost=frozenset({VOLS[0]})), VOLS[0])[0] is AtTarget.PARTS_LOST

@@ -17,6 +17,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slowboat.core.capabilities import lives_in_segments
 from slowboat.core.chains import describe
 from slowboat.core.direct import GONE, REMOVED
 from slowboat.core.words import Phase
@@ -46,12 +47,14 @@ class AccountBasis:
         finished: the end was seen in one listing, and nothing has gone since.
         direct: the whole backup sets that duplicity wrote straight to the target, by time.
         unadopted: backup sets on the drive that are not to be moved.
+        segments: the container where the data of large objects is, should any stand there.
     """
 
     items: Sequence[Item]
     finished: bool = False
     direct: Sequence[SetId] = ()
     unadopted: Sequence[SetId] = ()
+    segments: str = ""
 
     def same(self, other: AccountBasis) -> bool:
         """Whether nothing has changed: of the items only whether they are the same tuple, for there may be many."""
@@ -75,6 +78,7 @@ class CloudAccount:
         newest: the newest backup set that the cloud can restore; None: none.
         lacking: the newer ones that it cannot, by time; those of the drive that are not to be moved included.
         worth: what follows from all this.
+        data_in: a second container, where the data of large files is; "" where all of it is in the target's own.
     """
 
     files: int
@@ -91,6 +95,7 @@ class CloudAccount:
     newest: SetId | None
     lacking: tuple[SetId, ...]
     worth: Worth
+    data_in: str = ""
 
 
 def take(basis: AccountBasis) -> CloudAccount:
@@ -124,6 +129,7 @@ def take(basis: AccountBasis) -> CloudAccount:
         newest=newest,
         lacking=lacking,
         worth=_worth(basis, newest, files=files, restorable=restorable, complete=complete),
+        data_in=basis.segments if lives_in_segments(basis.items) else "",
     )
 
 
@@ -201,7 +207,17 @@ NOT_YET = "Needs the drive: the cloud does not have everything yet. Keep the dri
 
 
 def promise(account: CloudAccount) -> str:
-    """What the cloud alone is worth, in a sentence or two for the person whose backup it is."""
+    """What the cloud alone is worth, in a few sentences for the person whose backup it is."""
+    text = _of_the_worth(account)
+    return f"{text} {keep(account.data_in)}." if account.data_in else text
+
+
+def keep(container: str) -> str:
+    """What must be said of a container that looks like scratch room, a sentence without a full stop."""
+    return f"The data of large files is in {container}: keep that container as long as the backup"
+
+
+def _of_the_worth(account: CloudAccount) -> str:
     match account.worth:
         case Worth.ALL:
             text = "The cloud alone is enough: the drive is no longer the only copy"

@@ -177,7 +177,9 @@ class Context:
     def account(self) -> CloudAccount:
         """What is in the cloud, what is missing, and what it is worth; taken anew where anything has changed."""
         finished = bool(self.memory.get(facts.FINISHED_AT))
-        basis = AccountBasis(self.memory.items, finished=finished, direct=self.observed.direct)
+        basis = AccountBasis(
+            self.memory.items, finished=finished, direct=self.observed.direct, segments=self.segments_container
+        )
         if self._account is None or not self._account[0].same(basis):
             self._account = (basis, account.take(basis))
         return self._account[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core.account import Worth, is_removed, promise
+from slowboat.core.account import Worth, is_removed, keep, promise
 from slowboat.core.capabilities import lives_in_segments
 from slowboat.core.errors import Refused, Transient, Unrecorded
 from slowboat.core.plan import SETTLED
@@ -226,13 +226,8 @@ class Objects:
             return
         container = self._context.segments_container
         self._context.memory.remember(facts.DATA_TOLD, value=True)
-        self._context.tell(
-            "store",
-            "data",
-            f"{self._context.order.name}: keep {container}",
-            f"Large files stay large objects at this server, and their data is in {container}: keep that container as "
-            "long as the backup. duplicity reads and removes it like any other.",
-        )
+        text = f"Large files stay large objects there. {keep(container)}. duplicity reads and removes it with them."
+        self._context.tell("store", "data", f"{self._context.order.name}: keep {container}", text)
 
     async def finish(self) -> None:
         """The end, seen in one listing: sweep what is left of our segments, and tell."""

@@ -128,6 +128,7 @@ class Verifier:
             removed=frozenset(item.name for item in context.memory.items if is_removed(item)),
             volumes=volumes if restore else None,
             under_way=context.observed.backup_under_way,
+            data_in=context.account().data_in,
         )
         report = verify(seen)
         guard.found(context, damaged(seen))

@@ -51,7 +51,7 @@ def verify(seen: Evidence) -> Report:
     deep, drive_seen = seen.read is not None, _saw_the_drive(seen, judged)
     right = frozenset(one.name for one in judged if one.target is AtTarget.RIGHT)
     unhashed = sum(one.unhashed for one in (seen.read or {}).values())
-    whole = Whole(taken.complete, deep=deep, drive_seen=drive_seen, under_way=seen.under_way)
+    whole = Whole(taken.complete, deep=deep, drive_seen=drive_seen, under_way=seen.under_way, data_in=seen.data_in)
     sentences = tuple(wording.sentences(judged, sets, whole, unhashed=unhashed))
     return Report(
         at=seen.at,

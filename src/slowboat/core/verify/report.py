@@ -117,6 +117,7 @@ class Evidence:
         removed: the names of objects whose backup set its owner has removed.
         volumes: what duplicity's manifests say, by backup set; None where nobody asked what could be restored.
         under_way: whether duplicity is writing to the target now.
+        data_in: a second container, where the data of large files is; "" where there is none such.
     """
 
     at: float
@@ -130,6 +131,7 @@ class Evidence:
     removed: frozenset[str] = frozenset()
     volumes: Mapping[SetId, Sequence[VolumeInfo]] | None = None
     under_way: bool = False
+    data_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slowboat.core.account import keep
 from slowboat.core.verify.report import AtTarget, OnDrive, Origin, Sentence
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Whole:
     deep: bool
     drive_seen: bool
     under_way: bool = False
+    data_in: str = ""
 
 
 def sentences(
@@ -52,6 +54,8 @@ def sentences(
     """All there is to say, what matters most first; `unhashed`: files of which only the framing could be looked at."""
     yield from _of_the_cloud(Counter(one.target for one in judged), len(judged), complete=whole.complete)
     yield from _of_the_drive(judged, deep=whole.deep, drive_seen=whole.drive_seen, unhashed=unhashed)
+    if whole.data_in:
+        yield Sentence(keep(whole.data_in))
     if unlisted := sum(one.unlisted for one in sets):
         yield Sentence(
             f"duplicity's manifests name {_files(unlisted, 'volume')} that slowboat does not know",
