@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,11 @@ class Deadline:
     """Cuts what is late. Its thread lives only while something is due.
 
     Args:
-        cut: breaks off what is under way; called from that thread.
+        cut: a method that breaks off what is under way; called from that thread, which does not keep its object alive.
     """
 
     def __init__(self, cut: Callable[[], None]) -> None:
-        self._cut = cut
+        self._cut = weakref.WeakMethod(cut)
         self._changed = threading.Condition()
         self._at = math.inf
         self._watched = False
@@ -65,4 +66,5 @@ class Deadline:
                     return
                 self._changed.wait(left)
             self._passed, self._watched, self._at = True, False, math.inf
-        self._cut()
+        if (cut := self._cut()) is not None:
+            cut()
