@@ -7,7 +7,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowboat.core.direct import REMOVED, direct_sets, removed
+from slowboat.core.direct import REMOVED, direct_sets, removed, strangers
 from slowboat.core.words import Item, Phase, SetId, SourceFile
 
 OLD, FULL, INC1, INC2 = "20200101T000000Z", "20210101T000000Z", "20210102T000000Z", "20210103T000000Z"
@@ -129,3 +129,28 @@ def test_nothing_that_stands_whole_is_ever_called_removed(standing: set[str]) ->
             assert lost, "some metadata of the chain, its own or an earlier set's, is gone"
     assert isinstance(direct_sets(ITEMS, standing).whole, tuple)
     assert all(isinstance(one, SetId) for one in direct_sets(ITEMS, standing).unfinished)
+
+
+def test_what_left_the_drive_is_no_direct_backup_and_no_strangers() -> None:
+    left = set(full("20200601T000000Z"))
+    assert direct_sets(ITEMS, ALL | left).newest_full is not None
+    assert direct_sets(ITEMS, ALL | left, departed=left) == direct_sets(ITEMS, ALL)
+    assert set(strangers(ITEMS, ALL | left)) == left
+    assert strangers(ITEMS, ALL | left, departed=left) == ()
+
+
+def test_a_direct_backup_counts_whatever_the_drive_got_since() -> None:
+    beside = set(inc(INC1, NEXT))
+    later = [*ITEMS, *items_of(inc(INC2, "20230101T000000Z"), 0, 40)]
+    assert len(direct_sets(later, ALL | beside).whole) == 1
+
+
+def test_who_went_on_upon_what_is_there_is_no_stranger_though_the_drive_went_on_too() -> None:
+    stands = set(full(FULL) + inc(FULL, INC1))
+    beside = set(inc(INC1, NEXT))
+    assert strangers(ITEMS, stands | beside) == (), "the two have parted, which is told otherwise"
+    assert set(strangers(ITEMS, beside)) == beside, "nothing of ours stands before it"
+    assert set(strangers(ITEMS, set(full(INC1)))) == set(full(INC1))
+    odd = f"duplicity-inc.{INC2}.to.{NEXT}.vol1.difftar.gpg.tmp"
+    assert strangers(ITEMS, ALL | set(inc(INC2, NEXT)) | {odd}) != (), "duplicity would take it for a second volume"
+    assert strangers(ITEMS, ALL | set(inc(INC2, NEXT)) | set(inc(NEXT, "20230101T000000Z"))) == ()

@@ -260,6 +260,15 @@ class StoreConformance:
         await store.delete([])
         assert tuple(await store.listing("up/", segments=True)) == ()
 
+    async def test_one_object_of_the_targets_own_is_removed_and_no_other(self, store):
+        for name in ("host/a", "host/ab"):
+            await store.put(name, b"0", 1)
+        await store.put("host/a", b"1", 1, segments=True)
+        await store.remove("host/a")
+        await store.remove("host/a")
+        assert [each.name for each in await store.listing("host/")] == ["host/ab"]
+        assert [each.name for each in await store.listing("host/", segments=True)] == ["host/a"]
+
     async def test_the_probe_finds_what_the_server_can_and_leaves_nothing(self, store):
         for _ in range(2):
             found = judge(await store.observe("m"))

@@ -142,9 +142,15 @@ def strangers(items: Sequence[Item], standing: Iterable[str], departed: Collecti
     standing = frozenset(standing)
     ours = {item.name for item in items} | {*departed}
     strange = tuple(sorted(name for name in standing if name not in ours and names.parses_for_duplicity(name)))
-    sets = [parsed.set_id for name in strange if (parsed := names.parse(name)) is not None]
-    first = min((one.start for one in sets), default=0)
-    before = [item for item in items if item.role.is_metadata and item.set_id.end <= first]
-    upon = [item for item in before if item.chain == min(each.chain for each in before)]
-    continues = len(sets) == len(strange) and bool(upon) and all(item.name in standing for item in upon)
-    return () if continues else strange
+    parsed = [names.parse(name) for name in strange]
+    sets = {one.set_id for one in parsed if one is not None}
+    whole = {item.set_id for item in items} - {i.set_id for i in items if i.role.is_metadata and i.name not in standing}
+    latest = max((one.end for one in whole), default=0)
+    upon = {one.end for one in whole}
+    if not whole or None in parsed:
+        return strange
+    for one in sorted(sets, key=lambda each: (each.end, each.start)):
+        if one.start < latest if one.type is SetType.FULL else one.start not in upon:
+            return strange
+        upon.add(one.end)
+    return ()

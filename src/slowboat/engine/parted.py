@@ -42,11 +42,12 @@ def held_why(context: Context) -> Reason | None:
     if not context.observed.held:
         return None
     first = min(context.observed.held, key=lambda one: (one.end, one.start))
+    known = context.observed.duplicity
+    broken_off = f"; if it was broken off: {known.advice.stray.format(url=context.url)}" if known is not None else ""
     return Reason(
         "target-in-use",
         f"{describe(first)} on the drive waits: a backup straight to {context.url} is not finished",
-        cure="let that backup finish; if it was broken off for good, remove its remains with: "
-        f"duplicity cleanup --force {context.url}",
+        cure=f"let that backup finish{broken_off}",
     )
 
 
