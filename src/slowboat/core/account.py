@@ -56,11 +56,6 @@ class AccountBasis:
     unadopted: Sequence[SetId] = ()
     segments: str = ""
 
-    def same(self, other: AccountBasis) -> bool:
-        """Whether nothing has changed: of the items only whether they are the same tuple, for there may be many."""
-        rest = (self.finished, self.direct, self.unadopted)
-        return self.items is other.items and rest == (other.finished, other.direct, other.unadopted)
-
 
 @dataclass(frozen=True, slots=True)
 class CloudAccount:

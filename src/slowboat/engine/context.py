@@ -15,7 +15,7 @@ from slowboat.core import account, names, urls
 from slowboat.core.account import AccountBasis
 from slowboat.core.dejadup import Account
 from slowboat.core.plan import ADOPT, HAND_OVER, LOOK, MEND, TIDY
-from slowboat.core.words import Notice, Phase, Role
+from slowboat.core.words import Notice, Role
 from slowboat.engine import facts
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Context:
     tools: Tools
     memory: Memory
     observed: Observed = field(default_factory=Observed)
-    _account: tuple[AccountBasis, CloudAccount] | None = None
+    _account: tuple[tuple[object, ...], CloudAccount] | None = None
 
     def full_name(self, name: str) -> str:
         """A file's object name in the target's container."""
@@ -175,13 +175,14 @@ class Context:
         return urls.without_user(self.order.target.urls[0])
 
     def account(self) -> CloudAccount:
-        """What is in the cloud, what is missing, and what it is worth; taken anew where anything has changed."""
+        """What is in the cloud, what is missing, and what it is worth; taken anew where that may have changed."""
         finished = bool(self.memory.get(facts.FINISHED_AT))
-        basis = AccountBasis(
-            self.memory.items, finished=finished, direct=self.observed.direct, segments=self.segments_container
-        )
-        if self._account is None or not self._account[0].same(basis):
-            self._account = (basis, account.take(basis))
+        key = (self.memory.moves, finished, self.observed.direct)
+        if self._account is None or self._account[0] != key:
+            basis = AccountBasis(
+                self.memory.items, finished=finished, direct=self.observed.direct, segments=self.segments_container
+            )
+            self._account = (key, account.take(basis))
         return self._account[1]
 
     async def source_url(self) -> str:
@@ -228,18 +229,15 @@ class Context:
         self.memory.remember(facts.SHOWN[key], ticket)
 
     def take_back_what_is_over(self) -> None:
-        """The notices of files that are set aside no longer, and of backups that are not missed any more.
+        """The notices of files that are set aside, where none is any longer, and of a backup that is missed no more.
 
         Level-triggered, as all else: whatever ended it, and in whichever run.
         """
         end = f"-{self.order.name}"
-        for key in [key.removesuffix(end) for key, _ in self.memory.all_of(facts.SHOWN) if key.endswith(end)]:
-            if key.startswith("refused"):
-                name = key.removeprefix("refused").removeprefix("-")
-                if not any(item.phase is Phase.REFUSED for item in self.memory.items if name in ("", item.name)):
-                    self.withdraw(key)
-            elif key == "gone" and not self.account().gone:
-                self.withdraw(key)
+        shown = [key.removesuffix(end) for key, _ in self.memory.all_of(facts.SHOWN) if key.endswith(end)]
+        over = {"refused": not self.account().set_aside, "gone": not self.account().gone}
+        for key in [key for key in shown if over.get(key.partition("-")[0])]:
+            self.withdraw(key)
 
     def withdraw(self, key: str) -> None:
         """What was told of `key` holds no longer."""

@@ -35,6 +35,7 @@ class Memory:
         self.migration = migration
         self._facts = dict(ledger.facts(migration))
         self._items = {item.name: item for item in ledger.items(migration)}
+        self.moves = 0  # how often a phase, or the list, has become another one: what was reckoned before holds no more
         self._as_tuple: tuple[Item, ...] | None = None
         for item in self.items:
             if item.phase is Phase.SENDING:  # a run that was killed
@@ -46,6 +47,7 @@ class Memory:
             paused = self.get(facts.PAUSED_UNTIL)
             self.ledger.forget(self.migration)
             self._facts, self._items, self._as_tuple = {}, {}, None
+            self.moves += 1
             self.remember(facts.PAUSED_UNTIL, paused)
             self.note("target", f"The target is another one now ({target}): everything is looked at anew")
         self.remember(facts.TARGET, target)
@@ -69,6 +71,7 @@ class Memory:
         self.ledger.adopt(self.migration, merged, manifests, known)
         self._items = {item.name: item for item in merged}
         self._as_tuple = None
+        self.moves += 1
         self._facts.update(known)
 
     def _merged(self, item: Item) -> Item:
@@ -129,8 +132,11 @@ class Memory:
             self._put(replace(old, bytes_sent=old.bytes_sent + count))
 
     def _put(self, item: Item) -> Item:
+        old = self._items[item.name]
         self._items[item.name] = item
         self._as_tuple = None
+        if (old.phase, old.error) != (item.phase, item.error):
+            self.moves += 1
         return item
 
     # -- facts -----------------------------------------------------------------------------------------------
