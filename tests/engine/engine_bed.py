@@ -32,6 +32,8 @@ HOUR, DAY = 3600.0, 86400.0
 SIGNATURES = "duplicity-full-signatures.20260101T000000Z.sigtar.gz"
 MANIFEST = "duplicity-full.20260101T000000Z.manifest.gpg"
 HOME = Network(Connectivity.FULL, metered=False, names=("home",), types=("ethernet",), witness="test")
+MADE_AT = SetId(1_767_225_600, 1_767_225_600)
+"""The backup set that these names are of."""
 EVERYWHERE = Rules()
 FILES = {SIGNATURES: gzip.compress(b"s"), MANIFEST: b"m" * 50, VOLUME: encrypted(200)}
 
@@ -95,7 +97,7 @@ def rows(files, bodies=FILES, left=(VOLUME,)) -> list[Item]:
         phase = Phase.DONE if there else Phase.QUEUED
         known = md5(body) if there else ""
         sha1 = "" if role.is_metadata else hashlib.sha1(body, usedforsecurity=False).hexdigest()
-        made.append(Item(files[name], role, 0, SetId(1, 1), rank, phase=phase, sha1=sha1, md5=known))
+        made.append(Item(files[name], role, 0, MADE_AT, rank, phase=phase, sha1=sha1, md5=known))
     return made
 
 
