@@ -90,7 +90,7 @@ async def test_a_plain_c_locale_gets_plain_ascii(session_bus):
         forced = await slowboat(session_bus, "status", LC_ALL="C")
     assert ran.out == forced.out
     assert ran.out.isascii()
-    assert '* The network "Zo\\xeb\'s phone" is metered. What helps: Wait ....' in ran.text
+    assert '* The network "Zo\\xeb\'s phone" is metered. What to do: Wait ....' in ran.text
 
 
 async def test_watching_shows_each_change_and_ends_with_the_daemon(session_bus):
@@ -143,7 +143,7 @@ async def test_why_tells_reasons_and_cures(session_bus):
         engine.show(activity=Activity.WAITING, reasons=(metered, schedule))
         ran = await slowboat(session_bus, "why")
     assert ran.code == 0
-    assert 'The network "Phone" is metered. What helps: Use another. Since 9 September 2001 at ' in ran.text
+    assert 'The network "Phone" is metered. What to do: Use another. Since 9 September 2001 at ' in ran.text
     assert "It is not the hour. Ends by itself 2 October 2096 at 09:06" in ran.text
 
 
@@ -166,7 +166,7 @@ async def test_plan_lists_the_order_in_words_and_for_programs(session_bus):
         every = await slowboat(session_bus, "plan", "laptop", "--all")
         programs = await slowboat(session_bus, "plan", "laptop", "--json")
     assert engine.asked == [("plan", "laptop")] * 3
-    assert "100 MB to go: about 3 min at the present 512 kB/s." in words.text
+    assert "100 MB remaining: about 3 min at the present 512 kB/s." in words.text
     assert all(f"vol{n}" in every.out for n in range(1, 5))
     assert json.loads(programs.out)["laptop"] == stand_in.PLAN
 
@@ -184,7 +184,7 @@ async def test_pause_and_resume_say_what_is_so_now(session_bus):
     (_, _, forever), (_, name, for_two), (_, _, six), *rest = engine.asked
     assert plain.text == "Paused until you say: slowboat resume"
     assert "slowboat is paused" in status.text
-    assert "What helps: slowboat resume" in status.text
+    assert "What to do: slowboat resume" in status.text
     assert forever == 0.0
     assert name == "laptop"
     assert before + 7200 <= for_two <= after + 7200
@@ -244,7 +244,7 @@ async def test_while_others_use_the_line_why_says_so_and_what_helps(session_bus)
         ran = await slowboat(session_bus, "why")
         status = await slowboat(session_bus, "status")
     for shown in (ran, status):
-        assert f"It sends less than it could, because: • {told}. What helps: slowboat limit go" in shown.text
+        assert f"It sends less than it could, because: • {told}. What to do: slowboat limit go" in shown.text
 
 
 async def test_a_tab_offers_what_limit_knows_beside_a_rate(session_bus):
@@ -285,7 +285,7 @@ async def test_limit_tells_where_the_limits_come_from(session_bus):
         held = await slowboat(session_bus, "limit")
     assert (
         ran.text == "The limit is 600 kB/s (4.8 Mbit/s). • "
-        "Your settings cap it at 600 kB/s. What helps: Raise the cap in the settings. "
+        "Your settings cap it at 600 kB/s. What to do: Raise the cap in the settings. "
         "It takes only what nobody else uses."
     )
     assert "Your settings cap it at 600 kB/s." in held.text
@@ -341,7 +341,7 @@ async def test_retry_and_reload_reach_the_daemon(session_bus):
 async def test_without_a_daemon_one_line_says_so_and_how_to_start_it(session_bus, words):
     ran = await slowboat(session_bus, *words)
     assert (ran.code, ran.out) == (3, "")
-    assert ran.complaint.startswith("slowboat: slowboat is not running. What helps: Start it with: systemctl")
+    assert ran.complaint.startswith("slowboat: slowboat is not running. What to do: Start it with: systemctl")
 
 
 async def test_without_a_bus_one_line_says_so():
@@ -357,7 +357,7 @@ async def test_an_unknown_migration_is_named_with_those_there_are(session_bus, w
     async with daemon(session_bus) as engine:
         ran = await slowboat(session_bus, *words)
     assert (ran.code, engine.asked) == (1, [])
-    assert ran.complaint == "slowboat: there is no migration called “desktop”. What helps: The names are: laptop."
+    assert ran.complaint == "slowboat: there is no migration called “desktop”. What to do: The names are: laptop."
 
 
 async def test_a_slip_in_a_migrations_name_is_answered_with_the_name(session_bus):
@@ -442,7 +442,7 @@ async def test_install_can_be_looked_at_first(tmp_path):
     assert not (tmp_path / ".local").exists()
 
 
-@pytest.mark.parametrize(("text", "told"), [(None, "does not exist"), ("limmit = 3", "line 1: limmit is not known")])
+@pytest.mark.parametrize(("text", "told"), [(None, "does not exist"), ("limmit = 3", "line 1: unknown key limmit")])
 async def test_install_checks_the_configuration_before_it_writes(tmp_path, text, told):
     if text:
         configured(tmp_path, text)
@@ -457,7 +457,7 @@ async def test_without_systemd_one_line_says_so_and_nothing_is_written(tmp_path,
     configured(tmp_path)
     ran = await slowboat("", word, HOME=str(tmp_path), PATH="/nonexistent")
     assert (ran.code, ran.out) == (1, "")
-    assert "there is no systemd here that runs services for this user. What helps:" in ran.complaint
+    assert "there is no systemd here that runs services for this user. What to do:" in ran.complaint
     assert not (tmp_path / ".local").exists()
 
 

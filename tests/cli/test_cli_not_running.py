@@ -10,7 +10,7 @@ from slowboat.cli import not_running
 from slowboat.edges.systemd import LAST_WORDS
 from slowboat.edges.units import State
 
-WRONG = "/home/anna/.config/slowboat/config.toml, line 1: limti is not known. Did you mean limit?"
+WRONG = "/home/anna/.config/slowboat/config.toml, line 1: unknown key limti. Did you mean limit?"
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ WRONG = "/home/anna/.config/slowboat/config.toml, line 1: limti is not known. Di
         (State("masked", "inactive"), "masked", "unmask slowboat, then start it"),
         (State("error", "inactive"), "cannot read its service's files", "slowboat install"),
         (State("loaded", "inactive", "dead", "success", 0, "Everything is in the cloud"), "it was stopped", "start"),
-        (State("loaded", "failed", "failed", "exit-code", 78, LAST_WORDS + WRONG), WRONG, "Mend that, then start it"),
+        (State("loaded", "failed", "failed", "exit-code", 78, LAST_WORDS + WRONG), WRONG, "Fix that, then start it"),
         (State("loaded", "failed", "failed", "exit-code", 1, "Sending: x"), "failed with exit code 1", "journalctl"),
         (State("loaded", "failed", "failed", "signal", 9), "it was killed (SIGKILL)", "journalctl"),
         (State("loaded", "failed", "failed", "signal", 99), "it was killed (signal 99)", "journalctl"),

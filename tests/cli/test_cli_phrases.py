@@ -110,3 +110,33 @@ def test_a_sentence_gets_its_full_stop_and_keeps_its_first_letter():
     assert phrases.sentence("duplicity 3.0.6 destroys chains") == "duplicity 3.0.6 destroys chains."
     assert phrases.sentence("Is it there?") == "Is it there?"
     assert phrases.sentence("  ") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("slowboat resume", ("slowboat resume",)),
+        ("Plug it in", ("Plug it in.",)),
+        ("Run `slowboat handover`", ("Run:", "slowboat handover")),
+        ("Start it with: systemctl --user start slowboat", ("Start it with:", "systemctl --user start slowboat")),
+        (
+            "Start it with:\nslowboat daemon\nor:\nslowboat install",
+            ("Start it with:", "slowboat daemon", "or:", "slowboat install"),
+        ),
+        ('Write it like this:\n\n[cloud.x]\nuser = "u"\n', ("Write it like this:", "", "[cloud.x]", 'user = "u"')),
+        (
+            "Wait for it, or stop it with `slowboat verify --stop`",
+            ("Wait for it, or stop it with:", "slowboat verify --stop"),
+        ),
+        ("The names are: laptop, desktop", ("The names are: laptop, desktop.",)),
+        ("See `slowboat plan` for the list; fix it", ("See `slowboat plan` for the list; fix it.",)),
+        ("Wipe it\x1b[2J with: chmod u+r /a", ("Wipe it\\x1b[2J with:", "chmod u+r /a")),
+    ],
+)
+def test_a_command_to_copy_stands_alone_on_its_line(text: str, lines: tuple[str, ...]) -> None:
+    assert phrases.cure(text) == lines
+
+
+@given(st.text())
+def test_any_cure_is_said_in_lines_that_cannot_command_a_terminal(text: str) -> None:
+    assert all(line.isprintable() for line in phrases.cure(text))

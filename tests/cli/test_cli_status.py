@@ -76,13 +76,13 @@ def test_others_on_the_line_are_news():
         "crowded", "Somebody else uses the line, and slowboat takes only what is left", "slowboat limit go"
     )
     text = seen(report(Activity.SENDING, reasons=(crowded,), rate=5_000, mode="spare"))
-    assert f"It sends less than it could, because: • {crowded.text}. What helps: slowboat limit go" in text
+    assert f"It sends less than it could, because: • {crowded.text}. What to do: slowboat limit go" in text
 
 
 def test_waiting_tells_every_reason_with_its_cure_and_its_end():
     text = seen(report(Activity.WAITING, reasons=(METERED, SCHEDULE)))
     assert "slowboat is waiting" in text
-    assert '• The network "Phone" is metered. What helps: Use a network that is not metered.' in text
+    assert '• The network "Phone" is metered. What to do: Use a network that is not metered.' in text
     assert "at this hour. Ends by itself today at 15:18 (in 3 h 12 min)." in text
 
 
@@ -91,7 +91,7 @@ def test_a_reason_of_one_migration_is_told_with_that_one_and_once():
     waits = with_(LAPTOP, name="desktop", activity=Activity.WAITING, reasons=(absent,))
     text = seen(report(Activity.SENDING, LAPTOP, waits, reasons=(absent,), rate=512_000))
     assert text.count("The drive Blue is not there.") == 1
-    assert "desktop is waiting • The drive Blue is not there. What helps: Plug it in." in text
+    assert "desktop is waiting • The drive Blue is not there. What to do: Plug it in." in text
     assert "sends less than it could" not in text
 
 
@@ -103,14 +103,14 @@ def test_a_standing_cap_is_no_news_but_why_tells_it():
 
 def test_a_pause_says_until_when_and_how_to_end_it():
     text = seen(report(Activity.PAUSED, paused_until=NOW + 7200))
-    assert "slowboat is paused • You paused it. What helps: slowboat resume Ends by itself today at 14:06" in text
+    assert "slowboat is paused • You paused it. What to do: slowboat resume Ends by itself today at 14:06" in text
 
 
 def test_who_is_needed_learns_what_for_and_how_to_go_on():
     reasons = (Reason("credentials", "The cloud refuses the password", "Correct it in config.toml"),)
     text = seen(report(Activity.NEEDS_USER, reasons=reasons))
     assert "slowboat needs you" in text
-    assert "What helps: Correct it in config.toml. When that is done, run: slowboat retry" in text
+    assert "What to do: Correct it in config.toml. When that is done, run: slowboat retry" in text
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ async def test_what_is_wrong_comes_with_its_cure_and_exits_with_1(session_bus):
     assert ran.code == 1
     assert "5 right, 1 to be sent, 1 missing" in ran.text
     assert "straight from duplicity" in ran.text
-    assert "! 1 file is not in the cloud any more. What helps: connect the drive." in ran.text
+    assert "! 1 file is not in the cloud any more. What to do: connect the drive." in ran.text
     assert "vol3 it had arrived, and is gone." in ran.text
 
 

@@ -188,7 +188,7 @@ def test_a_public_key_message_armour_and_a_signature(gpg):
     for cut in range(1, len(armoured) - 1, 97):
         assert wrong(GPG, armoured[:cut]) != ""
     signature = gpg("--detach-sign", "-u", "boat@example.org", content=b"x")
-    assert wrong(GPG, signature) == "holds an OpenPGP packet of type 2, which is no encrypted data"
+    assert wrong(GPG, signature) == "holds an OpenPGP packet of type 2, which is not encrypted data"
 
 
 # --- OpenPGP by hand: what gpg does not write any more --------------------------------------------------
@@ -276,8 +276,8 @@ def test_cms_in_base64_alone():
     assert wrong(P7M, text) == wrong(P7M, text, 1) == wrong(P7M, text.replace(b"\n", b"\r\n"), 5) == ""
     for cut in range(1, len(text.rstrip(b"=\n"))):
         assert wrong(P7M, text[:cut]) == "ends too early", cut
-    assert wrong(P7M, text + text) == "is no sound base64 text (Excess data after padding)"
-    assert wrong(P7M, text.replace(text[70:74], b"\0\0\0\0")).startswith("is no sound base64 text")
+    assert wrong(P7M, text + text) == "is not sound base64 text (Excess data after padding)"
+    assert wrong(P7M, text.replace(text[70:74], b"\0\0\0\0")).startswith("is not sound base64 text")
 
 
 @pytest.fixture(scope="module")
@@ -339,9 +339,9 @@ def test_every_flipped_byte_that_matters_in_a_gzip_file_is_seen(place, flip):
 
 def test_gzip_with_something_after_it():
     packed = gzip.compress(b"x")
-    assert wrong(GZ, packed + b"\0\0more").startswith("is no sound gzip file")
+    assert wrong(GZ, packed + b"\0\0more").startswith("is not a sound gzip file")
     assert wrong(GZ, packed + packed[:-1]) == "ends too early"
-    assert wrong(GZ, zlib.compress(b"x")).startswith("is no sound gzip file")
+    assert wrong(GZ, zlib.compress(b"x")).startswith("is not a sound gzip file")
 
 
 @pytest.mark.parametrize(
@@ -349,11 +349,11 @@ def test_gzip_with_something_after_it():
     [
         (manifest_text(3)[:-1], "ends too early"),
         (manifest_text(3)[:-20], "ends too early"),
-        (manifest_text(3) + b"Volume 4:\n", "is no sound manifest: volume 4 has no StartingPath"),
-        (b"Hostname vm\nLocaldir /\n", "is no sound manifest: it lists no volumes"),
-        (b"Volume 2" + manifest_text(3).partition(b"Volume 2")[2], "is no sound manifest: its beginning is missing"),
-        (b"Volume 1" + manifest_text(3).partition(b"Volume 1")[2], "is no sound manifest: its beginning is missing"),
-        (b"Volume x:\n", "is no sound manifest: line 1: a volume without a number: 'Volume x:'"),
+        (manifest_text(3) + b"Volume 4:\n", "is not a sound manifest: volume 4 has no StartingPath"),
+        (b"Hostname vm\nLocaldir /\n", "is not a sound manifest: it lists no volumes"),
+        (b"Volume 2" + manifest_text(3).partition(b"Volume 2")[2], "is not a sound manifest: its beginning is missing"),
+        (b"Volume 1" + manifest_text(3).partition(b"Volume 1")[2], "is not a sound manifest: its beginning is missing"),
+        (b"Volume x:\n", "is not a sound manifest: line 1: a volume without a number: 'Volume x:'"),
         (b"\0" * 3_000_000, "has a line that is too long for a manifest"),
     ],
 )
@@ -375,19 +375,19 @@ def test_a_tar_archive_that_is_zeros_from_some_place_on(at):
     packed = archive(*[3000] * 10)
     blank = len(packed) - 512 * at - 20_000
     found = wrong(TAR, packed[:blank] + bytes(len(packed) - blank))
-    assert found in (ZEROS, "ends too early") or found == "is no sound tar archive", found
+    assert found in (ZEROS, "ends too early") or found == "is not a sound tar archive", found
 
 
 def test_other_content_is_no_tar_archive():
     assert wrong(PLAIN, bytes(1_000_000)) == ZEROS
-    assert wrong(PLAIN, noise(10_240)) == "is no sound tar archive"
+    assert wrong(PLAIN, noise(10_240)) == "is not a sound tar archive"
     packed = archive(1000)
     assert wrong(TAR, packed + packed) == "goes on after its end"
     for place in (0, 130, 150):
-        assert wrong(TAR, packed[:place] + b"\xfe" + packed[place + 1 :]) == "is no sound tar archive"
+        assert wrong(TAR, packed[:place] + b"\xfe" + packed[place + 1 :]) == "is not a sound tar archive"
     member = tarfile.TarInfo("x")
     member.size = -512
-    assert wrong(TAR, member.tobuf(tarfile.GNU_FORMAT)) == "is no sound tar archive"
+    assert wrong(TAR, member.tobuf(tarfile.GNU_FORMAT)) == "is not a sound tar archive"
 
 
 # --- memory -------------------------------------------------------------------------------------------

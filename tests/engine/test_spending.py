@@ -127,4 +127,4 @@ def test_a_line_for_the_service_manager_says_since_when_and_what_helps() -> None
         reasons=(Reason("metered", "It is metered", "use another", since=1_795_000_000.0), Reason("sleep", "Asleep")),
     )
     line = in_a_line(report, UTC)
-    assert line == "Waiting at 25 %: It is metered (since Wed 11:06; what helps: use another); Asleep"
+    assert line == "Waiting at 25 %: It is metered (since Wed 11:06; what to do: use another); Asleep"

@@ -38,7 +38,7 @@ def span(text: str) -> float:
     """
     word = text.strip().lower()
     if not _SPANS.fullmatch(word):
-        raise NotUnderstood(f"“{text}” is no span of time; write 30min, 2h, 1h30m or 2d")
+        raise NotUnderstood(f"“{text}” is not a duration; write 30min, 2h, 1h30m or 2d")
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _SPAN.findall(word))
     if not 0 < seconds <= LONGEST:
         raise NotUnderstood(f"“{text}” must be more than nothing and at most a year")
@@ -53,7 +53,7 @@ def point(text: str, now: float) -> float:
     """
     when = _clock(text, now) or _date(text)
     if when is None:
-        raise NotUnderstood(f"“{text}” is no time; write 18:00 or 2026-11-24 18:00")
+        raise NotUnderstood(f"“{text}” is not a time; write 18:00 or 2026-11-24 18:00")
     try:
         seconds = when.timestamp()
     except (OverflowError, OSError, ValueError):  # a year that this machine's calendar does not reach
@@ -119,7 +119,7 @@ def _rate(text: str) -> int:
     from slowboat.edges.settings.amounts import parse_rate
 
     if text.strip() and not text.strip().strip("0."):
-        raise NotUnderstood("0 is no limit; write `slowboat limit off` for none, `slowboat pause` to send nothing")
+        raise NotUnderstood("0 is not a limit; write `slowboat limit off` for none, `slowboat pause` to send nothing")
     try:
         rate = parse_rate(text)
     except ValueError as error:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--print", "only_print", is_flag=True, help="Show the files that it would write, and write nothing.")
-@click.option("--no-sandbox", is_flag=True, help="Without what confines the daemon, where that hinders it.")
+@click.option("--no-sandbox", is_flag=True, help="Without the sandbox, where it gets in the daemon's way.")
 def install(*, only_print: bool, no_sandbox: bool) -> None:
     """Installs and starts it as a systemd user service.
 

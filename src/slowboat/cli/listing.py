@@ -62,7 +62,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How fast the plan is reckoned to go: bytes per second (0: not known), and where that figure is from."""
+    """How fast the plan is reckoned remaining: bytes per second (0: not known), and where that figure is from."""
 
     rate: int
     told: str
@@ -242,8 +242,8 @@ def _plan_end(left: int, estimated: Estimate) -> str:
     if left == 0:
         return "Nothing is left to send."
     if estimated.rate <= 0:
-        return f"{phrases.size(left)} to go. How long that takes is not known until it sends."
-    return f"{phrases.size(left)} to go: {phrases.about(left / estimated.rate)} {estimated.told}."
+        return f"{phrases.size(left)} remaining. How long that takes is unknown until it sends."
+    return f"{phrases.size(left)} remaining: {phrases.about(left / estimated.rate)} {estimated.told}."
 
 
 def _text(row: PlanRow, key: str) -> str:

@@ -95,5 +95,5 @@ def _last_words(state: State) -> str:
 def _cure(state: State) -> str:
     start = f"systemctl --user reset-failed slowboat && {_START}" if state.result == "start-limit-hit" else _START
     if _last_words(state):
-        return f"Mend that, then start it with: {start}"
+        return f"Fix that, then start it with: {start}"
     return f"What it said is in: {_LOG}. Start it again with: {start}"

@@ -6,7 +6,9 @@ makes it fail or show a negative number: what the daemon says is shown, not beli
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from typing import Final
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 _FINE_FROM = 2
@@ -116,6 +118,27 @@ def sentence(text: str) -> str:
     """Foreign text with a full stop, unless it is empty. Its first letter stays: it may belong to a name."""
     told = plain(text).strip()
     return told if not told or told[-1] in ".!?" else f"{told}."
+
+
+TO_DO: Final = "What to do: "
+"""Before a cure."""
+_COMMAND = r"(?:slowboat|systemctl|journalctl|duplicity|chmod|gsettings|sudo) [^`]+"
+_LAST = re.compile(rf"(?P<before>.*?):? ?(?:`(?P<quoted>{_COMMAND})`|(?:(?<=: )|^)(?P<bare>{_COMMAND}))")
+
+
+def cure(text: str) -> tuple[str, ...]:
+    """A cure in lines; a command to copy stands alone on its line, without a full stop after it.
+
+    Several lines stay as they are.
+    """
+    lines = [plain(line).rstrip() for line in text.strip("\n").split("\n")]
+    if len(lines) > 1:
+        return tuple(lines)
+    last = _LAST.fullmatch(lines[0].strip())
+    if last is None:
+        return (sentence(lines[0]),)
+    before, command = last["before"].strip(), last["quoted"] or last["bare"]
+    return (*((f"{before}:",) if before else ()), command)
 
 
 _ENDLESS = 1e24

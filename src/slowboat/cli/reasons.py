@@ -67,13 +67,14 @@ def beginning(since: float | None, now: float) -> str:
 def _told(reason: Reason, now: float) -> RenderableType:
     lines = [Text(phrases.sentence(reason.text) or phrases.sentence(reason.code))]
     if reason.cure:
-        lines.append(Text.assemble(("What helps: ", "bold"), _cure(reason.cure)))
+        lines += phrased(reason.cure)
     times = " ".join(filter(None, (beginning(reason.since, now), ending(reason.until, now))))
     if times:
         lines.append(Text(times, style="dim"))
     return Group(*lines)
 
 
-def _cure(text: str) -> str:
-    """A cure; one that is a command stays as it is to be typed, without a full stop."""
-    return phrases.plain(text) if text.startswith("slowboat ") else phrases.sentence(text)
+def phrased(cure: str) -> list[Text]:
+    """A cure for the terminal: what to do in words, and each command alone on its line."""
+    first, *more = phrases.cure(cure)
+    return [Text.assemble((phrases.TO_DO, "bold"), first), *(Text(f"    {line}") for line in more)]

@@ -19,7 +19,7 @@ from slowboat.cli import phrases
 from slowboat.core.errors import SlowboatError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -86,15 +86,20 @@ def write(text: str) -> None:
 
 
 def complain(error: SlowboatError) -> None:
-    """Says what went wrong and what helps, on standard error; a command stands alone on its line, in one piece."""
+    """Says what went wrong and what to do, on standard error; a command stands alone on its line, in one piece."""
     out = console(stderr=True)
-    for title, style, text in (("slowboat: ", "bold red", error.what), ("What helps: ", "bold", error.hint)):
-        first, *more = text.splitlines() or [""]
-        if first:
-            told = phrases.plain(first) if more else phrases.sentence(first)
-            out.print(Text.assemble((title, style), told), soft_wrap=not out.is_terminal)
-        for line in more:
-            out.print(Text(phrases.plain(line)), soft_wrap=True)
+    what = error.what.split("\n")
+    _in_lines(out, ("slowboat: ", "bold red"), (phrases.sentence(error.what),) if len(what) == 1 else what, "")
+    if error.hint:
+        _in_lines(out, (phrases.TO_DO, "bold"), phrases.cure(error.hint), "    ")
+
+
+def _in_lines(out: Console, title: tuple[str, str], lines: Sequence[str], margin: str) -> None:
+    """The first line after its title; the others, which are to be copied, are never wrapped."""
+    first, *more = [phrases.plain(line) for line in lines]
+    out.print(Text.assemble(title, first), soft_wrap=not out.is_terminal)
+    for line in more:
+        out.print(Text(f"{margin}{line}"), soft_wrap=True)
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slowboat.cli import listing, phrases
+from slowboat.cli.reasons import phrased
 from slowboat.core.verify import AtTarget, OnDrive, Origin, as_dict
 
 if TYPE_CHECKING:
@@ -57,9 +58,7 @@ def view(name: str, report: Report) -> RenderableType:
         mark, style = ("! ", "bold red") if sentence.wrong else ("- ", "")
         parts.append(Text.assemble((mark, style), phrases.sentence(sentence.text)))
         if sentence.cure:
-            parts.append(
-                Padding(Text.assemble(("What helps: ", "bold"), phrases.sentence(sentence.cure)), (0, 0, 0, 2))
-            )
+            parts += [Padding(line, (0, 0, 0, 2)) for line in phrased(sentence.cure)]
     return Group(*parts, *_files(report))
 
 

@@ -47,7 +47,7 @@ def must_be_limit(limit: int) -> None:
     """
     if 0 < limit < SLOWEST or not 0 <= limit <= FASTEST:
         raise Refused(
-            f"{limit} bytes per second is no limit",
+            f"{limit} bytes per second is not a limit",
             hint=f"Give {SLOWEST} or more, or 0 to take the limit away; to send nothing, pause",
             code="limit",
         )

@@ -399,7 +399,7 @@ def _overtaken(known: Remembered) -> Tell:
         "overtaken",
         f"{known.name}: a new full backup went straight to the cloud",
         f"duplicity made a new full backup at {known.url}. The old chain's upload goes on; if you do not want the "
-        f"old backups in the cloud, say `slowboat pause {known.name}` and take it out of the configuration.",
+        f"old backups in the cloud, run `slowboat pause {known.name}` and take it out of the configuration.",
     )
 
 

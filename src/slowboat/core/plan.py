@@ -510,7 +510,7 @@ def _refusals(items: Iterable[Item]) -> tuple[Reason, ...]:
             Reason(
                 "refused",
                 f"{_first_and_more(stuck)} cannot go up: {stuck[0].error}",
-                cure="see `slowboat plan` for the list; mend it and say `slowboat retry`",
+                cure="see `slowboat plan` for the list; fix it and run `slowboat retry`",
             )
         )
     if gone:
@@ -518,7 +518,7 @@ def _refusals(items: Iterable[Item]) -> tuple[Reason, ...]:
             Reason(
                 "gone",
                 f"{_first_and_more(gone)} had arrived in the cloud, and nothing of the backup set is there any more",
-                cure="say `slowboat retry` to send it again; where you removed it yourself, all is well",
+                cure="run `slowboat retry` to send it again; where you removed it yourself, all is well",
             )
         )
     return tuple(reasons)

@@ -291,7 +291,10 @@ def _shared(conditions: Conditions, *, spare: bool) -> Iterator[_Bound]:
     """The others on the line, where way is made for them."""
     if spare and conditions.crowded:
         text = "Somebody else uses the line, and slowboat takes only what is left"
-        yield None, Reason("crowded", text, "Nothing need be done; to take the line all the same: slowboat limit go")
+        yield (
+            None,
+            Reason("crowded", text, "Nothing needs to be done; to use the whole line all the same: slowboat limit go"),
+        )
 
 
 def _chosen(choices: Sequence[Choice | PowerChoice], rules: Rules, reason: Reason) -> Iterator[_Bound]:

@@ -61,7 +61,7 @@ async def do(context: Context) -> None:
 
 async def _do(context: Context) -> None:
     if context.order.ask_first and not context.observed.asked:
-        raise NeedsUser("it waits for your word", hint="Say `slowboat handover`", code="ask")
+        raise NeedsUser("it waits for you to confirm it", hint="Run `slowboat handover`", code="ask")
     if context.observed.drive_present:
         await drive.look(context)
         if context.observed.drive_changed:

@@ -188,6 +188,6 @@ def in_a_line(report: ManagerReport, zone: tzinfo) -> str:
 
 def _told(reason: Reason, zone: tzinfo) -> str:
     since = f"since {at_wall(reason.since, zone):%a %H:%M}" if reason.since else ""
-    helps = f"what helps: {reason.cure}" if reason.cure else ""
+    helps = f"what to do: {reason.cure}" if reason.cure else ""
     more = "; ".join(filter(None, (since, helps)))
     return f"{reason.text} ({more})" if more else reason.text

@@ -152,7 +152,7 @@ async def check(context: Context, courier: Courier, item: Item) -> Standing | No
             await courier.sweep(item)
         raise Refused(
             f"another file stands at {stands.name} in {context.order.target.container}",
-            hint="slowboat overwrites nothing: move or remove that object, then say `slowboat retry`",
+            hint="slowboat overwrites nothing: move or remove that object, then run `slowboat retry`",
             code="conflict",
         )
     return found

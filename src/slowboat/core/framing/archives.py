@@ -38,7 +38,7 @@ class Gzip:
                 step = _LEAST if taken < len(piece) else min(2 * step, _MOST)
                 place += taken
         except zlib.error as error:
-            raise ValueError(f"is no sound gzip file ({error})") from None
+            raise ValueError(f"is not a sound gzip file ({error})") from None
 
     def _take(self, piece: bytes) -> int:
         """Goes through padding, or a member's share of `piece`, and says how much of it that was."""
@@ -124,7 +124,7 @@ def _tar_data(header: bytes) -> int:
     except tarfile.HeaderError:
         member = None
     if member is None or member.size < 0:
-        raise ValueError("is no sound tar archive")
+        raise ValueError("is not a sound tar archive")
     if member.issym() or member.islnk() or member.isdir() or member.isdev():  # isdev: pipes, too
         return 0
     return -(-member.size // _TAR_BLOCK) * _TAR_BLOCK
@@ -150,7 +150,7 @@ class PlainManifest:
             for line in lines:
                 self._reader.feed(line)
         except ValueError as error:
-            raise ValueError(f"is no sound manifest: {error}") from None
+            raise ValueError(f"is not a sound manifest: {error}") from None
 
     def finish(self) -> None:
         """As `Checker.finish`."""
@@ -159,6 +159,6 @@ class PlainManifest:
         try:
             read = self._reader.finish()
         except ValueError as error:
-            raise ValueError(f"is no sound manifest: {error}") from None
+            raise ValueError(f"is not a sound manifest: {error}") from None
         if read.volumes[0].number != 1 or not (read.hostname or read.localdir):
-            raise ValueError("is no sound manifest: its beginning is missing")
+            raise ValueError("is not a sound manifest: its beginning is missing")

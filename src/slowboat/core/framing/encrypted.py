@@ -111,7 +111,7 @@ class OpenPgp(_Skipper):
         if tag in _ENCRYPTED_DATA:
             self._data = True
         elif tag not in _SESSION_KEYS | _MARKERS:
-            raise ValueError(f"holds an OpenPGP packet of type {tag}, which is no encrypted data")
+            raise ValueError(f"holds an OpenPGP packet of type {tag}, which is not encrypted data")
 
     def finish(self) -> None:
         """As `Checker.finish`."""
@@ -209,7 +209,7 @@ class _Base64:
         try:
             data = binascii.a2b_base64(text[:whole], strict_mode=True)
         except binascii.Error as error:
-            raise ValueError(f"is no sound base64 text ({error})") from None
+            raise ValueError(f"is not sound base64 text ({error})") from None
         self._inner.feed(data)
 
     def finish(self) -> None:

@@ -132,7 +132,7 @@ _WRONG = {
     ),
     AtTarget.REFUSED: (
         "{files} could not be sent, and {are} not in the cloud",
-        "The list below says why; mend it where it can be mended, then run: slowboat retry",
+        "The list below says why; fix what can be fixed, then run: slowboat retry",
     ),
 }
 

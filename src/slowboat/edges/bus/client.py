@@ -215,7 +215,7 @@ def _of(migration: str) -> tuple[str, str]:
 def _not_running() -> NeedsUser:
     return NeedsUser(
         "slowboat is not running",
-        hint="Start it with: systemctl --user start slowboat (where it is not installed yet: slowboat install)",
+        hint="Start it with:\nsystemctl --user start slowboat\nor, if it is not installed yet:\nslowboat install",
         code="not-running",
     )
 

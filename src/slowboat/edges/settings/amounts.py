@@ -102,4 +102,4 @@ def parse_minute(text: str) -> int:
         hour, minute = int(match[1]), int(match[2])
         if (hour <= 23 and minute <= 59) or (hour, minute) == (24, 0):
             return hour * 60 + minute
-    raise ValueError(f'{text!r} is no time of day; write it like "22:00"')
+    raise ValueError(f'{text!r} is not a time of day; write it like "22:00"')

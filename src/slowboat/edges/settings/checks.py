@@ -88,7 +88,7 @@ def checked_name(kind: str, name: str) -> None:
     if NAME.fullmatch(name) is None:
         raise Wrong(
             (kind, name),
-            f"{shown(name)!r} is no name for a {kind}",
+            f"{shown(name)!r} is not a name for a {kind}",
             "Use letters, digits, - and _, at most 64 of them",
         )
 
@@ -212,7 +212,7 @@ def _container(where: Where, text: str) -> str:
         right = f'Write container = "{first}" and prefix = "{rest}"' if first and rest else "Leave the / out"
         raise Wrong(where, f"{text!r} has a / in it", right)
     if not text or text in {".", ".."} or "\0" in text:
-        raise Wrong(where, f"{shown(text)!r} is no name for a container", 'Write it like "backup"')
+        raise Wrong(where, f"{shown(text)!r} is not a container name", 'Write it like "backup"')
     if size > CONTAINER_BYTES:
         raise Wrong(where, f"a container's name of {size} bytes is too long", f"At most {CONTAINER_BYTES} fit")
     return text
@@ -221,7 +221,7 @@ def _container(where: Where, text: str) -> str:
 def _prefix(where: Where, text: str) -> str:
     parts = text.strip("/").split("/") if text.strip("/") else []
     if any(part in {"", ".", ".."} or "\0" in part for part in parts):
-        raise Wrong(where, f"{shown(text)!r} is no prefix", 'Write it like "host" or "backups/host"')
+        raise Wrong(where, f"{shown(text)!r} is not a prefix", 'Write it like "host" or "backups/host"')
     return "".join(f"{part}/" for part in parts)
 
 
@@ -294,12 +294,12 @@ def rules(
     if not 1 <= top.connections <= MOST_CONNECTIONS:
         raise Wrong(("connections",), f"{top.connections} connections", f"Use 1 to {MOST_CONNECTIONS}")
     if not 0 <= power.battery_min <= 100:
-        raise Wrong(("power", "battery_min"), f"{power.battery_min} is no percentage", "Use 0 to 100")
+        raise Wrong(("power", "battery_min"), f"{power.battery_min} is not a percentage", "Use 0 to 100")
     cap = _cap(top.limit)
     for name in types:
         if name not in NETWORK_TYPES:
             right = f"Known are: {', '.join(NETWORK_TYPES)}"
-            raise Wrong(("network_type", name), f"{name!r} is no type of network", right)
+            raise Wrong(("network_type", name), f"{name!r} is not a type of network", right)
     by_type = {name: _network(("network_type", name), table) for name, table in types.items()}
     default = by_type.pop("default", NetworkRule())
     return Rules(
@@ -334,7 +334,7 @@ def _cap(value: Amount) -> int | None:
             raise Wrong(("limit",), "a limit that never sends anything", "Use `slowboat pause` instead")
         case "go":
             right = 'Write limit = "off", and for the whole line [network_type.default] with send = "go"'
-            raise Wrong(("limit",), '"go" is no limit', right)
+            raise Wrong(("limit",), '"go" is not a limit', right)
         case _:
             return _taken(("limit",), parse_rate, value)
 
@@ -350,7 +350,7 @@ def _send(where: Where, value: Amount) -> Send:
             return "go"
         case word if not any(letter.isdigit() for letter in word):
             right = 'Use "spare", "go", "never", or a rate like "500k"'
-            raise Wrong(where, f"{shown(str(value))!r} is not known here", right)
+            raise Wrong(where, f"unknown value {shown(str(value))!r}", right)
         case _:
             return _taken(where, parse_rate, value)
 

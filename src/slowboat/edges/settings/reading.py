@@ -214,7 +214,7 @@ def _table(here: Where, raw: dict[str, Any], kind: type[T], found: list[Wrong]) 
     for key in raw:
         if key not in known:
             right = cures.of_unknown_key((*here, key), known, _HOMES)
-            found.append(Wrong((*here, key), f"{_named((*here, key))} is not known", right))
+            found.append(Wrong((*here, key), f"unknown key {_named((*here, key))}", right))
     for key, field in known.items():
         if field.required and key not in raw:
             found.append(Wrong(here, f"{_named(here)} lacks {key}", f'Add {key} = "..."'))

@@ -74,7 +74,7 @@ class FileReader:
 
     def _open(self) -> int:
         if "/" in self._file.name or self._file.name in {"", ".", ".."}:
-            raise Refused(f"{self._file.name!r} is no file name", code="read-error")
+            raise Refused(f"{self._file.name!r} is not a file name", code="read-error")
         folder = self._open_folder()
         try:
             fd = _open_quietly(self._file.name, folder)
