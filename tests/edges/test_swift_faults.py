@@ -94,7 +94,7 @@ async def test_every_status_means_what_its_row_says(store, proxy, verb, status):
     headers = {**OURS, **({"ETag": md5(b"n")} if status < 300 else {})}
     proxy.rule(method, path, Answer(status, headers, b"<html>no</html>"), times=None)
     problem = await problem_of(store, verb)
-    row = statuses.STATUSES.get((verb, status)) or statuses.STATUSES["*", status]
+    row = statuses.row_of(verb, status)
     if row.code == "token" and method != "PUT":  # a small request has tried a fresh token meanwhile
         row = statuses.STATUSES["AUTH", 401]
     if verb == "AUTH" and status == 401:
@@ -104,6 +104,17 @@ async def test_every_status_means_what_its_row_says(store, proxy, verb, status):
     if isinstance(problem, Transient):
         assert problem.scope == ("object" if row.must == "again-object" else "server")
         assert problem.retry_after == row.wait
+
+
+@pytest.mark.parametrize("verb", ["AUTH", "INFO", "LIST", "CONTAINER"])
+@pytest.mark.parametrize("page", ["text/html", "text/plain"])
+@pytest.mark.parametrize("swift", [True, False])
+def test_what_is_asked_of_no_object_sets_no_file_aside(verb, page, swift):
+    headers = {"content-type": page} | ({"x-trans-id": "tx"} if swift else {})
+    for status in range(100, 700):
+        problem = statuses.verdict(statuses.Asked(verb, "it", "host"), status, headers, b"quota limit", 0.0)
+        assert isinstance(problem, NeedsUser | Transient), status
+        assert isinstance(problem, NeedsUser) or problem.scope == "server", status
 
 
 # The rows that lives of backups hang on, said once more and by hand.
@@ -124,6 +135,9 @@ async def test_every_status_means_what_its_row_says(store, proxy, verb, status):
         ("COPY", 409, b"", Transient, "segments-gone"),
         ("PUT", 507, b"", Transient, "server-full"),
         ("PUT", 503, b"", Transient, "server-error"),
+        ("CONTAINER", 400, b'{"Code":"InvalidBucketName"}', NeedsUser, "container"),
+        ("CONTAINER", 409, b"", Transient, "conflict"),
+        ("AUTH", 412, b"", Transient, "bad-request"),
         ("PUT", 499, b"", Transient, "reset"),
         ("LIST", 418, b"", Transient, "bad-request"),
         ("LIST", 599, b"", Transient, "server-error"),

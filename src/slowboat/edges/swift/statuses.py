@@ -126,7 +126,9 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     ),
     # The request itself.
     ("*", 400): _BAD,
-    ("LIST", 400): Row("again", "bad-request", _BAD_REQUEST, quotes=True),
+    ("CONTAINER", 400): Row(
+        "tell", "container", "{host} does not take {what}", "Choose another name for the container", quotes=True
+    ),
     ("*", 408): Row("again", "too-slow", "{host} waited too long for {what}"),
     ("*", 409): Row("again-object", "conflict", "{host} is busy with {what} otherwise", quotes=True),
     ("*", 411): Row("again", "proxy", "something between here and {host} took the length off the request"),
@@ -250,12 +252,21 @@ def _row(verb: Verb, status: int, headers: Mapping[str, str], body: bytes) -> Ro
         return PORTAL
     if status == 413 and (limit := _limit(headers, body)):
         return limit
+    return row_of(verb, status)
+
+
+def row_of(verb: Verb, status: int) -> Row:
+    """The row of the table for an answer of Swift's own."""
     row = STATUSES.get((verb, status)) or STATUSES.get(("*", status))
-    if row:
-        return row
-    if status < 400:
-        return PORTAL
-    return UNKNOWN_5XX if status >= 500 else UNKNOWN_4XX
+    if row is None:
+        row = PORTAL if status < 400 else UNKNOWN_5XX if status >= 500 else UNKNOWN_4XX
+    if verb in _OF_NO_OBJECT and row.must in {"set-aside", "again-object"}:
+        return replace(row, must="again")
+    return row
+
+
+_OF_NO_OBJECT = frozenset({"AUTH", "INFO", "LIST", "CONTAINER"})
+"""What is asked on behalf of whatever comes next: its failure says nothing of that, so no file is set aside for it."""
 
 
 def _limit(headers: Mapping[str, str], body: bytes) -> Row | None:
