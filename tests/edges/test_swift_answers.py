@@ -220,7 +220,7 @@ CALLS: list[Callable[[StoreCalls], object]] = [
     lambda calls: calls.head("c", "a"),
     lambda calls: calls.stand("c"),
     an_upload,
-    lambda calls: calls.copy(("c_segments", "slo"), ("c", "a"), etag="0" * 32, headers={}),
+    lambda calls: calls.copy(("c_segments", "slo"), ("c", "a"), etag="0" * 32),
     lambda calls: calls.expire("c", "a", 60),
     lambda calls: calls.delete("c", "a"),
     lambda calls: calls.delete_many("c", ["a", "b"]),
