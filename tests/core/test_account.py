@@ -40,7 +40,9 @@ def test_the_drive_is_no_longer_the_only_copy_when_all_is_there_and_was_seen() -
     seen = take(AccountBasis(ALL, finished=True))
     assert (seen.worth, seen.restorable, seen.complete, seen.files_there) == (Worth.ALL, True, True, 12)
     assert promise(seen) == "The cloud alone is enough: the drive is no longer the only copy."
-    assert take(AccountBasis(ALL)).worth is Worth.NEWEST, "one listing must have shown it"
+    unseen = take(AccountBasis(ALL))
+    assert unseen.worth is Worth.NEWEST, "one listing must have shown it"
+    assert "Older chains" not in promise(unseen)
 
 
 def test_a_set_on_the_drive_that_is_not_moved_limits_the_promise() -> None:

@@ -218,6 +218,8 @@ def _of_the_worth(account: CloudAccount) -> str:
             text = "The cloud alone is enough: the drive is no longer the only copy"
             return f"{text} of the backups up to {_called(account.newest)}." if account.lacking else f"{text}."
         case Worth.NEWEST:
+            if account.complete:  # the last listing has not shown it yet
+                return "For the newest chain the cloud alone is enough. Keep the drive until all was looked at again."
             older = "are still on their way" if account.to_send else "are not all there"
             return f"For the newest chain the cloud alone is enough. Older chains {older}: keep the drive."
         case Worth.SOME:
