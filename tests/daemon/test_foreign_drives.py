@@ -122,6 +122,37 @@ def test_an_hour_off_under_a_running_upload(
     expect_arrived(chain, swift, container)
 
 
+def test_a_drive_that_the_desktop_mounts_elsewhere(
+    daemon: Daemon, swift: SwiftServer, chain: Drive, tmp_path: Path
+) -> None:
+    """The path that was looked for, where the drive is now, and what helps; back in its place it goes on."""
+    container = swift.container()
+    with foreign_drive("ext4", tmp_path / "usb") as drive:
+        drive.plug()
+        chain = put_on(chain, drive)
+        daemon.configure_migration(chain, swift, container, limit=300_000)
+        daemon.start()
+        daemon.wait_until(lambda now: now["Handover"] == "done" and now["VolumesDone"] > 0)
+        unplug(daemon, drive)
+        old, drive.place = drive.place, drive.place.with_name("media1")
+        drive.place.mkdir()
+        drive.plug()
+        rescan(daemon)
+        seen = daemon.wait_until(lambda now: str(drive.place) in now["LastError"])
+        why = next(each for each in seen["Why"] if each["code"]["data"] == "source-absent")
+        assert str(chain.folder) in why["text"]["data"]
+        assert str(drive.place) in why["text"]["data"]
+        assert str(drive.place / "backup") in why["cure"]["data"]
+        assert f"\nsudo rmdir {old}" in why["cure"]["data"]
+        drive.pull()
+        drive.place.rmdir()
+        drive.place = old
+        drive.plug()
+        plugged_again(daemon)
+        daemon.wait_until(lambda now: now["State"] == "done")
+        expect_arrived(chain, swift, container)
+
+
 @pytest.mark.parametrize("kind", ["exfat", "vfat", "ntfs"])
 def test_the_files_copied_to_another_drive_at_the_same_place(
     kind: str, daemon: Daemon, swift: SwiftServer, chain: Drive, notifications: Notifications, tmp_path: Path

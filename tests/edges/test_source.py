@@ -404,6 +404,7 @@ async def test_a_drive_that_is_mounted_elsewhere_is_told_with_both_places(drives
         assert str(source.path) in absent.value.what
         assert str(elsewhere) in absent.value.what
         assert str(elsewhere / "deep" / "backup") in absent.value.hint
+        assert absent.value.hint.splitlines()[-1] == f"sudo rmdir {drives.place}"
         drives.plug(other)
         (drives.place / "deep" / "backup").mkdir(parents=True)
         put(drives.place / "deep" / "backup" / "a", b"y")

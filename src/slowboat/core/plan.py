@@ -106,6 +106,7 @@ class Snapshot:
         where: the source folder, for the words of a reason.
         drive_present: whether the source folder is there and is the right one.
         absent_why: what was seen instead, a sentence that names the folder; "" where it is just not there.
+        absent_cure: what would help, a sentence; "" where connecting it does.
         drive_changed: whether it holds other sets than those that are adopted.
         sight: the newest listing of this run, None before the first.
         confirmed_at: when an object was last confirmed; a sight older than that proves nothing of it.
@@ -134,6 +135,7 @@ class Snapshot:
     where: str = ""
     drive_present: bool = True
     absent_why: str = ""
+    absent_cure: str = ""
     drive_changed: bool = False
     sight: Sight | None = None
     confirmed_at: float = 0.0
@@ -224,12 +226,12 @@ class Decision:
     wake_at: float | None = None
 
 
-def source_absent(where: str = "", why: str = "") -> Reason:
-    """The reason while the drive is away. `where` names the folder; `why` is what was seen instead, a sentence."""
+def source_absent(where: str = "", why: str = "", cure: str = "") -> Reason:
+    """The reason while the drive is away: `where` it should be, `why` says what was seen instead, `cure` what helps."""
     return Reason(
         "source-absent",
         why or (f"the drive with {where} is not there" if where else "the drive with the backup is not there"),
-        cure="connect the drive; slowboat goes on by itself",
+        cure=cure or "connect the drive; slowboat goes on by itself",
     )
 
 
@@ -298,7 +300,7 @@ def _adopt(s: Snapshot) -> Decision:
         stop = () if ADOPT in s.busy else (BreakOff(),)
         return Decision(stop, Activity.CHECKING, s.permit.reasons)
     if not s.drive_present:
-        return Decision((), Activity.WAITING, (source_absent(s.where, s.absent_why), *s.permit.reasons))
+        return Decision((), Activity.WAITING, (source_absent(s.where, s.absent_why, s.absent_cure), *s.permit.reasons))
     return Decision((Adopt(),), Activity.CHECKING, s.permit.reasons)
 
 
@@ -309,7 +311,7 @@ def _stand_still(s: Snapshot) -> Decision:
         return Decision(stop, *_at_the_end(s))
     paused = any(reason.code == "paused" for reason in s.permit.reasons)
     activity = Activity.PAUSED if paused else Activity.WAITING
-    absent = () if s.drive_present or not _wants_drive(s) else (source_absent(s.where, s.absent_why),)
+    absent = () if s.drive_present or not _wants_drive(s) else (source_absent(s.where, s.absent_why, s.absent_cure),)
     return Decision(stop, activity, (*s.permit.reasons, *absent))
 
 
@@ -367,7 +369,7 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
         return Decision(
             (*actions, BreakOff()) if s.busy else actions,
             Activity.WAITING,
-            (source_absent(s.where, s.absent_why), *reasons),
+            (source_absent(s.where, s.absent_why, s.absent_cure), *reasons),
         )
     if s.sight is not None:
         wakes.append(s.sight.taken_at + s.look_every)

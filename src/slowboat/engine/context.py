@@ -98,6 +98,7 @@ class Observed:
         listed_at, confirmed_at: when the listing was begun, and when an object was last confirmed.
         manifests_at: when a manifest was last seen at the target, by name.
         absent_why: what was seen where the drive should be, a sentence; "" while it is there.
+        absent_cure: what would help, where connecting the drive does not; else "".
         look_at_drive: the folder is to be listed before the next decision.
         partly: bytes confirmed as segments, by the name of an object that is not done.
         object_waits: not before this time is an object tried again, by name.
@@ -127,6 +128,7 @@ class Observed:
     manifests_at: dict[str, float] = field(default_factory=dict)
     drive_present: bool = True
     absent_why: str = ""
+    absent_cure: str = ""
     drive_changed: bool = False
     look_at_drive: bool = True
     limits: Limits | None = None

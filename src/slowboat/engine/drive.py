@@ -23,6 +23,8 @@ OTHER_DRIVE = "other-drive"
 """The code of the error where another drive stands in its place."""
 ADOPT_AGAIN = 60.0
 """Seconds until a list that could not be adopted is tried again: duplicity finishes its cache just after the drive."""
+ELSEWHERE = "drive-elsewhere"
+"""The code of the error where the drive is connected, and mounted at another place."""
 PATIENCE = 60.0
 """Seconds that listing the drive may take: a sleeping disk spins up in ten, a dying one never."""
 
@@ -46,6 +48,7 @@ async def look(context: Context) -> None:
     if not observed.drive_present and observed.last_error.startswith(observed.absent_why):
         observed.last_error = ""  # a drive that is back was no trouble
     observed.drive_present, observed.absent_why = True, ""
+    observed.absent_cure = ""
     if context.memory.items:
         _look_for_changes(context, adoption.fingerprint(adoption.finished(files, context.memory.items)))
 
@@ -74,6 +77,7 @@ def is_absent(context: Context, error: SourceAbsent) -> None:
     """Notes that the drive is not there, and what is there instead."""
     context.observed.drive_present = False
     context.observed.absent_why = error.what
+    context.observed.absent_cure = error.hint if error.code == ELSEWHERE else ""
     context.observed.last_error = str(error)
 
 

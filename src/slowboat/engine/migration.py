@@ -312,6 +312,7 @@ class Migration:
             where=self.order.source_dir,
             drive_present=observed.drive_present,
             absent_why=observed.absent_why,
+            absent_cure=observed.absent_cure,
             drive_changed=observed.drive_changed,
             sight=Sight(observed.objects, observed.listed_at) if observed.objects is not None else None,
             confirmed_at=observed.confirmed_at,

@@ -168,11 +168,13 @@ def absent(path: str, why: str = "") -> SourceAbsent:
 def elsewhere(path: Path, mounted: Path) -> SourceAbsent:
     """The error for a drive that is there, but not at its place: a desktop makes a new one where the old is taken."""
     folder = _moved(path, mounted)
+    end = len(folder.parts) - len(mounted.parts)
+    old = path.parents[end - 1] if end else path
     return SourceAbsent(
         f"{path} is not there: the drive with it is mounted at {mounted} now"
         + (f", which makes it {folder}" if folder != mounted else ""),
-        hint=f"Unplug it, remove what stands empty in its old place, and plug it in again; or set the migration's "
-        f"`source` to {folder}",
+        hint=f"Set the migration's `source` to {folder}; or unplug the drive, remove the empty folder that took its "
+        f"place, and plug it in again:\nsudo rmdir {shlex.quote(str(old))}",
         code="drive-elsewhere",
     )
 
