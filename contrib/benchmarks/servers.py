@@ -196,8 +196,8 @@ class Trial:
         if any(lists):
             return f"{FAILED}: some so, some so"
         left = [name for name in self.server.listing(self.segments) if not name.startswith("slowboat1/probe/")]
-        joined = any("_segments/" in name for name in self.wire.stored())
-        return f"{FAILED}: {len(left)} segments are left" if left else JOINED if joined else WHOLE
+        pieces = [name for name in self.wire.stored() if "_segments/" in name and "slowboat1/probe/" not in name]
+        return f"{FAILED}: {len(left)} segments are left" if left else JOINED if pieces else WHOLE
 
     def expires(self) -> str:
         """Nothing that the backup stands on will expire, and what the server's expirer has passed by is still there."""

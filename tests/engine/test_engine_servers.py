@@ -187,3 +187,21 @@ async def test_where_no_segment_may_be_stored_nothing_waits_for_that(tmp_path: P
         await bed.done()
         assert "this user may not write there" in told(bed, "store")[0]
         assert not [notice for notice in bed.notices if notice.urgent]
+
+
+async def test_a_listing_that_hides_slos_costs_one_request_for_each_and_not_one_at_each_look(tmp_path: Path) -> None:
+    async with sailing(tmp_path, quirks=RGW, count=3, left=3, capabilities=CAN[RGW].text()) as bed:
+        await bed.done()
+
+        async def heads_of_a_look() -> int:
+            before = len(bed.store.requests)
+            await bed.engine.verify("m")
+            return sum(request == f"HEAD {name}" for name in THREE for request in bed.store.requests[before:])
+
+        await heads_of_a_look()
+        assert await heads_of_a_look() == 0
+        stored = bed.store.target.objects[VOLUME]
+        bed.store.place(VOLUME, b"somebody else's")
+        assert await heads_of_a_look() >= 1
+        assert not bed.shown.restorable_from_cloud
+        bed.store._write(bed.store.target, VOLUME, stored)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from slowboat.core.account import CloudAccount
     from slowboat.core.versions import Judgement
-    from slowboat.core.words import Item, Limits, Reason, RemoteObject, SetId, Target
+    from slowboat.core.words import Item, Reason, RemoteObject, SetId, Target
     from slowboat.engine.memory import Memory
     from slowboat.engine.ports import Cache, Duplicity, FrontEnd, Ledger, Notifier, Source, Store
 
@@ -95,6 +95,7 @@ class Observed:
 
     Attributes:
         objects: the target's listing by file name, kept up by every answer since; None: to be read.
+        rows: of an SLO that a listing shows otherwise than HEAD, what each of them showed, by file name.
         listed_at, confirmed_at: when the listing was begun, and when an object was last confirmed.
         manifests_at: when a manifest was last seen at the target, by name.
         absent_why: what was seen where the drive should be, a sentence; "" while it is there.
@@ -123,6 +124,7 @@ class Observed:
     """
 
     objects: dict[str, RemoteObject] | None = None
+    rows: dict[str, tuple[RemoteObject, RemoteObject]] = field(default_factory=dict)
     listed_at: float = 0.0
     confirmed_at: float = 0.0
     manifests_at: dict[str, float] = field(default_factory=dict)
@@ -131,7 +133,6 @@ class Observed:
     absent_cure: str = ""
     drive_changed: bool = False
     look_at_drive: bool = True
-    limits: Limits | None = None
     partly: dict[str, int] = field(default_factory=dict)
     object_waits: dict[str, float] = field(default_factory=dict)
     repeats: dict[str, tuple[str, int]] = field(default_factory=dict)

@@ -80,8 +80,7 @@ class Probing:
 
     async def _limits(self) -> Limits:
         """As told now: the store remembers what a server has told beyond doubt, and asks again for all else."""
-        self._context.observed.limits = await self._context.tools.store.limits()
-        return self._context.observed.limits
+        return await self._context.tools.store.limits()
 
     def _is_due(self) -> bool:
         memory, now = self._context.memory, self._context.tools.now()

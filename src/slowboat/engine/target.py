@@ -76,8 +76,6 @@ async def _survey(context: Context) -> tuple[Sight, tuple[str, ...]]:
     """
     store, observed = context.tools.store, context.observed
     began = context.tools.now()
-    if observed.limits is None:
-        observed.limits = await store.limits()
     prefix = context.order.target.prefix
     found = {stored.name.removeprefix(prefix): stored for stored in await store.listing(prefix)}
     objects = {name: stored for name, stored in found.items() if "/" not in name}
@@ -86,14 +84,27 @@ async def _survey(context: Context) -> tuple[Sight, tuple[str, ...]]:
     gone: list[str] = []
     asked: list[str] = []
     for name in unseen(items.values(), Sight(objects, began)):
-        stands = await store.head(context.full_name(name))
-        if stands is None:
-            objects.pop(name, None)
-        else:
+        row = objects.pop(name, None)
+        stands = await _behind(context, name, row)
+        if stands is not None:
             objects[name] = stands  # the listing lags
-        if not matches(items[name], stands) and not await _is_on_drive(context, items[name], stands, asked):
+        if row is not None and stands is not None and stands.slo and matches(items[name], stands):
+            observed.rows[name] = (row, stands)
+        elif not matches(items[name], stands) and not await _is_on_drive(context, items[name], stands, asked):
             gone.append(name)
     return Sight(objects, began), tuple(gone)
+
+
+async def _behind(context: Context, name: str, row: RemoteObject | None) -> RemoteObject | None:
+    """What stands at a name of which the listing shows another thing than is remembered.
+
+    Ceph's gateway lists an SLO as if it were the list of its segments. A row that was seen to hide the right SLO still
+    does as long as it is the same: size, MD5 and time.
+    """
+    known = context.observed.rows.get(name)
+    if row is not None and known is not None and known[0] == row:
+        return known[1]
+    return await context.tools.store.head(context.full_name(name))
 
 
 async def _is_on_drive(context: Context, item: Item, stands: RemoteObject | None, asked: list[str]) -> bool:
