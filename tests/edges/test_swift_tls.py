@@ -10,9 +10,10 @@ import pytest
 
 from edges.store_conformance import DATA, StoreConformance, md5
 from faults import Answer, FaultProxy
+from faults.liar import Liar, dribble
 from realparts.presence import program
-from slowboat.core.errors import NeedsUser, SlowboatError
-from slowboat.edges.swift import Credentials, SwiftStore
+from slowboat.core.errors import NeedsUser, SlowboatError, Transient
+from slowboat.edges.swift import Credentials, SwiftStore, session, wire
 
 
 def certificate(folder, name: str):
@@ -103,3 +104,43 @@ async def test_session_tickets_are_not_taken_for_an_answer(swift, proxy, ours):
         store = SwiftStore(credentials_for(swift, proxy, ours[1]), swift.container())
         assert (await store.put("first", DATA, len(DATA), etag=md5(DATA))).md5 == md5(DATA)
         await store.close()
+
+
+# -- an answer that never ends --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def liar(ours):
+    with Liar(tls=ours[0]) as made:
+        yield made
+
+
+@pytest.fixture
+async def lied_to(liar, ours):
+    made = SwiftStore(Credentials(liar.auth_url, "user", "key", cacert=ours[1]), "c")
+    yield made
+    await made.close()
+
+
+async def test_an_answer_that_never_ends_can_be_broken_off_too(liar, lied_to):
+    liar.lie("GET", "format=json", dribble(), times=None)
+    going = asyncio.create_task(lied_to.listing(""))
+    while not any(each.lied for each in liar.asked("GET", "format=json")):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    going.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(going, 60)
+
+
+async def test_a_request_has_its_deadline_too(liar, lied_to, monkeypatch):
+    assert await lied_to.head("a") is None
+    liar.lie("GET", "format=json", dribble(), times=None)
+    with monkeypatch.context() as short:
+        short.setattr(wire, "READ_SECONDS", 0.4)
+        short.setattr(session, "TALK_SECONDS", 0.4)
+        with pytest.raises(Transient) as told:
+            await asyncio.wait_for(lied_to.listing(""), 60)
+    assert told.value.code == "timeout"
+    liar.forget()
+    assert await lied_to.head("a") is None
