@@ -59,14 +59,14 @@ def hand_over(source: Path, wanted: Sequence[str], url: str, stop: threading.Eve
     if not os.path.lexists(target) or _is_free(target):
         must_have_room(source, target.parent, wanted)
     with workshop(source.parent) as shop, contextlib.ExitStack() as locks:
-        kept = [locks.enter_context(held(source, shop))]
+        kept = [locks.enter_context(held(source, shop.lock))]
         must_have(source, wanted)
         if not os.path.lexists(target):
             shop.will_make(target)
             target.mkdir(mode=0o700)
             locks.callback(_remove_if_empty, target)
         if target.is_dir() and not target.samefile(source):
-            kept.append(locks.enter_context(held(target, shop)))
+            kept.append(locks.enter_context(held(target, shop.lock)))
         if not _is_free(target):
             _must_be_same(source, wanted, target, url, stop)
             return _installed(target, wanted, url, adopted=True)
@@ -88,7 +88,7 @@ def undo(installed: Installed) -> None:
     directory = installed.directory
     if installed.adopted or not directory.is_dir():
         return
-    with workshop(directory.parent) as shop, held(directory.resolve(), shop) as lock:
+    with workshop(directory.parent) as shop, held(directory.resolve(), shop.lock) as lock:
         found = {name: state(directory / name) for name in _names_in(directory)}
         changed = sorted(name for name in {*found, *installed.files} if found.get(name) != installed.files.get(name))
         if changed:

@@ -32,4 +32,4 @@ def kept_off(caches: Iterable[Path]) -> Generator[list[Lock]]:
     there = {os.path.realpath(cache): cache.resolve() for cache in caches if cache.is_dir()}
     with contextlib.ExitStack() as stack:
         shops = {parent: stack.enter_context(workshop(parent)) for parent in {one.parent for one in there.values()}}
-        yield [stack.enter_context(held(one, shops[one.parent])) for one in there.values()]
+        yield [stack.enter_context(held(one, shops[one.parent].lock)) for one in there.values()]

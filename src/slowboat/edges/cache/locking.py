@@ -23,9 +23,7 @@ from typing import TYPE_CHECKING
 from slowboat.core.errors import NeedsUser, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from slowboat.edges.cache.workshop import Workshop
+    from collections.abc import Callable, Generator
 
 LOCKFILE = "lockfile"
 """duplicity's name for it, in every version since 0.8."""
@@ -83,26 +81,27 @@ class Lock:
 
 
 @contextlib.contextmanager
-def held(directory: Path, workshop: Workshop | None = None) -> Generator[Lock]:
+def held(directory: Path, second_name: Callable[[], Path] | None = None) -> Generator[Lock]:
     """Holds duplicity's lock on a cache; a lock file that was not there before is gone afterwards.
 
-    With a `workshop` it is gone also after a kill, as soon as somebody removes leftovers there. Where there is no lock
-    file, and none may be made by us, nothing is held: nobody's duplicity is running there, and ours could not.
+    With a `second_name`, which is a new one in a workshop at each call, it is gone also after a kill, as soon as
+    somebody removes leftovers there. Where there is no lock file, and none may be made by us, nothing is held: nobody's
+    duplicity is running there, and ours could not.
 
     Raises:
         Transient: duplicity is running on that cache (code "duplicity-running").
         NeedsUser: there is a lock file that we may not open, and nobody holds it (code "cache-lock").
     """
-    lock = _take(directory / LOCKFILE, workshop)
+    lock = _take(directory / LOCKFILE, second_name)
     try:
         yield lock
     finally:
         lock.let_go()
 
 
-def _take(path: Path, workshop: Workshop | None) -> Lock:
+def _take(path: Path, second_name: Callable[[], Path] | None) -> Lock:
     while True:
-        lock = _made(path, workshop) or _opened(path)
+        lock = _made(path, second_name) or _opened(path)
         if lock is None:
             continue  # duplicity ended and unlinked it between our two looks
         if lock.fd < 0 or _is(path, lock.fd):
@@ -110,9 +109,9 @@ def _take(path: Path, workshop: Workshop | None) -> Lock:
         os.close(lock.fd)  # likewise, between our open and our lock
 
 
-def _made(path: Path, workshop: Workshop | None) -> Lock | None:
+def _made(path: Path, second_name: Callable[[], Path] | None) -> Lock | None:
     """A lock file of our own making, locked before it has its name; None where one stands there already."""
-    second = None if workshop is None else workshop.lock()
+    second = None if second_name is None else second_name()
     try:
         fd = _locked(second or path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     except FileExistsError:

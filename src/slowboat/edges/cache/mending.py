@@ -36,12 +36,12 @@ def mend(
     """
     target = installed.directory
     with workshop(target.parent) as shop, contextlib.ExitStack() as locks:
-        kept = [locks.enter_context(held(source, shop))]
+        kept = [locks.enter_context(held(source, shop.lock))]
         if not os.path.lexists(target):
             shop.will_make(target)
             target.mkdir(mode=0o700)
         if not target.samefile(source):
-            kept.append(locks.enter_context(held(target, shop)))
+            kept.append(locks.enter_context(held(target, shop.lock)))
         missing = tuple(name for name in wanted if not os.path.lexists(target / name))
         if not missing:
             return installed, ()

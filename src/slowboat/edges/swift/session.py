@@ -17,7 +17,7 @@ import errno
 import io
 import math
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectionError as RequestFailed
@@ -32,8 +32,9 @@ from urllib3.exceptions import HTTPError
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
-    from slowboat.edges.swift.wire import Wire
+    from slowboat.edges.swift.deadline import Deadline
 
 MOST_BYTES: Final = 16 << 20
 """Of an answer: eight times a page of a listing with names of a hundred bytes."""
@@ -54,6 +55,30 @@ class Unreadable(RequestException, ValueError):
     """An answer that nobody who speaks Swift would give."""
 
 
+class Socket(Protocol):
+    """What a session asks of the wire (`wire.Wire`) that it makes its requests over."""
+
+    deadline: Deadline
+
+    def connect(self, host: str, port: int) -> socket.socket:
+        """A connected socket; raises Stopped where the wire was cut meanwhile."""
+
+    def opened(self, *, secure: bool) -> None:
+        """The connection stands."""
+
+    def answered(self, *, secure: bool) -> None:
+        """The server has answered on it."""
+
+    def let_go(self) -> None:
+        """The connection is given up."""
+
+    def asking(self) -> AbstractContextManager[None]:
+        """From a request's connection to the last byte of its answer."""
+
+    def check(self) -> None:
+        """Raises where the wire was cut."""
+
+
 class Session(SwiftClientRequestsSession):  # type: ignore[misc] # swiftclient publishes no types
     """A session that follows no redirect: a portal's would get the token, and the body once more.
 
@@ -61,7 +86,7 @@ class Session(SwiftClientRequestsSession):  # type: ignore[misc] # swiftclient p
     Nor does plain http ever go through a proxy: it is for this computer alone.
     """
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Socket) -> None:
         super().__init__()
         self.headers.clear()
         self.trust_env = False
@@ -115,7 +140,7 @@ def _answer_seconds(timeout: Any) -> float:  # noqa: ANN401 - a number, or two
 class _Adapter(HTTPAdapter):
     """Pools of one connection each, of our classes; answers that are read whole and within bounds."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Socket) -> None:
         self._wire = wire
         self._classes = _pool_classes(wire)
         super().__init__(pool_connections=2, pool_maxsize=1, max_retries=0)
@@ -203,7 +228,7 @@ def _utf8(text: str) -> str:
     return text
 
 
-def _pool_classes(wire: Wire) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(wire: Socket) -> dict[str, type[HTTPConnectionPool]]:
     """urllib3's pools, over connections that report to `wire`."""
 
     class Plain(HTTPConnection):
