@@ -222,6 +222,13 @@ def test_what_duplicity_wrote_itself_is_told_apart_from_strangers() -> None:
     assert report.foreign == 2
 
 
+def test_what_is_no_longer_on_the_drive_and_was_sent_is_no_strangers() -> None:
+    older = "duplicity-full.20221114T221320Z.vol1.difftar.gz"
+    extra = {name: RemoteObject(name, 7, "x") for name in (*DIRECT, older)}
+    report = verify(Evidence(5.0, ITEMS, standing() | extra, DRIVE, departed=frozenset({older, *DIRECT})))
+    assert (len(report.sets), report.foreign, report.complete) == (2, 0, True)
+
+
 @pytest.mark.parametrize("lacks", DIRECT)
 @pytest.mark.parametrize("under_way", [True, False])
 def test_what_duplicity_has_begun_and_not_ended_is_no_backup(lacks: str, under_way: bool) -> None:

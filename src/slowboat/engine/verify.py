@@ -19,7 +19,7 @@ from slowboat.core.framing import Framing
 from slowboat.core.segmenting import cut
 from slowboat.core.verify import Evidence, Reading, Report, damaged, verify
 from slowboat.core.words import Phase, Role
-from slowboat.engine import drive, guard, target
+from slowboat.engine import departures, drive, guard, target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -128,6 +128,7 @@ class Verifier:
             removed=frozenset(item.name for item in context.memory.items if is_removed(item)),
             volumes=volumes if restore else None,
             under_way=context.observed.backup_under_way,
+            departed=frozenset(departures.departed(context)),
             data_in=context.account().data_in,
         )
         report = verify(seen)

@@ -200,15 +200,15 @@ def _unlisted(items: Iterable[Item], recorded: Mapping[int, str]) -> int:
 
 def _extra(seen: Evidence) -> tuple[tuple[SetReport, ...], int]:
     """What stands at the target and was not adopted: by set, and how many objects are no such backup at all."""
-    adopted = {item.name for item in seen.items}
+    known = {item.name for item in seen.items} | seen.departed
     ours = {parsed.prefix for item in seen.items if (parsed := names.parse(item.name))}
     end = max((item.set_id.end for item in seen.items), default=0)
-    whole = frozenset(direct_sets(seen.items, seen.objects.keys()).whole)
+    whole = frozenset(direct_sets(seen.items, seen.objects.keys(), seen.departed).whole)
     sizes: dict[SetId, list[int]] = {}
     foreign = 0
     for name, stands in seen.objects.items():
         parsed = names.parse(name)
-        if name in adopted:
+        if name in known:
             continue
         if parsed is None or parsed.prefix not in ours:
             foreign += 1

@@ -117,6 +117,7 @@ class Evidence:
         removed: the names of objects whose backup set its owner has removed.
         volumes: what duplicity's manifests say, by backup set; None where nobody asked what could be restored.
         under_way: whether duplicity is writing to the target now.
+        departed: the names of objects that slowboat sent and that are no longer on the drive: nobody misses them there.
         data_in: a second container, where the data of large files is; "" where there is none such.
     """
 
@@ -131,6 +132,7 @@ class Evidence:
     removed: frozenset[str] = frozenset()
     volumes: Mapping[SetId, Sequence[VolumeInfo]] | None = None
     under_way: bool = False
+    departed: frozenset[str] = frozenset()
     data_in: str = ""
 
 
