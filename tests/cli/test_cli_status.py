@@ -124,6 +124,7 @@ def test_who_is_needed_learns_what_for_and_how_to_go_on():
         ({"handover": HandoverState.PENDING}, "the handover follows by itself, shortly. Until then, go on"),
         ({"handover": HandoverState.PENDING, "handover_why": "duplicity runs"}, "Not yet. duplicity runs. Until"),
         ({"handover": HandoverState.READY}, "Comes next, by itself."),
+        ({"handover": HandoverState.NEVER}, "the cloud follows the drive. Go on backing up to the drive"),
         (
             {"handover": HandoverState.BLOCKED, "handover_why": "Another chain is there"},
             "Blocked: Another chain is there.",
@@ -132,6 +133,31 @@ def test_who_is_needed_learns_what_for_and_how_to_go_on():
 )
 def test_the_handover_says_where_to_back_up_to(changes, told):
     assert told in seen(report(Activity.SENDING, with_(LAPTOP, **changes)))
+
+
+def test_the_handover_names_the_url_that_deja_dup_is_set_to():
+    there = with_(LAPTOP, activity=Activity.SENDING, backup_url="rclone://cloud:backups/laptop")
+    text = seen(report(Activity.SENDING, there))
+    assert "Done. Back up to rclone://cloud:backups/laptop from now on, no longer to the drive." in text
+    assert "To swift://backups/laptop" in text
+
+
+def test_where_deja_dup_does_not_go_there_nobody_says_that_it_does_and_a_command_stands_alone():
+    told = (
+        "this Deja Dup (41 to 47) cannot back up to a Swift. From Flathub:\nflatpak install flathub org.gnome.DejaDup"
+    )
+    there = with_(LAPTOP, activity=Activity.SENDING, front_end=told)
+    lines = [line.strip() for line in printed(status.view(report(Activity.SENDING, there), NOW), 120).splitlines()]
+    assert "flatpak install flathub org.gnome.DejaDup" in lines
+    assert "no longer to the drive" not in " ".join(lines)
+
+
+def test_it_says_how_far_the_cloud_is_behind_in_backups_and_in_days():
+    behind = {"behind": 2, "newest_on_drive": NOW, "newest_in_cloud": NOW - 3 * 86400}
+    assert "Behind 2 backups, 3 days" in seen(report(Activity.SENDING, with_(LAPTOP, **behind)))
+    assert "Behind" not in seen(report(Activity.SENDING, with_(LAPTOP, **behind | {"behind": 0})))
+    first = seen(report(Activity.SENDING, with_(LAPTOP, **behind | {"newest_in_cloud": 0.0})))
+    assert "Behind" not in first, "a first seed is behind by all of it"
 
 
 def test_nobody_is_told_to_let_go_of_the_drive_too_early():

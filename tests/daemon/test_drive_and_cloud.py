@@ -339,3 +339,23 @@ def test_where_its_owner_asked_for_it_an_old_chain_that_left_the_drive_leaves_th
     daemon.wait_until(lambda _: not old & set(swift.listing(container)))
     expect_arrived(drive, swift, container)
     restores(drive, swift, url)
+
+
+def test_who_backs_up_straight_to_a_cloud_that_follows_the_drive_parts_the_two_and_stops_nothing_else(
+    daemon: Daemon, swift: SwiftServer, chain: Drive, notifications: Notifications, tmp_path: Path
+) -> None:
+    drive, container = own_data(chain, tmp_path), swift.container()
+    url = daemon.configure_migration(drive, swift, container, limit=HELD_BACK, more='handover = "never"')
+    daemon.start()
+    daemon.wait_until(lambda now: now["MetadataDone"] == now["MetadataTotal"] > 0)
+    before = set(drive.names())
+    to_the_cloud(drive, swift, url, 101)  # duplicity fetches the metadata, and goes on
+    time.sleep(1.1)  # two backups of one second would have the same names
+    new = to_the_drive(drive, 102)
+    as_fast_as_it_goes(daemon)
+    daemon.wait_until(lambda now: now["State"] in {"done", "needs-user"} and now["DirectSets"] == 1)
+    assert "home: the drive and the cloud have parted" in notifications.titles
+    assert before <= set(swift.listing(container))
+    assert not new & set(swift.listing(container))
+    to_the_cloud(drive, swift, url, 103)
+    restores(drive, swift, url)

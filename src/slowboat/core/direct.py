@@ -56,11 +56,12 @@ def direct_sets(items: Sequence[Item], standing: Iterable[str], departed: Collec
         departed: names of objects that slowboat sent and that are no longer on the drive.
     """
     ours = {item.set_id for item in items}
-    prefixes = _prefixes(items)
+    known = {item.name for item in items}
+    prefixes = prefixes_of(items)
     begin = min((item.set_id.end for item in items), default=0)
     found: dict[SetId, dict[NameKind, set[int]]] = collections.defaultdict(lambda: collections.defaultdict(set))
     for name in standing:
-        parsed = None if name in departed else names.parse(name)
+        parsed = None if name in known or name in departed else names.parse(name)
         if parsed is None or parsed.partial or parsed.role is None or parsed.set_id.end <= begin:
             continue
         if parsed.set_id in ours:
@@ -74,9 +75,10 @@ def direct_sets(items: Sequence[Item], standing: Iterable[str], departed: Collec
     )
 
 
-def _prefixes(items: Iterable[Item]) -> dict[NameKind, str]:
-    """The file prefix of each kind, as our files have it."""
-    parsed = (names.parse(item.name) for item in items)
+def prefixes_of(items: Iterable[Item]) -> dict[NameKind, str]:
+    """The file prefix of each kind, as our files have it; one file of each tells it, and there may be many."""
+    each = {item.role: item.name for item in items}
+    parsed = (names.parse(name) for name in each.values())
     return {one.kind: one.prefix for one in parsed if one is not None}
 
 

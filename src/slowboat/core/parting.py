@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slowboat.core import names
+from slowboat.core.direct import prefixes_of
 from slowboat.core.names import NameKind
 
 if TYPE_CHECKING:
@@ -70,11 +71,12 @@ def _strange(
 ) -> dict[SetId, set[NameKind]]:
     """The sets at the target that are not the drive's and not older than all of the drive's, with their kinds."""
     ours = {item.set_id for item in items}
-    prefixes = {parsed.kind: parsed.prefix for item in items if (parsed := names.parse(item.name)) is not None}
+    known = {item.name for item in items}
+    prefixes = prefixes_of(items)
     begin = min(one.end for one in ours)
     found: dict[SetId, set[NameKind]] = collections.defaultdict(set)
     for name in standing:
-        parsed = names.parse(name)
+        parsed = None if name in known else names.parse(name)
         if parsed is None or parsed.partial or parsed.role is None or parsed.set_id in ours:
             continue
         if parsed.prefix != prefixes.get(parsed.kind, parsed.prefix) or parsed.set_id.end <= begin:

@@ -89,6 +89,19 @@ class Tools:
     duplicity: Duplicity | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NotAdopted:
+    """A list of files that could not be adopted: its fingerprint, what is wrong with it, and when it is tried again.
+
+    `wait` is how long that is, seconds: longer each time.
+    """
+
+    fingerprint: str
+    why: str
+    again_at: float
+    wait: float
+
+
 @dataclass(slots=True)
 class Observed:
     """What is known of the world in this run alone.
@@ -115,8 +128,7 @@ class Observed:
         backup_under_way: duplicity was writing to the target when that was last read.
         last_error, last_failed: the newest trouble that is not over, a sentence, and what failed for it; "" for none.
         direct: the whole backup sets that it has written there straight.
-        not_adopted, not_adopted_at, not_adopted_why: what was on the drive when it could not be adopted anew (its
-            fingerprint, "" for nothing), when that was, and what was wrong.
+        not_adopted: what is on the drive and cannot be adopted anew; None: nothing.
         used_url: which of the target's URLs Deja Dup is set to; "" for none.
         front_end: what is to be done with Deja Dup after the handover, a sentence or more; "" for nothing.
         tidied_at: when it was last tried to remove from the cloud what left the drive.
@@ -147,9 +159,7 @@ class Observed:
     duplicity: Judgement | None = None
     backup_under_way: bool = False
     direct: tuple[SetId, ...] = ()
-    not_adopted: str = ""
-    not_adopted_at: float = 0.0
-    not_adopted_why: str = ""
+    not_adopted: NotAdopted | None = None
     used_url: str = ""
     front_end: str = ""
     tidied_at: float = 0.0

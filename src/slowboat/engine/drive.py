@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from slowboat.core.errors import NeedsUser, SourceAbsent
 from slowboat.core.words import HandoverState, Phase
 from slowboat.engine import adoption, departures, facts, sameness
+from slowboat.engine.context import NotAdopted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 OTHER_DRIVE = "other-drive"
 """The code of the error where another drive stands in its place."""
-ADOPT_AGAIN = 60.0
-"""Seconds until a list that could not be adopted is tried again: duplicity finishes its cache just after the drive."""
+ADOPT_AGAIN, ADOPT_AGAIN_AT_MOST = 60.0, 3600.0
+"""Seconds until a list that could not be adopted is tried again, longer each time: duplicity finishes its cache just
+after the drive, but a bad set stays bad, and each try breaks off what is on the line."""
 ELSEWHERE = "drive-elsewhere"
 """The code of the error where the drive is connected, and mounted at another place."""
 PATIENCE = 60.0
@@ -50,18 +52,36 @@ async def look(context: Context) -> None:
     observed.drive_present, observed.absent_why = True, ""
     observed.absent_cure = ""
     if context.memory.items:
-        _look_for_changes(context, adoption.fingerprint(adoption.finished(files, context.memory.items)))
+        _look_for_changes(context, await _fingerprint(context, files))
+
+
+async def _fingerprint(context: Context, files: Sequence[SourceFile]) -> str:
+    """Of what is finished there; in a thread, for a folder may hold a hundred thousand files."""
+    items = context.memory.items
+    return await asyncio.to_thread(lambda: adoption.fingerprint(adoption.finished(files, items)))
 
 
 def _look_for_changes(context: Context, fingerprint: str) -> None:
     observed, now = context.observed, context.tools.now()
-    refused = fingerprint == observed.not_adopted and abs(now - observed.not_adopted_at) < ADOPT_AGAIN
-    observed.drive_changed = fingerprint != context.memory.get(facts.FINGERPRINT) and not refused
+    if observed.not_adopted is not None and observed.not_adopted.fingerprint != fingerprint:
+        _is_over(context)
+    failed = observed.not_adopted
+    waits = failed is not None and failed.again_at - failed.wait <= now < failed.again_at
+    observed.drive_changed = fingerprint != context.memory.get(facts.FINGERPRINT) and not waits
+
+
+def _is_over(context: Context) -> None:
+    """What could not be adopted is not there any more, or is adopted: mostly a backup that was not finished."""
+    observed = context.observed
+    if observed.not_adopted is not None and observed.last_error == observed.not_adopted.why:
+        observed.last_error = ""
+    observed.not_adopted = None
 
 
 def looks_again_at(context: Context) -> float | None:
     """When to look at the drive by the clock alone, because what was on it could not be adopted; None: never."""
-    return context.observed.not_adopted_at + ADOPT_AGAIN if context.observed.not_adopted else None
+    failed = context.observed.not_adopted
+    return failed.again_at if failed is not None and failed.again_at > context.tools.now() else None
 
 
 def _holds_nothing_of_it(context: Context) -> SourceAbsent:
@@ -91,7 +111,7 @@ async def adopt(context: Context) -> None:
     memory, order, observed = context.memory, context.order, context.observed
     there = await _listing(context)
     files = adoption.finished(there, memory.items) if memory.items else there
-    observed.drive_changed, observed.not_adopted = False, ""
+    observed.drive_changed = False
     shared = order.follows or memory.handover is HandoverState.DONE
     try:
         found = await adoption.adopt(
@@ -108,14 +128,20 @@ async def adopt(context: Context) -> None:
     except NeedsUser as error:
         if not memory.items:
             raise NeedsUser(f"{order.source_dir}: {error.what}", hint=error.hint, code=error.code) from error
-        observed.not_adopted, observed.not_adopted_at = adoption.fingerprint(files), context.tools.now()
-        observed.last_error = observed.not_adopted_why = str(error)
+        observed.not_adopted = _failed(context, await _fingerprint(context, there), str(error))
+        observed.last_error = str(error)
         return
-    if observed.last_error == observed.not_adopted_why:
-        observed.last_error = ""  # it was a backup that was not finished
+    _is_over(context)
     await _remember(context, found)
     if memory.handover is HandoverState.DONE:
         _goes_where_duplicity_writes(context)
+
+
+def _failed(context: Context, fingerprint: str, why: str) -> NotAdopted:
+    before = context.observed.not_adopted
+    again = before is not None and before.fingerprint == fingerprint
+    wait = min(ADOPT_AGAIN_AT_MOST, before.wait * 4) if before is not None and again else ADOPT_AGAIN
+    return NotAdopted(fingerprint, why, context.tools.now() + wait, wait)
 
 
 async def _remember(context: Context, found: adoption.Adopted) -> None:

@@ -121,6 +121,7 @@ class Migration:
 
     def rescan(self) -> None:
         """Drive and target are read again, and duplicity is asked for its version."""
+        self._observed.not_adopted = None
         self._observed.objects = None
         if guard.waits_for_version(self._context):
             self.memory.remember(facts.HANDOVER_AT, self.tools.now())
@@ -376,7 +377,7 @@ class Migration:
             async with asyncio.timeout(max(0.05, min(moments) - now) if moments else None):
                 await self._wake.wait()
         except TimeoutError:
-            self._observed.look_at_drive |= absent or bool(self._observed.not_adopted)
+            self._observed.look_at_drive |= absent or self._observed.not_adopted is not None
 
     # -- acting ----------------------------------------------------------------------------------------------
 
