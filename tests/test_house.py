@@ -70,6 +70,8 @@ BROKEN = [
     ("edges", "edges/notify.py", "import slowboat.edges.bus.service"),
     ("circles", "edges/cache/locking.py", "if TYPE_CHECKING:\n    from slowboat.edges.cache.workshop import Workshop"),
     ("circles", "engine/facts.py", "import slowboat.engine.memory"),
+    ("shared", "edges/libc.py", "import slowboat.edges.dbus"),
+    ("shared", "edges/dbus/errors.py", "import slowboat.edges.service_watch"),
     ("purity", "core/policy.py", "import asyncio"),
     ("purity", "core/plan.py", "import logging"),
     ("engine", "engine/ports.py", "import sqlite3"),
@@ -97,10 +99,11 @@ def test_every_contract_is_broken_above() -> None:
     assert {name.partition(":")[0] for name in CONTRACTS} == {contract for contract, _, _ in BROKEN}
 
 
-def test_an_edge_that_no_contract_knows_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["import slowboat.edges.clock", "from slowboat.edges.settings import load"])
+def test_an_edge_that_comes_new_must_not_import_another_either(tmp_path: Path, line: str) -> None:
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "src/slowboat/edges/unheard_of.py").write_text("")
+    (tmp_path / "src/slowboat/edges/unheard_of.py").write_text(f"{line}\n")
     code, said = run("lint-imports", "--no-logo", "--no-cache", cwd=tmp_path, source=tmp_path / "src")
     assert code == 1
     assert "unheard_of" in said

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from slowboat.core import urls
 from slowboat.core.conditions import NetworkRule, Rules
 from slowboat.core.identity import is_loopback
@@ -312,10 +314,7 @@ def rules(
         types=by_type,
         default=default,
         schedule=_schedule(*schedule),
-        battery=power.battery,
-        battery_min=float(power.battery_min),
-        power_saver=power.power_saver,
-        game=power.game,
+        **msgspec.structs.asdict(power),  # its keys are called as the rules' fields
     )
 
 
