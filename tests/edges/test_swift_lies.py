@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults.liar import Liar, Lie, answer, dribble, flood, row
+from faults.liar import Asked, Liar, Lie, answer, dribble, flood, row
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, Transient
 from slowboat.edges.swift import Credentials, SwiftStore, session, wire
 from slowboat.edges.swift import store as store_module
@@ -388,6 +388,32 @@ async def test_a_refusal_of_one_object_is_told_in_the_servers_own_words(liar: Li
     with pytest.raises(Refused) as told:
         await store.put("a", b"x", 1)
     assert told.value.what.endswith('(status 400): "InvalidBucketName"')
+
+
+def echo(asked: Asked) -> Lie:
+    """What some servers and proxies say to a request that they refuse: all of it."""
+    shown = "\n".join(f"{name}: {value}" for name, value in asked.headers.items()).encode() + asked.body
+    return answer(422, {"Content-Type": "text/plain"}, b"x" * 20 + b" " + shown)
+
+
+@pytest.mark.parametrize("what", ["listing", "container", "put", "renewal", "deletion"])
+async def test_a_server_that_shows_the_request_shows_no_token(liar: Liar, store: SwiftStore, what: str) -> None:
+    strange(liar)
+    method, path, act = ASKING[what]
+    liar.lie(method, path, echo, times=None)
+    with pytest.raises(SlowboatError) as told:
+        await act(store)
+    assert "token-of-the-liar" not in f"{told.value} {told.value!r} {vars(told.value)}"
+
+
+async def test_a_server_that_shows_the_request_shows_no_key(liar: Liar) -> None:
+    liar.lie(".*", "", echo, times=None)
+    for where in ("/auth/v1.0", "/v3", "/v2.0"):
+        store = SwiftStore(Credentials(liar.origin + where, "user", "hunter2"), "c")
+        with pytest.raises(SlowboatError) as told:
+            await store.head("a")
+        await store.close()
+        assert "hunter2" not in f"{told.value} {told.value!r} {vars(told.value)}"
 
 
 # -- what goes out ---------------------------------------------------------------------------------------------

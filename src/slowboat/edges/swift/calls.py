@@ -106,7 +106,8 @@ class StoreCalls:
             return statuses.failure(asked, refusal)
         body = refusal.http_response_content or b""
         text = body.encode() if isinstance(body, str) else body
-        return statuses.verdict(asked, status, headers, text, time.time())
+        told = text.replace(self.access.token.encode(), b"...")  # some show the request that they refuse
+        return statuses.verdict(asked, status, headers, told, time.time())
 
     def info(self) -> answers.Told:
         """The server's limits, from its /info, and how far to believe them.

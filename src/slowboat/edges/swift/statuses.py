@@ -239,12 +239,14 @@ def verdict(asked: Asked, status: int, headers: Mapping[str, str], body: bytes, 
         asked: what was asked.
         status: of the answer, 200 to 599.
         headers: of the answer, their names in lower case.
-        body: of the answer, or its beginning.
+        body: of the answer, or its beginning; it may hold no secret, for it may be quoted.
         now: seconds since the epoch, to read a Retry-After that is a date.
     """
     row = _row(asked.verb, status, headers, body)
     wait = retry_after(headers.get("retry-after"), now)
-    return error(row, asked, status=status, retry_after=wait, said=sentence(body) if row.quotes else "")
+    # Who asks for a token sends the secret itself, and some servers show the request that they refuse.
+    quoted = row.quotes and asked.verb != "AUTH"
+    return error(row, asked, status=status, retry_after=wait, said=sentence(body) if quoted else "")
 
 
 def _row(verb: Verb, status: int, headers: Mapping[str, str], body: bytes) -> Row:
