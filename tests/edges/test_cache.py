@@ -12,6 +12,7 @@ import random
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -55,8 +56,19 @@ def shown(directory: Path) -> dict[str, tuple[bytes, int, int]]:
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    place = tmp_path / "cache" / "deja-dup"
+def reachable() -> Iterator[Path]:
+    """A folder that another user can reach; those of pytest's are shut."""
+    with tempfile.TemporaryDirectory(prefix="slowboat-test-") as place:
+        Path(place).chmod(0o755)
+        before = os.umask(0o022)
+        yield Path(place)
+        os.umask(before)
+
+
+@pytest.fixture
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    base: Path = request.getfixturevalue("reachable") if "reachable" in request.fixturenames else tmp_path
+    place = base / "cache" / "deja-dup"
     place.mkdir(parents=True)
     return place
 
@@ -462,22 +474,11 @@ def as_nobody(*owned: Path) -> Iterator[None]:
         os.seteuid(0)
 
 
-@pytest.fixture
-def open_to_all(tmp_path: Path) -> Iterator[None]:
-    """Lets another user reach the test's folders; they are as before afterwards."""
-    modes = {path: path.stat().st_mode for path in (tmp_path, *list(tmp_path.parents)[:2])}
-    for path in modes:
-        path.chmod(0o755)
-    yield
-    for path, mode in modes.items():
-        path.chmod(mode)
-
-
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="files of another user need root")
 
 
 @NEEDS_ROOT
-@pytest.mark.usefixtures("open_to_all")
+@pytest.mark.usefixtures("reachable")
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 @pytest.mark.parametrize("which", ["source", "target"])
 def test_a_lock_of_roots_duplicity_counts(archive: Path, source: Path, which: str, mode: int) -> None:
@@ -515,7 +516,7 @@ def test_a_lock_of_roots_duplicity_counts(archive: Path, source: Path, which: st
 
 
 @NEEDS_ROOT
-@pytest.mark.usefixtures("open_to_all")
+@pytest.mark.usefixtures("reachable")
 def test_a_lock_that_may_only_be_read_keeps_roots_duplicity_out(
     archive: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -539,7 +540,7 @@ def test_a_lock_that_may_only_be_read_keeps_roots_duplicity_out(
 
 
 @NEEDS_ROOT
-@pytest.mark.usefixtures("open_to_all")
+@pytest.mark.usefixtures("reachable")
 def test_a_cache_that_may_only_be_read_is_handed_over(archive: Path, source: Path) -> None:
     with as_nobody(archive):
         os.seteuid(0)
@@ -656,6 +657,8 @@ def left(archive: Path, name: str = ".slowboat-0123456789abcdef") -> Path:
 async def test_leftovers_go_but_not_of_one_that_lives(archive: Path, source: Path) -> None:
     left(archive)
     (archive / ".slowboat-00112233445566ff").mkdir()  # killed before it had its mark
+    (archive / ".slowboat-0011223344556600").mkdir()  # and while it got it
+    (archive / ".slowboat-0011223344556600" / workshop.MARK).touch()
     alive = left(archive, ".slowboat-00000000000000aa")
     (archive / ".slowboat-file").write_text("someone's")
     fd = os.open(alive, os.O_RDONLY)

@@ -14,7 +14,9 @@ import hashlib
 import os
 import socket
 import subprocess
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +29,6 @@ from slowboat.edges.source import Source, drive, folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
 
@@ -100,9 +101,9 @@ async def test_a_folder_that_may_not_be_read_needs_the_user(tmp_path: Path) -> N
         os.seteuid(me)
 
 
-async def test_links_and_files_of_others_are_told_apart(tmp_path: Path) -> None:
-    place = tmp_path / "backup"
-    place.mkdir()
+async def test_links_and_files_of_others_are_told_apart(reachable: Path) -> None:
+    place = reachable / "backup"
+    place.mkdir(mode=0o755)
     mine, roots = put(place / "mine", b"1"), put(place / "roots", b"2")
     (place / "link").symlink_to("mine")
     (place / "dangling").symlink_to("nowhere")
@@ -110,7 +111,7 @@ async def test_links_and_files_of_others_are_told_apart(tmp_path: Path) -> None:
     found = await Source(place).out_of_reach()
     assert (sorted(found.links), found.forbidden) == (["dangling", "link"], ())
     (place / "roots").chmod(0)
-    with as_nobody(tmp_path):
+    with as_nobody():
         found = await Source(place).out_of_reach()
         assert found.forbidden == ("roots",)
         assert sorted(file.name for file in await Source(place).listing()) == ["mine", "roots"]
@@ -122,12 +123,19 @@ async def test_links_and_files_of_others_are_told_apart(tmp_path: Path) -> None:
     assert "smartctl" not in refused.value.hint
 
 
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that another user can reach; those of pytest's are shut."""
+    with tempfile.TemporaryDirectory(prefix="slowboat-test-") as place:
+        Path(place).chmod(0o755)
+        before = os.umask(0o022)
+        yield Path(place)
+        os.umask(before)
+
+
 @contextlib.contextmanager
-def as_nobody(tmp_path: Path) -> Iterator[None]:
-    """As a user who is not root, and who may reach the test's folders."""
-    folders = {path: path.stat().st_mode for path in (tmp_path, *list(tmp_path.parents)[:2])}
-    for path in folders:
-        path.chmod(0o755)
+def as_nobody() -> Iterator[None]:
+    """As a user who is not root."""
     me = os.geteuid()
     if me == 0:
         os.seteuid(65534)
@@ -135,8 +143,6 @@ def as_nobody(tmp_path: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(me)
-        for path, mode in folders.items():
-            path.chmod(mode)
 
 
 @settings(max_examples=50)

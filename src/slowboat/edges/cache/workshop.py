@@ -95,11 +95,11 @@ def _opened(folder: Path) -> int:
 
 
 def _is_marked(folder: Path) -> bool:
-    """Whether it has our mark; one that is empty needs none: a kill came before it got it, or after it lost it."""
+    """Whether it has our mark, be it half written; one that is empty needs none: a kill came before it, or after it."""
     mark = folder / MARK
     if not any(folder.iterdir()):
         return True
-    return mark.is_file() and not mark.is_symlink() and mark.read_bytes() == _TEXT
+    return mark.is_file() and not mark.is_symlink() and _TEXT.startswith(mark.read_bytes())
 
 
 def _clear_outside(folder: Path) -> None:
