@@ -196,6 +196,7 @@ class Objects:
                     count, now - self._marks[name], len(self._marks)
                 )
             self._marks[name] = now
+            self.book()
             if walked > partly.get(name, 0):
                 partly[name] = walked
                 self._context.memory.remember(facts.PARTLY, dict(partly))
