@@ -35,6 +35,12 @@ def slos(server: SwiftServer, container: str) -> set[str]:
     return found
 
 
+def heads(server: SwiftServer, container: str) -> list[dict[str, str]]:
+    """What HEAD says of each object at the target."""
+    cloud = swiftclient.Connection(server.auth_url, server.user, server.key)
+    return [cloud.head_object(container, row["name"]) for row in cloud.get_container(container, full_listing=True)[1]]
+
+
 async def moved(chain: Drive, server: SwiftServer | Behind, container: str, state: Path) -> None:
     async with running(chain, server, container, state, f"swift://{container}") as bed:
         final = await bed.until(lambda report: report.activity is Activity.DONE)
@@ -79,6 +85,34 @@ async def test_a_store_whose_copy_does_not_join_keeps_the_slos(
     large = {name for name in chain.names() if (chain.folder / name).stat().st_size > 2 << 20}
     assert large
     assert slos(swift, container) == large
+    await used_by_duplicity(chain, swift, container, tmp_path)
+
+
+async def test_where_the_quota_does_not_hold_a_copy_beside_its_segments_the_file_goes_up_whole(
+    duplicity: Duplicity, swift: SwiftServer, tmp_path: Path
+) -> None:
+    chain = make_chain(replace(duplicity, volsize=4), tmp_path / "made")
+    container = swift.container()
+    async with FaultProxy(swift.port) as proxy:
+        full = Answer(413, headers={"X-Trans-Id": "tx"}, body=b"Upload exceeds quota.")
+        proxy.rule("PUT", rf"/{container}/duplicity-full\..*\.vol1\.", full, times=1)
+        await moved(chain, Behind(swift, proxy), container, tmp_path / "state")
+        asked = proxy.asked("PUT", rf"/{container}/duplicity-full\..*\.vol1\.")
+        assert ["x-copy-from" in each.headers for each in asked] == [True, False]
+    assert slos(swift, container) == set()
+    await used_by_duplicity(chain, swift, container, tmp_path)
+
+
+async def test_who_may_not_make_a_container_for_segments_sends_whole_files(
+    duplicity: Duplicity, swift: SwiftServer, tmp_path: Path
+) -> None:
+    chain = make_chain(replace(duplicity, volsize=4), tmp_path / "made")
+    container = swift.container()
+    async with FaultProxy(swift.port) as proxy:
+        proxy.rule("PUT", rf"/{container}_segments", Answer(403, headers={"X-Trans-Id": "tx"}), times=None)
+        await moved(chain, Behind(swift, proxy), container, tmp_path / "state")
+        assert len(proxy.asked("PUT", f"/{container}_segments")) < 10, "the answer is remembered"
+    assert not [head for head in heads(swift, container) if "x-static-large-object" in head]
     await used_by_duplicity(chain, swift, container, tmp_path)
 
 

@@ -72,7 +72,8 @@ async def observe(store: Probed, stem: str, limits: Limits) -> Findings:
     first, other = _bytes(f"{root}/first", 16), _bytes(f"{root}/other", 16)
     pieces = [_bytes(f"{root}/1", max(16, limits.min_segment)), _bytes(f"{root}/2", 16)]
     try:
-        await store.delete([f"{root}/{name}" for name in ("guard", "checked", "copy")])
+        with suppress(NeedsUser, Refused):
+            await store.delete([f"{root}/{name}" for name in ("guard", "checked", "copy")])
         await store.put(f"{root}/guard", first, len(first), segments=True, expires_after=PROBE_SECONDS)
     except (NeedsUser, Refused) as problem:
         if problem.code not in _CLOSED:
