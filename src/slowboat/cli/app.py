@@ -130,14 +130,14 @@ class _Listed(click.Group):
 
 
 _name = click.argument("name", required=False, default="", shell_complete=_names)
-_as_json = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, nothing rounded.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs, with nothing rounded.")
 
 
 @click.group(cls=_Listed, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="slowboat %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Moves an existing duplicity backup from a drive to the cloud, slowly, safely, in the background.
+    """Move an existing duplicity backup from a drive to the cloud, slowly, safely, in the background.
 
     Without a command: status.
     """
@@ -146,10 +146,10 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
-@click.option("-w", "--watch", is_flag=True, help="Go on showing it until Ctrl-C.")
+@click.option("-w", "--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
 @_as_json
 def status(*, watch: bool = False, as_json: bool = False) -> None:
-    """Shows what slowboat is doing, how far it is, and why it waits."""
+    """Show what slowboat is doing, how far it is, and why it waits."""
     from slowboat.cli import json_output
     from slowboat.cli.status import view
 
@@ -172,7 +172,7 @@ def _watch(*, as_json: bool) -> None:
 
 @cli.command()
 def why() -> None:
-    """Tells why it waits or is slow, and what would help."""
+    """Explain why it waits or is slow, and what to do about it."""
     from slowboat.cli.status import why as reasons
 
     screen.show(reasons(_ask(lambda daemon: daemon.report()), time.time()))
@@ -183,7 +183,7 @@ def why() -> None:
 @click.option("-a", "--all", "every", is_flag=True, help="List every single file.")
 @_as_json
 def plan(name: str, *, every: bool, as_json: bool) -> None:
-    """Shows what is sent in what order, and how long it takes.
+    """Show what will be sent, in what order, and how long it takes.
 
     It sends nothing by itself.
     """
@@ -209,7 +209,7 @@ def plan(name: str, *, every: bool, as_json: bool) -> None:
 @cli.command()
 @click.argument("words", nargs=-1, metavar="[2h | until 18:00] [NAME]", shell_complete=_names)
 def pause(words: tuple[str, ...]) -> None:
-    """Stops sending, for a while or until you resume.
+    """Stop sending, for a while or until you resume.
 
     \b
     slowboat pause               until: slowboat resume
@@ -241,7 +241,7 @@ def pause(words: tuple[str, ...]) -> None:
 @cli.command()
 @_name
 def resume(name: str) -> None:
-    """Goes on after a pause."""
+    """Resume after a pause."""
 
     async def question(daemon: Client) -> None:
         if name:
@@ -255,9 +255,9 @@ def resume(name: str) -> None:
 
 @cli.command()
 @click.argument("rate", required=False, metavar="[RATE | spare | go | off]", shell_complete=_limits)
-@click.option("--for", "span", metavar="TIME", help="Only for so long (2h, 30min).")
+@click.option("--for", "span", metavar="TIME", help="Only for that long (2h, 30min).")
 def limit(rate: str | None, span: str | None) -> None:
-    """Sets or shows how much is sent per second.
+    """Set or show the limit on how much is sent per second.
 
     RATE is 500k (kB per second), 1.5M (MB per second) or 4Mbit. Each replaces the one before.
 
@@ -317,10 +317,10 @@ def _told(at_most: int) -> str:
 
 @cli.command()
 @_name
-@click.option("--undo", is_flag=True, help="Take it back, as long as duplicity has not written to the cloud.")
-@click.option("--switch-deja-dup", "switch", is_flag=True, help="Change Deja Dup's settings, so that it goes on there.")
+@click.option("--undo", is_flag=True, help="Undo it, as long as duplicity has not written to the cloud.")
+@click.option("--switch-deja-dup", "switch", is_flag=True, help="Point Deja Dup's settings at the cloud, too.")
 def handover(name: str, *, undo: bool, switch: bool) -> None:
-    """Lets duplicity go on in the cloud, now.
+    """Let duplicity continue in the cloud, now.
 
     It happens by itself as soon as the metadata is there.
     """
@@ -354,11 +354,11 @@ def handover(name: str, *, undo: bool, switch: bool) -> None:
 @cli.command()
 @_name
 @click.option("--deep", is_flag=True, help="Read the drive, too: every file, against duplicity's own checksums.")
-@click.option("--restore", is_flag=True, help="Tell what the cloud alone can restore, and try it with a small file.")
-@click.option("--stop", is_flag=True, help="Break off what another command has begun.")
+@click.option("--restore", is_flag=True, help="Show what the cloud alone can restore, and try it with a small file.")
+@click.option("--stop", is_flag=True, help="Stop a verification that is under way.")
 @_as_json
 def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -> int:
-    """Compares what is in the cloud with what is on the drive.
+    """Compare what is in the cloud with what is on the drive.
 
     It costs one listing, also while slowboat is paused. What is missing in the cloud goes up again. The exit code is
     0 only where every file is in the cloud and nothing is wrong; 1 while some are still to come.
@@ -394,11 +394,11 @@ def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -
 
 
 @cli.command()
-@click.option("-n", "--lines", type=click.IntRange(1, 10000), default=30, show_default=True, help="At most so many.")
-@click.option("--since", metavar="TIME", help="Only from then on: 2d, 3h, yesterday, 18:00, 2026-11-24.")
+@click.option("-n", "--lines", type=click.IntRange(1, 10000), default=30, show_default=True, help="At most this many.")
+@click.option("--since", metavar="TIME", help="Only since then: 2d, 3h, yesterday, 18:00, 2026-11-24.")
 @_as_json
 def history(lines: int, since: str | None, *, as_json: bool) -> None:
-    """Shows what has happened so far."""
+    """Show what has happened so far."""
     from slowboat.cli import json_output, listing
 
     try:
@@ -414,7 +414,7 @@ def history(lines: int, since: str | None, *, as_json: bool) -> None:
 
 @cli.command()
 def retry() -> None:
-    """Tries again now.
+    """Retry now whatever failed or waits.
 
     What waits for a server, what was set aside, and what needed you and is cured.
     """
@@ -424,7 +424,7 @@ def retry() -> None:
 
 @cli.command()
 def reload() -> None:
-    """Reads the configuration again.
+    """Reload the configuration.
 
     Where it is wrong, the one in use stays, and you are told what is wrong.
     """
@@ -435,7 +435,7 @@ def reload() -> None:
 @cli.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Instead of ~/.config/slowboat/config.toml.")
 def daemon(config: Path | None) -> int:
-    """Runs the daemon here; normally systemd does that."""
+    """Run the daemon in the foreground; normally systemd does that."""
     from slowboat.daemon import main as run
 
     return run(config)

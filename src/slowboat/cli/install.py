@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--print", "only_print", is_flag=True, help="Show the files that it would write, and write nothing.")
 @click.option("--no-sandbox", is_flag=True, help="Without the sandbox, where it gets in the daemon's way.")
 def install(*, only_print: bool, no_sandbox: bool) -> None:
-    """Installs and starts it as a systemd user service.
+    """Install and start slowboat as a systemd user service.
 
     The configuration is checked first. To be repeated after slowboat has been moved or renewed.
     """
@@ -48,7 +48,7 @@ def install(*, only_print: bool, no_sandbox: bool) -> None:
 
 @click.command()
 def uninstall() -> None:
-    """Stops it and removes what install wrote.
+    """Stop it and remove what install wrote.
 
     Your configuration and slowboat's memory stay; what is in the cloud stays too.
     """
@@ -64,7 +64,7 @@ def uninstall() -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Prints the completions for a shell.
+    """Print the completions for a shell.
 
     \b
     bash  slowboat completion bash > ~/.local/share/bash-completion/completions/slowboat

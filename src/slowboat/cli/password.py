@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("cloud", metavar="CLOUD")
 @click.option("--file", "in_file", is_flag=True, help="Keep it in a private file, not in the keyring.")
 def password(cloud: str, *, in_file: bool) -> None:
-    """Stores the password or key of a cloud.
+    """Store the password or key of a cloud.
 
     It is asked for, and not shown; a script writes it to standard input. It goes into your keyring, or where there is
     none into a file that only you can read. A daemon that waits for it goes on.

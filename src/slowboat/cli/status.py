@@ -195,12 +195,12 @@ def _rows(migration: MigrationReport, own: Sequence[Reason], now: float) -> list
     troubled = migration.last_error and all(reason.text not in migration.last_error for reason in own)
     return [
         ("Done", _amount(migration)),
-        ("Left", _left_with_end(migration, now)),
+        ("Remaining", _left_with_end(migration, now)),
         ("Now", phrases.plain(migration.current_object)),
         ("From", phrases.plain(migration.source)),
         ("To", phrases.plain(migration.target_url)),
         ("Handover", _handover(migration)),
-        ("Straight", _straight(migration)),
+        ("Direct", _direct(migration)),
         ("duplicity", _duplicities(migration)),
         ("Behind", _behind(migration)),
         ("Restore", _restore(migration)),
@@ -266,7 +266,7 @@ def _metadata(migration: MigrationReport) -> str:
     return "The metadata is in the cloud; the handover follows by itself, shortly."
 
 
-def _straight(migration: MigrationReport) -> str:
+def _direct(migration: MigrationReport) -> str:
     if migration.direct_sets <= 0:
         return ""
     return f"{phrases.count(migration.direct_sets, 'backup', 'backups')} went straight to the cloud since the handover."
