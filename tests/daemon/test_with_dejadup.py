@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,15 @@ target_urls = [{listed}]
     config.symlink_to(daemon.config_file.parent)
 
 
+def switched(daemon: Daemon) -> str:
+    """Points Deja Dup to the cloud as soon as that can be done; what was said."""
+    end = time.monotonic() + 60
+    while True:
+        done = daemon.slowboat("handover", "--switch-deja-dup", check=time.monotonic() > end)
+        if done.returncode == 0:
+            return done.stdout
+
+
 def told(daemon: Daemon, notifications: Notifications) -> dict[str, Any]:
     """The notice of the handover, once it is shown."""
     title = "Backups can go to the cloud now"
@@ -190,8 +200,20 @@ def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
     assert desktop.settings.get("", "backend") == "'drive'"
     assert desktop.settings.get(".Rclone", "folder") == "'$HOSTNAME'"
     assert desktop.caches == before
-    said = daemon.slowboat("handover", "--switch-deja-dup").stdout
+    daemon.slowboat("handover")
+    desktop.change(100_000, 8)
+    desktop.call(desktop.drive.url, "incremental", {})  # it goes to the drive once more
+    daemon.call(*MANAGER, "Rescan", "a{sv}", "0")
+    refused = daemon.slowboat("handover", "--switch-deja-dup", check=False)
+    assert "holds a newer backup, whose metadata goes up first" in " ".join(refused.stderr.split())
+    assert desktop.settings.get("", "backend") == "'drive'"
+    daemon.slowboat("limit", "100k")
+    daemon.slowboat("resume")
+    said = switched(daemon)
     assert f"Deja Dup backs up to {url} from now on" in said
+    caches = [desktop.home / ".cache/deja-dup" / name for name in desktop.caches - {"metadata"}]
+    daemon.wait_until(lambda _: {len(list(cache.glob("duplicity-*"))) for cache in caches} == {6})
+    daemon.call(*MANAGER, "Pause", "ta{sv}", "0", "0")
     assert f"Done. Back up to {url} from now on, no longer to the drive." in daemon.slowboat("status").stdout
     assert desktop.settings.get("", "backend") == "'rclone'"
 
@@ -200,7 +222,7 @@ def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
     took_the_cache_as_it_is(desktop.call(url, "incremental", remote).stdout)
     seen = daemon.migration()
     assert seen["VolumesDone"] < seen["VolumesTotal"]
-    assert desktop.check(url, tmp_path / "check", remote) == "made by the test on day 1\n"
+    assert desktop.check(url, tmp_path / "check", remote) == "made by the test on day 2\n"
 
     refused = daemon.slowboat("handover", "--undo", check=False)
     assert "since the handover" in refused.stderr

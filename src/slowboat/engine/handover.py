@@ -164,12 +164,30 @@ async def switch_front_end(context: Context) -> str:
     """
     await frontend.must_be_able(context)  # before anything is done
     await asked(context)
+    await _nothing_newer_on_the_drive(context)
     async with context.observed.handing_over:
         known = {one.url for one in context.memory.installed}
         missing = [url for url in context.order.target.urls if url not in known]  # new in the configuration
         if missing:
             _remember(context, [*context.memory.installed, *await _install(context, missing)])
         return await frontend.switch(context)
+
+
+async def _nothing_newer_on_the_drive(context: Context) -> None:
+    """A backup that went to the drive since the handover goes up first: the next one in the cloud builds upon it.
+
+    Raises:
+        NeedsUser: there is one (code "not-ready").
+    """
+    if context.observed.drive_present:
+        await drive.look(context)
+    first = [item for item in context.memory.items if item.chain == 0 and (item.role.is_metadata or item.canary)]
+    if context.observed.drive_changed or any(item.phase not in SETTLED for item in first):
+        raise NeedsUser(
+            f"{context.order.source_dir} holds a newer backup, whose metadata goes up first",
+            hint="Let slowboat send it, and say this again in a while",
+            code="not-ready",
+        )
 
 
 async def undo(context: Context) -> None:
