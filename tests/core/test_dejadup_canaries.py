@@ -50,6 +50,7 @@ def test_deja_dup_50_keeps_it_among_its_data_and_45_in_its_cache_and_a_flatpak_b
     )
     elsewhere = dejadup.own_folders(HOME, "/scratch/cache", f"{HOME}/data")
     assert elsewhere[:2] == ("/scratch/cache/deja-dup", "/home/ana/data/deja-dup")
+    assert set(PACKAGED) <= set(elsewhere), "Deja Dup's session need not have our environment"
 
 
 def test_where_50_began_the_chain_the_volume_that_it_reads_is_not_the_one_of_45() -> None:

@@ -51,13 +51,15 @@ def own_folders(home: str, cache_home: str, data_home: str) -> tuple[str, ...]:
 
     Up to 45.2 (run) that is the one for caches, in 50.1 (run) the one for data; since when between is not known. An
     upgrade, and a change from a package to the Flatpak, moves it: what was backed up before is in another volume than
-    what the next check reads, so all of them count.
+    what the next check reads, so all of them count. So do the usual places where the variables name others: the
+    session in which Deja Dup runs need not have the environment of a service.
 
     Args:
         home: the user's home.
         cache_home, data_home: $XDG_CACHE_HOME and $XDG_DATA_HOME, or what they are by default.
     """
-    homes = (cache_home, data_home, f"{home}/{FLATPAK}/cache", f"{home}/{FLATPAK}/data")
+    usual = (f"{home}/.cache", f"{home}/.local/share")
+    homes = (cache_home, data_home, *usual, f"{home}/{FLATPAK}/cache", f"{home}/{FLATPAK}/data")
     return tuple(dict.fromkeys(f"{each}/deja-dup" for each in homes))
 
 
