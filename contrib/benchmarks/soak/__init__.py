@@ -52,6 +52,7 @@ def run(arguments: list[str]) -> Outcome:
     os.environ["CI"] = "true"  # a real part that is missing is a failure, and skips nothing
     say(f"soak: seed {chosen.seed}")
     campaign = Campaign(chosen.only or list(KINDS), chosen.seed, chosen.seconds, lives=chosen.lives, case=chosen.case)
+    campaign.at_once = chosen.at_once
     begun = time.monotonic()
     tally = campaign.play(Path(chosen.keep) if chosen.keep else None)
     outcome = told(tally, chosen.seed)
@@ -69,6 +70,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", metavar="KIND", action="append", choices=KINDS, help="this kind; may be repeated")
     parser.add_argument("--lives", type=int, default=0, help="go on until so many lives are over, whatever the time")
     parser.add_argument("--case", type=int, help="play the case of this number alone (with --only)")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"cases that are played side by side; {AT_ONCE}")
     parser.add_argument("--keep", metavar="FOLDER", help="leave everything that was made there")
     parser.add_argument("--write", metavar="PAGE", help="put the counts between the marks of that page")
     return parser.parse_args(arguments)
@@ -92,6 +94,7 @@ class Campaign:
         self._lock = threading.Lock()
         self._spent: defaultdict[str, float] = defaultdict(float)
         self._begun: defaultdict[str, int] = defaultdict(int)
+        self.at_once = AT_ONCE
         self.tally = Tally()
 
     def play(self, keep: Path | None = None) -> Tally:
@@ -99,7 +102,7 @@ class Campaign:
         self._end = time.monotonic() + self._seconds
         folder = keep or Path(tempfile.mkdtemp(prefix="slowboat-soak-"))
         try:
-            crew = [threading.Thread(target=self._work, args=(folder / str(n),)) for n in range(AT_ONCE)]
+            crew = [threading.Thread(target=self._work, args=(folder / str(n),)) for n in range(self.at_once)]
             for thread in crew:
                 thread.start()
             for thread in crew:

@@ -288,6 +288,7 @@ class _Migration:
 
     def _start_swift(self) -> None:
         self._scene.swift.start()
+        self._turn.measured("objects that a killed Swift had not listed", self._witness.list_what_stands())
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
