@@ -20,12 +20,12 @@ SHARE = 0.08
 
 ROOT = Path(__file__).parents[3]
 FILES = {
-    "parsers": (["tests/fuzz"], 400),
-    "servers' answers": (["tests/edges/test_swift_answers.py"], 150),
-    "segments' lives": (["tests/engine/test_segments_property.py"], 150),
+    "parsers": (["tests/fuzz"], 200),
+    "servers' answers": (["tests/edges/test_swift_answers.py"], 100),
+    "segments' lives": (["tests/engine/test_segments_property.py"], 100),
 }
 """What is tried, and with how many examples each in one case."""
-_PASSING = re.compile(r"(\d+) passing examples")
+_PASSING = re.compile(r"- (\d+) passing")
 
 
 def case(place: Place, turn: Turn) -> None:

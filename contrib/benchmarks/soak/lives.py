@@ -35,7 +35,7 @@ MOST_LIVES = 24
 """Of one migration, before the last one."""
 
 LONGEST = 2.5
-"""Seconds of a life whose end does not come by itself."""
+"""Seconds of a life whose end does not come by itself, on a machine at rest; so the others."""
 
 QUIET = 0.5
 """Seconds without a request after which a life has nothing more to do."""
@@ -295,16 +295,16 @@ class _Migration:
     def _start_and_wait(self) -> None:
         """A start and a random moment; not to wait for anything."""
         self._scene.daemon.start(wait=False)
-        time.sleep(self._chance.uniform(0.0, 1.3))
+        time.sleep(self._chance.uniform(0.0, 1.3) * self._scene.slowness)
 
     def _until(self, holds: Callable[[], bool]) -> None:
         """Waits until that holds, nothing is asked of the Swift any more, or the longest life is over."""
-        end = time.monotonic() + LONGEST
+        end = time.monotonic() + LONGEST * self._scene.slowness
         heard, last = time.monotonic(), 0
         while time.monotonic() < end and not holds():
             if len(self._scene.wire.requests) != last or "READY=1" not in self._scene.daemon.notified:
                 heard, last = time.monotonic(), len(self._scene.wire.requests)
-            if time.monotonic() > heard + QUIET:
+            if time.monotonic() > heard + QUIET * self._scene.slowness:
                 return
             time.sleep(0.005)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from on_the_wire import Wire
 
 PREFIX = "p/"
+START = 0.5
+"""Seconds that a Swift takes to start on a machine at rest."""
 
 
 def _segmented(duplicity: Duplicity, folder: Path) -> Drive:
@@ -63,6 +66,7 @@ class Scene:
 
     Attributes:
         url: the target's, as duplicity will know it.
+        slowness: how many times as long as on a machine at rest things take now.
         cloud: the drive's duplicity, with what it needs to reach the Swift.
     """
 
@@ -73,6 +77,7 @@ class Scene:
     daemon: Daemon
     container: str
     url: str
+    slowness: float = 1.0
 
     @property
     def cloud(self) -> Duplicity:
@@ -124,12 +129,14 @@ class Place:
         folder = Path(tempfile.mkdtemp(prefix="scene-", dir=self.folder))
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            begun = time.monotonic()
             swift = stack.enter_context(running_swift(folder / "swift", **swift_options))
+            slowness = max(1.0, (time.monotonic() - begun) / START)
             wire = stack.enter_context(wire_to(swift.port))
             bus = stack.enter_context(running_bus())
             drive = chain.copied_to(folder / "chain")
             daemon = stack.enter_context(daemon_on(bus.address, folder / "daemon-home"))
-            scene = Scene(folder, drive, swift, wire, daemon, swift.container(), "")
+            scene = Scene(folder, drive, swift, wire, daemon, swift.container(), "", slowness)
             scene.configure()
             scene.url = f"swift://{scene.container}/{PREFIX.rstrip('/')}"
             yield scene
