@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import swiftclient
-from evidence import fingerprint
 
 from soak.place import PREFIX, Scene
 
@@ -87,6 +86,7 @@ class Witness:
         assert len(self._files) == len(self._right), "the drive holds what this judge does not know"
         self._newest = newest_chain(self._files)
         self._metadata = [file for file in self._files if not file.volume]
+        self._read: dict[Path, tuple[tuple[int, ...], str]] = {}  # what is known of a file's content
         self._before = self._disk()
         self._stood: dict[str, str] = {}  # whatever stood at the target once, with its ETag
         self._proven: set[tuple[str, str, str]] = set()  # SLOs that were read whole
@@ -269,8 +269,18 @@ class Witness:
     # -- the disk --------------------------------------------------------------------------------------------
 
     def _disk(self) -> dict[str, object]:
-        folders = (self._scene.drive.folder, self._scene.drive.cache)
-        return {**fingerprint(*folders), **{str(path): "" for folder in folders for path in folder.rglob("*/")}}
+        """Every file's content, mode and time; a file with the ctime that it had is not read again."""
+        found: dict[str, object] = {}
+        for folder in (self._scene.drive.folder, self._scene.drive.cache):
+            for path in sorted(folder.rglob("*")):
+                stat = path.lstat()
+                seen = (stat.st_ino, stat.st_ctime_ns, stat.st_size)
+                if self._read.get(path, ((), ""))[0] != seen:
+                    body = path.read_bytes() if path.is_file() else b""
+                    self._read[path] = seen, hashlib.sha256(body).hexdigest()
+                when = stat.st_mtime_ns if path.is_file() else 0
+                found[str(path)] = self._read[path][1], stat.st_mode, when
+        return found
 
     def _touched(self) -> Iterator[str]:
         now = self._disk()

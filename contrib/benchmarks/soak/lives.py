@@ -34,7 +34,10 @@ SHARE = 0.45
 MOST_LIVES = 24
 """Of one migration, before the last one."""
 
-LONGEST = 2.5
+CAPS = (1_000_000, 2_000_000, 4_000_000)
+"""Bytes per second."""
+
+LONGEST = 1.5
 """Seconds of a life whose end does not come by itself, on a machine at rest; so the others."""
 
 QUIET = 0.5
@@ -69,7 +72,8 @@ def case(place: Place, turn: Turn) -> None:
     small = {"max_file_size": 2_000_000} if chance.random() < 0.3 else {}
     with place.scene(dress, **small) as scene:
         place.reset_data(scene.drive)
-        scene.configure(f"connections = {chance.choice([1, 2, 8, 8])}\n")
+        # Under a cap a life brings it a part of the way; what lasts longer than a life goes up in segments.
+        scene.configure(f"connections = {chance.choice([1, 1, 2, 8])}\n", limit=chance.choice([0, *CAPS]))
         _Migration(scene, turn).sail()
 
 
@@ -205,7 +209,7 @@ class _Migration:
         """SIGKILL when so many of a kind have come, at a byte of the body, or when the server has answered."""
         daemon, wire, chance = self._scene.daemon, self._scene.wire, self._chance
         method = chance.choice(["PUT", "PUT", "PUT", "PUT", "HEAD", "GET", "DELETE|POST"])
-        skip = chance.randrange(10)
+        skip = int(8 * chance.random() ** 2)
         after = chance.choice([0, chance.randrange(MIB), MIB])
         first = len(wire.requests)
         wire.rule(method, "^/v1/", CutAnswer() if answered else BlackHole(after), skip=skip, times=None)
@@ -295,7 +299,7 @@ class _Migration:
     def _start_and_wait(self) -> None:
         """A start and a random moment; not to wait for anything."""
         self._scene.daemon.start(wait=False)
-        time.sleep(self._chance.uniform(0.0, 1.3) * self._scene.slowness)
+        time.sleep(self._chance.uniform(0.0, 0.9) * self._scene.slowness)
 
     def _until(self, holds: Callable[[], bool]) -> None:
         """Waits until that holds, nothing is asked of the Swift any more, or the longest life is over."""
