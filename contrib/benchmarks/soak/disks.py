@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from soak.campaign import Turn
     from soak.place import Place, Scene
 
-SHARE = 0.17
+SHARE = 0.10
 """Of the campaign's time."""
 
 SLOW = 4_000_000

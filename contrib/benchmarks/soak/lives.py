@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from soak.campaign import Turn
     from soak.place import Place, Scene
 
-SHARE = 0.45
+SHARE = 0.62
 """Of the campaign's time."""
 
 MOST_LIVES = 24

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from soak.campaign import Turn
     from soak.place import Place, Scene
 
-SHARE = 0.28
+SHARE = 0.16
 """Of the campaign's time."""
 
 LIES, CUTS = 3, 6
