@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> Outcome:
     os.environ["CI"] = "true"  # a real part that is missing is a failure, and skips nothing
     say(f"soak: seed {chosen.seed}")
     campaign = Campaign(chosen.only or list(KINDS), chosen.seed, chosen.seconds, lives=chosen.lives, case=chosen.case)
-    campaign.at_once = chosen.at_once
+    campaign.at_once, campaign.objects = chosen.at_once, chosen.objects
     begun = time.monotonic()
     tally = campaign.play(Path(chosen.keep) if chosen.keep else None)
     outcome = told(tally, chosen.seed)
@@ -71,6 +71,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--lives", type=int, default=0, help="go on until so many lives are over, whatever the time")
     parser.add_argument("--case", type=int, help="play the case of this number alone (with --only)")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"cases that are played side by side; {AT_ONCE}")
+    parser.add_argument("--objects", type=int, default=0, help="of the simulated month; 100000 where there is time")
     parser.add_argument("--keep", metavar="FOLDER", help="leave everything that was made there")
     parser.add_argument("--write", metavar="PAGE", help="put the counts between the marks of that page")
     return parser.parse_args(arguments)
@@ -95,6 +96,7 @@ class Campaign:
         self._spent: defaultdict[str, float] = defaultdict(float)
         self._begun: defaultdict[str, int] = defaultdict(int)
         self.at_once = AT_ONCE
+        self.objects = 0
         self.tally = Tally()
 
     def play(self, keep: Path | None = None) -> Tally:
@@ -140,7 +142,7 @@ class Campaign:
             number = self._begun[kind] if self._case is None else self._case
             self._begun[kind] += 1
             self._spent[kind] += 1.0  # until it is known how long it took: no kind is begun twice for nothing
-        return Turn(kind, number, self._seed, self.tally, lambda: self._over(kind), self._seconds)
+        return Turn(kind, number, self._seed, self.tally, lambda: self._over(kind), self._seconds, self.objects)
 
     def _owed(self, kind: str) -> float:
         return float(self._spent[kind] / self._kinds[kind].SHARE)

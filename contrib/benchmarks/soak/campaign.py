@@ -76,6 +76,7 @@ class Turn:
 
     Attributes:
         seconds: how long the campaign is.
+        objects: of the month that is simulated; 0: as many as there is time for.
         over: whether the campaign's time is up; a case then comes to its end early.
     """
 
@@ -85,6 +86,7 @@ class Turn:
     tally: Tally
     over: Callable[[], bool]
     seconds: float = 600.0
+    objects: int = 0
 
     def __post_init__(self) -> None:
         self.faults: list[str] = []  # that it has played, for whoever looks on

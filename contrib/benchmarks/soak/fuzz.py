@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from soak.campaign import Turn
     from soak.place import Place
 
-SHARE = 0.06
+SHARE = 0.04
 """Of the campaign's time."""
 
 ROOT = Path(__file__).parents[3]

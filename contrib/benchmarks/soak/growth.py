@@ -31,7 +31,7 @@ MOST_MIB = 4.0
 
 def case(place: Place, turn: Turn) -> None:
     """One month."""
-    objects = MANY if turn.seconds >= LONG else FEW
+    objects = turn.objects or (MANY if turn.seconds >= LONG else FEW)
     turn.played(f"a month over {objects} objects", month(turn, objects, DAYS))
 
 

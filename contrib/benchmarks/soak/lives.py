@@ -166,7 +166,9 @@ class _Migration:
         scene.daemon.before = ()
         begun = time.monotonic()
         scene.daemon.start()
-        scene.daemon.wait_until(lambda now: now["State"] == "done" and now["Handover"] == "done", timeout=120)
+        scene.daemon.wait_until(
+            lambda now: now["State"] == "done" and now["Handover"] == "done", timeout=120 * scene.slowness
+        )
         self._turn.measured("the last life's seconds", time.monotonic() - begun)
         seen = scene.daemon.migration()
         wrong = [] if seen["RestorableFromCloud"] else ["it is done, and says that the cloud cannot restore"]

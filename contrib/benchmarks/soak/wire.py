@@ -45,6 +45,9 @@ MOST_MIB = 200
 MOST_SECONDS_TO_STOP = 10.0
 """As systemd/slowboat.service has it (TimeoutStopSec)."""
 
+PATIENCE = 15.0
+"""Seconds between two times that the user says: try again. Each has the store's capabilities found out anew."""
+
 END = 90.0
 """Seconds within which it ends once nothing goes wrong any more."""
 
@@ -114,13 +117,13 @@ class Watch:
             nonlocal asked
             if seen["State"] == "done" and seen["Handover"] == "done":
                 return True
-            if time.monotonic() > asked + 2:
-                asked = time.monotonic()
+            if time.monotonic() > asked:
+                asked = time.monotonic() + PATIENCE * self.scene.slowness
                 self.retry()
             return False
 
         try:
-            self.scene.daemon.wait_until(done, timeout=END)
+            self.scene.daemon.wait_until(done, timeout=END * self.scene.slowness)
         except AssertionError as error:
             raise AssertionError(f"{told}: {error}") from error
         self.turn.measured("seconds to the end once the truth is told", time.monotonic() - begun)
