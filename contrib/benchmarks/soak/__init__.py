@@ -94,6 +94,7 @@ class Campaign:
         self._case = case
         self._lock = threading.Lock()
         self._spent: defaultdict[str, float] = defaultdict(float)
+        self._running: list[tuple[str, float]] = []
         self._begun: defaultdict[str, int] = defaultdict(int)
         self.at_once = AT_ONCE
         self.objects = 0
@@ -124,6 +125,7 @@ class Campaign:
                 say(f"soak: {turn.kind} {turn.number}: {', '.join(turn.faults)} ({seconds:.0f} s)")
                 with self._lock:
                     self._spent[turn.kind] += seconds
+                    self._running.remove(min(each for each in self._running if each[0] == turn.kind))
 
     def _over(self, kind: str) -> bool:
         if kind == "lives" and self._lives:
@@ -131,7 +133,7 @@ class Campaign:
         return time.monotonic() > self._end
 
     def _next(self) -> Turn | None:
-        """The kind that has had least of its share; a kind under way counts as if a case took its usual time."""
+        """The kind that has had least of its share."""
         with self._lock:
             kinds = [kind for kind in self._kinds if not self._over(kind)]
             if self._case is not None:
@@ -141,11 +143,13 @@ class Campaign:
             kind = min(kinds, key=self._owed)
             number = self._begun[kind] if self._case is None else self._case
             self._begun[kind] += 1
-            self._spent[kind] += 1.0  # until it is known how long it took: no kind is begun twice for nothing
+            self._running.append((kind, time.monotonic()))
         return Turn(kind, number, self._seed, self.tally, lambda: self._over(kind), self._seconds, self.objects)
 
     def _owed(self, kind: str) -> float:
-        return float(self._spent[kind] / self._kinds[kind].SHARE)
+        """What it has had beside its share; a case under way counts from its start, and a second more."""
+        under_way = sum(time.monotonic() - begun + 1.0 for running, begun in self._running if running == kind)
+        return float((self._spent[kind] + under_way) / self._kinds[kind].SHARE)
 
     def _play(self, place: Place, turn: Turn) -> None:
         try:
