@@ -6,7 +6,8 @@ import os
 import re
 import tomllib
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -275,12 +276,12 @@ _KINDS = {
 
 def _right(field: msgspec.structs.FieldInfo) -> str:
     """The values that a key with few of them may have."""
-    shape = msgspec.inspect.type_info(field.type)
-    shapes = shape.types if isinstance(shape, msgspec.inspect.UnionType) else (shape,)
-    words = ["true, false"] if any(isinstance(one, msgspec.inspect.BoolType) for one in shapes) else []
-    for one in shapes:
-        if isinstance(one, msgspec.inspect.LiteralType):
-            words += [f'"{value}"' for value in one.values if isinstance(value, str)]
+    # By typing alone: msgspec.inspect, before 0.21, fails at a Literal of texts and numbers.
+    kinds = get_args(field.type) if get_origin(field.type) in (Union, UnionType) else (field.type,)
+    words = ["true, false"] if bool in kinds else []
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            words += [f'"{value}"' for value in sorted(get_args(kind), key=str) if isinstance(value, str)]
     return f"Use one of: {', '.join(words)}" if words else ""
 
 

@@ -252,7 +252,8 @@ def _net(parse: Any, *foreign: Any) -> Any:  # noqa: ANN401 - any parser of some
     """What a parser makes of what somebody else said; whatever it stumbles over is theirs."""
     try:
         return parse(*foreign)
-    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as problem:
+    # MsgspecError is a ValueError in the newest msgspec alone
+    except (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as problem:
         raise Strange(type(problem).__name__) from None
 
 

@@ -42,7 +42,7 @@ def harmless(text: str) -> str:
 def _of_json(body: bytes) -> str:
     try:
         found = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return ""
     return ": ".join(_reasons(found)) if isinstance(found, dict) else ""
 
