@@ -730,3 +730,25 @@ async def test_sweeping_touches_no_other_object():
     await interrupted(bed, "PUT", 3)
     await bed.courier.sweep(bed.item)
     assert bed.segments == [other]
+
+
+OTHER_WAY = [(SWIFT, NO_COPY), (SWIFT, RGW), (NO_COPY, SWIFT), (SWIFT, SERVERS["no slo"]), (NO_COPY, SERVERS["no slo"])]
+
+
+@pytest.mark.parametrize("step", [("PUT", 3), ("SLO", 0)])
+@pytest.mark.parametrize(("before", "after"), OTHER_WAY)
+async def test_a_store_that_has_become_another_one_in_the_middle_of_an_object(before, after, step):
+    bed = CourierBed(BIG, quirks=before)
+    await interrupted(bed, *step)
+    bed.store.quirks, bed.can = after, CAN[after]
+    bed.restart()
+    await bed.until_settled(3)
+    assert bed.item.phase is Phase.DONE
+    await bed.finish()
+    bed.now += 10 * LIFE
+    bed.store.reap()
+    assert bed.store.data(bed.full) == BIG
+    if bed.in_place:
+        assert len(bed.segments) == 6
+    else:
+        plain(bed)
