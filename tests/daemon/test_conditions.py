@@ -139,7 +139,7 @@ def expect_nothing_twice(wire: Wire) -> None:
 
 def half_way(wire: Wire) -> None:
     """Some segments are confirmed, others are on the line."""
-    until(lambda: len([name for name in wire.stored() if "_segments/" in name]) >= 3)
+    until(lambda: len([name for name in wire.stored() if "_segments/" in name and "duplicity-" in name]) >= 3)
 
 
 def test_a_metered_network_stops_it_in_mid_upload_and_it_goes_on_there(
