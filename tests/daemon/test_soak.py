@@ -6,6 +6,7 @@ In CI it is the same seed each time, elsewhere another; SLOWBOAT_SEED sets it.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from soak.place import Scene
 
+PAGE = ROOT / "docs/RELIABILITY.md"
 LIVES = 6
 
 
@@ -186,3 +188,10 @@ def test_a_violation_is_told_with_what_plays_it_again(tmp_path: Path) -> None:
     assert "| lives | SIGKILL | 2 | 1 (cases 7) |" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
+
+
+def test_the_page_tells_of_a_run_without_violations() -> None:
+    told_there = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
+    rows = re.findall(r"^\| (\w+) \| ([^|]*) \| (\d+) \| ([^|]*) \|$", told_there, re.MULTILINE)
+    assert {kind for kind, *_ in rows} == {"lives", "wire", "disks", "growth", "fuzz"}
+    assert {violations for *_, violations in rows} == {"0"}
