@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -77,9 +78,12 @@ async def test_a_mistake_is_shown_as_one(tmp_path: Path) -> None:
 
 async def test_without_a_ledger_nothing_goes_on(tmp_path: Path) -> None:
     lost = LedgerUnusable("The ledger cannot be used", code="ledger")
-    async with sailing(tmp_path) as bed:
-        other = Other(bed, 100, lost)
-        other.store.aimed = {("PUT", 0): Fault("before")}
+    bed = EngineBed(tmp_path)
+    other = Other(bed, 100, lost)
+    other.store.aimed = {("PUT", 0): Fault("before")}
+    try:
         with pytest.raises(ExceptionGroup) as ended:
-            await bed.engine.run()
-        assert ended.value.subgroup(lambda error: error is lost)
+            await asyncio.wait_for(bed.engine.run(), 60)
+    finally:
+        bed.ledger.close()
+    assert ended.value.subgroup(lambda error: error is lost)
