@@ -13,6 +13,7 @@ from slowboat.core.parting import PARTED
 from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
+    LAG_SECONDS,
     LOOK,
     LOOK_CLOSELY,
     LOOK_EVERY,
@@ -298,6 +299,35 @@ def test_volumes_flow_while_the_handover_is_blocked() -> None:
     )
     assert plan(s).actions == (Send("vol-1"), Send("inc-1"))
     assert plan(dataclasses.replace(s, handover=HandoverState.PENDING)).actions == (HandOver(),)
+
+
+def test_neither_handover_nor_end_stands_on_what_no_listing_shows() -> None:
+    metadata = tuple(
+        dataclasses.replace(i, phase=Phase.DONE) if (i.role.is_metadata and i.chain == 0) or i.canary else i
+        for i in ITEMS
+    )
+    everything = tuple(dataclasses.replace(i, phase=Phase.DONE) for i in ITEMS)
+    for items, name, handover, then in (
+        (metadata, "man-inc", HandoverState.PENDING, HandOver()),
+        (everything, "vol-1", HandoverState.DONE, Finish()),
+    ):
+        objects = {i.name: stored(i) for i in items if i.phase is Phase.DONE}
+        lagging = Sight(objects, NOW, frozenset({name}))
+        s = Snapshot(now=NOW, items=items, permit=Permit(None), sight=lagging, handover=handover, lanes=2)
+        waits = plan(s)
+        assert (waits.actions, waits.activity) == ((), Activity.WAITING)
+        assert waits.reasons[0].code == "unlisted"
+        assert name in waits.reasons[0].text
+        assert waits.wake_at == NOW + LAG_SECONDS
+        assert plan(dataclasses.replace(s, now=NOW + LAG_SECONDS)).actions == (Look(),)
+        assert then in plan(dataclasses.replace(s, sight=Sight(objects, NOW))).actions
+
+
+def test_volumes_do_not_wait_for_a_listing_that_lags() -> None:
+    s = handed_over(lanes=2)
+    assert s.sight is not None
+    lagging = dataclasses.replace(s, sight=dataclasses.replace(s.sight, unlisted=frozenset({"man-inc"})))
+    assert plan(lagging).actions == plan(s).actions == (Send("vol-1"), Send("inc-1"))
 
 
 def handed_over(*vanished: str, busy: frozenset[str] = frozenset(), **more: object) -> Snapshot:

@@ -15,6 +15,8 @@ depends on what happened before, only on what is so now. The rules, in the order
 7. Then all the rest by rank. No volume while its chain's metadata is not whole at the target.
 8. Everything settled and seen in one listing: finish. After that, where its owner asked for it, what left the drive
    is removed.
+   Neither the handover (6) nor the end stands on an object that the server shows by its name alone, and not in the
+   listing: duplicity finds what there is by the listing. It is waited for.
 
 9. Beside all this, and during a long pause too: the segments of objects that are begun are kept from expiring.
 
@@ -82,6 +84,11 @@ ADOPT, LOOK, HAND_OVER, MEND, TIDY = "adopt", "look", "handover", "mend", "tidy"
 """The names under which these stand among the busy; no file of duplicity's is called so."""
 
 
+LAG_SECONDS = 60.0
+"""Until the next listing where the last one lacked what stands there: Swift's listings lag by seconds, and by minutes
+when a container server was away (https://docs.openstack.org/swift/latest/overview_architecture.html, Updaters)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What the target held under our prefix when it was last looked at.
@@ -89,10 +96,12 @@ class Sight:
     Attributes:
         objects: file name (prefix taken off) to what stands there.
         taken_at: when the listing was begun, seconds since the epoch.
+        unlisted: those of the objects that the listing lacked, and that the server showed when asked by their names.
     """
 
     objects: Mapping[str, RemoteObject]
     taken_at: float
+    unlisted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +337,29 @@ def _must_look(s: Snapshot) -> bool:
         return False
     if stale and all(item.phase in SETTLED for item in s.items):  # rule 8 stands on one that shows everything
         return True
-    return s.now - s.sight.taken_at >= s.look_every
+    # Rules 6 and 8: by now it may show what it lacked.
+    return s.now - s.sight.taken_at >= (min(LAG_SECONDS, s.look_every) if _lags(s) else s.look_every)
+
+
+def _lags(s: Snapshot) -> frozenset[str]:
+    """What the handover or the end waits for: it is there, and the listing does not show it."""
+    if s.sight is None or s.finished or not s.sight.unlisted:
+        return frozenset()
+    if all(item.phase in SETTLED for item in s.items) and _handover_settled(s):
+        return s.sight.unlisted
+    if _handover_due(s):
+        return s.sight.unlisted.intersection(i.name for i in s.items if i.chain == 0 and i.role.is_metadata)
+    return frozenset()
+
+
+def _until_it_is_listed(s: Snapshot, lagging: frozenset[str], sight: Sight) -> Decision:
+    more = f" and {len(lagging) - 1:,} more" if len(lagging) > 1 else ""
+    lag = Reason(
+        "unlisted",
+        f"the server has {min(lagging)}{more}, but does not list it: duplicity would not find it",
+        cure="listings may lag for minutes; if this lasts, ask the provider to repair the container's listing",
+    )
+    return Decision((), Activity.WAITING, (lag, *s.permit.reasons), sight.taken_at + LAG_SECONDS)
 
 
 def _go_on(s: Snapshot) -> Decision:
@@ -338,8 +369,12 @@ def _go_on(s: Snapshot) -> Decision:
         tidy = (Tidy(),) if s.tidy_at is not None and s.tidy_at <= s.now and not s.busy and not late else ()
         wakes = [when for when in (_next_handover(s), s.tidy_at) if when is not None and when > s.now]
         return Decision((*late, *tidy), *_at_the_end(s), min(wakes, default=None))
+    # Rules 6 and 8: what stands there is not in the listing yet.
+    if s.sight is not None and not s.busy and (lagging := _lags(s)):
+        return _until_it_is_listed(s, lagging, s.sight)
     # Rule 8. It is done when that has been told.
-    if all(item.phase in SETTLED for item in s.items) and s.busy <= {LOOK} and _handover_settled(s):
+    at_the_end = all(item.phase in SETTLED for item in s.items) and _handover_settled(s)
+    if at_the_end and s.busy <= {LOOK} and not _lags(s):
         return Decision(() if s.busy else (Finish(),), Activity.CHECKING, _refusals(s.items))
     # Rule 5: metadata that has vanished goes before the volumes that are on the line.
     if _metadata_is_kept_waiting(s):
@@ -483,8 +518,10 @@ def _handover_due(s: Snapshot) -> bool:
 def _hand_over_now(s: Snapshot) -> bool:
     if not _handover_due(s):
         return False
-    newest = (item for item in s.items if item.chain == 0 and item.role.is_metadata)
-    return s.sight is not None and all(matches(item, s.sight.objects.get(item.name)) for item in newest)
+    newest = [item for item in s.items if item.chain == 0 and item.role.is_metadata]
+    if s.sight is None or s.sight.unlisted.intersection(item.name for item in newest):
+        return False
+    return all(matches(item, s.sight.objects.get(item.name)) for item in newest)
 
 
 def _mend_due(s: Snapshot) -> bool:

@@ -108,6 +108,7 @@ class Observed:
 
     Attributes:
         objects: the target's listing by file name, kept up by every answer since; None: to be read.
+        unlisted: those of them that only a HEAD has shown when the listing was read.
         rows: of an SLO that a listing shows otherwise than HEAD, what each of them showed, by file name.
         listed_at, confirmed_at: when the listing was begun, and when an object was last confirmed.
         manifests_at: when a manifest was last seen at the target, by name.
@@ -136,6 +137,7 @@ class Observed:
     """
 
     objects: dict[str, RemoteObject] | None = None
+    unlisted: frozenset[str] = frozenset()
     rows: dict[str, tuple[RemoteObject, RemoteObject]] = field(default_factory=dict)
     listed_at: float = 0.0
     confirmed_at: float = 0.0

@@ -303,6 +303,10 @@ class Migration:
             except NeedsUser as error:
                 self._trouble.block(error)
 
+    def _sight(self) -> Sight | None:
+        observed = self._observed
+        return None if observed.objects is None else Sight(observed.objects, observed.listed_at, observed.unlisted)
+
     def _snapshot(self) -> Snapshot:
         observed, memory, now = self._observed, self.memory, self.tools.now()
         self._distrust_the_future(now)
@@ -315,7 +319,7 @@ class Migration:
             absent_why=observed.absent_why,
             absent_cure=observed.absent_cure,
             drive_changed=observed.drive_changed,
-            sight=Sight(observed.objects, observed.listed_at) if observed.objects is not None else None,
+            sight=self._sight(),
             confirmed_at=observed.confirmed_at,
             handover=memory.handover,
             handover_at=self._handover_at(),

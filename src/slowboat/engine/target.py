@@ -83,16 +83,19 @@ async def _survey(context: Context) -> tuple[Sight, tuple[str, ...]]:
     items = {item.name: item for item in context.memory.items}
     gone: list[str] = []
     asked: list[str] = []
+    unlisted: set[str] = set()
     for name in unseen(items.values(), Sight(objects, began)):
         row = objects.pop(name, None)
         stands = await _behind(context, name, row)
         if stands is not None:
             objects[name] = stands  # the listing lags
+            if row is None:
+                unlisted.add(name)
         if row is not None and stands is not None and stands.slo and matches(items[name], stands):
             observed.rows[name] = (row, stands)
         elif not matches(items[name], stands) and not await _is_on_drive(context, items[name], stands, asked):
             gone.append(name)
-    return Sight(objects, began), tuple(gone)
+    return Sight(objects, began, frozenset(unlisted)), tuple(gone)
 
 
 async def _behind(context: Context, name: str, row: RemoteObject | None) -> RemoteObject | None:
@@ -132,6 +135,7 @@ def _take(context: Context, sight: Sight, judged: Judged) -> None:
     observed.direct, observed.backup_under_way = judged.direct.whole, judged.under_way
     guard.apply(context, judged.changes, judged.told)
     observed.objects, observed.listed_at = dict(sight.objects), sight.taken_at
+    observed.unlisted = sight.unlisted
 
 
 def _refuse_strangers(context: Context, objects: Mapping[str, RemoteObject]) -> None:
