@@ -13,7 +13,7 @@ def test_a_command_stands_alone_on_its_line(where: str, capsys: pytest.CaptureFi
     command = f"duplicity incremental --archive-dir=/{'a' * 200} / swift://c/p"
     text = f"Let duplicity go on:\n{command}\nOr wait"
     screen.complain(NeedsUser(text) if where == "what" else NeedsUser("It cannot", hint=text))
-    lines = capsys.readouterr().err.splitlines()
+    lines = [line.strip() for line in capsys.readouterr().err.splitlines()]  # after "What to do" they are indented
     assert command in lines
     assert lines[-1] == "Or wait"
 

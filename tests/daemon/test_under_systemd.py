@@ -134,7 +134,7 @@ def test_a_wrong_configuration_ends_in_words_and_not_in_a_loop(
         said = " ".join(slowboat(manager, *words, check=False).split())
         assert said == (
             f"slowboat: slowboat is not running: {CONFIG}, line 1: unknown key limti. Did you mean limit? "
-            "What to do: Fix that, then start it with: systemctl --user start slowboat."
+            "What to do: Fix that, then start it with: systemctl --user start slowboat"
         )
     manager.run("rm", CONFIG)
     manager.run("systemctl", "--user", "start", "slowboat", check=False)

@@ -206,6 +206,8 @@ class Source:
     def _absent(self, why: str = "") -> SourceAbsent:
         """The error for a drive that is not there, with the place where it is instead."""
         places = drive.mounted_at(self.expected, self._by_uuid) if self.expected else ()
+        # Where its file system is mounted at its place, or above, the folder is gone and not the drive.
+        places = tuple(place for place in places if not self.path.is_relative_to(place))
         return elsewhere(self.path, places[0]) if places else absent(str(self.path), why)
 
     async def _aside(self, work: Callable[[_Task], T]) -> T:
