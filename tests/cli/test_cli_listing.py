@@ -129,3 +129,23 @@ def test_any_plan_renders_and_counts_every_file_once(shown, rate, limit, width):
 @given(st.lists(st.tuples(st.floats(), text, text, text), max_size=10), st.integers(40, 200))
 def test_any_history_renders(lines, width):
     assert printed(listing.history(lines), width).replace("\n", "").isprintable()
+
+
+def test_in_forty_columns_no_word_of_the_plan_is_broken():
+    told = printed(listing.plan("laptop", chain(), listing.estimate(0, 500_000)), width=40)
+    lines = [line.strip() for line in told.splitlines()]
+    assert max(map(len, lines)) <= 40
+    assert lines[lines.index("6 Volumes, full 2026-11-01 12:00") :][:3] == [
+        "6 Volumes, full 2026-11-01 12:00",
+        "1,000 files, 25.0 GB; none in the",
+        "cloud",
+    ]
+    assert lines.index("The handover comes here") < lines.index("6 Volumes, full 2026-11-01 12:00")
+    words = printed(listing.plan("laptop", chain(), listing.estimate(0, 500_000)), width=200).split()
+    assert {"Signatures,", "Manifest,", "manifests", "check)", "2026-11-01"} & set(words) <= set(told.split())
+
+
+def test_in_forty_columns_every_file_has_its_name_on_a_line_of_its_own():
+    told = printed(listing.every_file("laptop", chain(2)), width=40).splitlines()
+    assert "vol1" in [line.strip() for line in told]
+    assert "25.0 MB; to be sent" in " ".join(" ".join(told).split())

@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -22,9 +23,9 @@ from slowboat.cli import phrases
 from slowboat.core.words import HandoverState, Phase, Role, SetType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 PlanRow = Mapping[str, str | int | bool]
 """One object: name, role, set (str: full or inc, and when it ends, seconds since the epoch), bytes (int), phase
@@ -35,6 +36,20 @@ HistoryLine = tuple[float, str, str, str]
 
 MOST_LINES = 20
 """With more groups than this, the backup sets of one kind share a line."""
+
+ROOMY = 72
+"""Columns that a table of the plan needs lest a word in it break; with fewer, each of its rows is a few lines."""
+
+
+class _ByWidth:
+    """Shown as one thing where there is room for it, and as another where there is not."""
+
+    def __init__(self, roomy: RenderableType, narrow: RenderableType) -> None:
+        self._roomy = roomy
+        self._narrow = narrow
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield self._roomy if options.max_width >= ROOMY else self._narrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +116,68 @@ def plan(
     if not rows:
         return Text(f"{phrases.plain(name)}: the chain on the drive has not been read yet.")
     made = steps(rows)
-    table = _plan_table()
+    lines = list(_plan_lines(made, estimated, handover))
+    left = sum(step.left for step in made)
+    listed = _ByWidth(_plan_table(lines), _plan_column(lines))
+    return Group(_plan_title(name, made), listed, Text(_plan_end(left, estimated)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line of the plan; of the handover where `step` is None.
+
+    Attributes:
+        told: what the line is about.
+        through: how long it takes until that is there, "" where that is not known.
+    """
+
+    number: int
+    told: str
+    step: Step | None = None
+    through: str = ""
+
+
+def _plan_lines(made: Sequence[Step], estimated: Estimate, handover: HandoverState) -> Iterator[_Line]:
     waited = 0
     for number, step in enumerate(made, start=1):
         waited += step.left
-        through = estimated.time_for(waited) if step.left else ""
-        cells = [str(number), step.what, f"{step.files:,}", phrases.size(step.size)]
-        table.add_row(*(Text(cell) for cell in cells), _state(step), Text(through))
-        if handover is HandoverState.NEVER:
+        yield _Line(number, step.what, step, estimated.time_for(waited) if step.left else "")
+        last_before = step.before_handover and (number == len(made) or not made[number].before_handover)
+        if last_before and handover is not HandoverState.NEVER:
+            yield _Line(number, f"The handover {'is done' if handover is HandoverState.DONE else 'comes here'}")
+
+
+def _plan_table(lines: Iterable[_Line]) -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", justify="right", style="dim", no_wrap=True)
+    table.add_column("What", overflow="fold", min_width=16)
+    table.add_column("Files", justify="right", no_wrap=True)
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("In the cloud")
+    table.add_column("Done in")
+    for line in lines:
+        if line.step is None:
+            table.add_row("", Text(line.told, style="green"))
             continue
-        if step.before_handover and (number == len(made) or not made[number].before_handover):
-            happens = "is done" if handover is HandoverState.DONE else "comes here"
-            table.add_row("", Text(f"The handover {happens}", style="green"))
-    return Group(_plan_title(name, made), table, Text(_plan_end(waited, estimated)))
+        cells = [str(line.number), line.told, f"{line.step.files:,}", phrases.size(line.step.size)]
+        table.add_row(*(Text(cell) for cell in cells), _state(line.step), Text(line.through))
+    return table
+
+
+def _plan_column(lines: Iterable[_Line]) -> RenderableType:
+    """The same in a narrow place: under each step how much it is and how far, in words, as there are no headings."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for line in lines:
+        if line.step is None:
+            table.add_row("", Text(line.told, style="green"))
+            continue
+        amount = f"{phrases.count(line.step.files, 'file', 'files')}, {phrases.size(line.step.size)}; "
+        there = Text.assemble((amount, "dim"), _state(line.step), " in the cloud")
+        through = [Text(f"Done in {line.through}")] if line.through else []
+        table.add_row(str(line.number), Group(Text(line.told), there, *through))
+    return table
 
 
 def every_file(name: str, rows: Sequence[PlanRow]) -> RenderableType:
@@ -123,11 +187,13 @@ def every_file(name: str, rows: Sequence[PlanRow]) -> RenderableType:
         table.add_column(heading, overflow="fold")
     table.add_column("Size", justify="right", no_wrap=True)
     table.add_column("State", overflow="fold")
+    column: list[RenderableType] = []
     for row in rows:
         state = phrases.plain(_text(row, "error")) or _PHASES.get(_text(row, "phase"), "not known")
         cells = [phrases.plain(_text(row, "name")), _one_kind(row), phrases.size(_number(row, "bytes")), state]
         table.add_row(*(Text(cell) for cell in cells))
-    return Group(Text(phrases.plain(name), style="bold"), table)
+        column += [Text(cells[0]), Padding(Text("; ".join(cells[1:]), style="dim"), (0, 0, 0, 2))]
+    return Group(Text(phrases.plain(name), style="bold"), _ByWidth(table, Group(*column)))
 
 
 def history(lines: Sequence[HistoryLine]) -> RenderableType:
@@ -225,17 +291,6 @@ def _plan_title(name: str, made: Iterable[Step]) -> Text:
     title = Text(phrases.plain(name), style="bold")
     title.append(f": {phrases.count(files, 'file', 'files')}, {phrases.size(size)}, in this order", style="not bold")
     return title
-
-
-def _plan_table() -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("", justify="right", style="dim", no_wrap=True)
-    table.add_column("What", overflow="fold", min_width=16)
-    table.add_column("Files", justify="right", no_wrap=True)
-    table.add_column("Size", justify="right", no_wrap=True)
-    table.add_column("In the cloud")
-    table.add_column("Done in")
-    return table
 
 
 def _plan_end(left: int, estimated: Estimate) -> str:
