@@ -18,7 +18,7 @@ def stands(md5: str, size: int = 100, **more) -> Trial:
     return Trial(answered=True, stands=RemoteObject("probe", size, md5, **more))
 
 
-REFUSED = Trial(answered=True, said="Unprocessable Entity")
+REFUSED = Trial(answered=True, message="Unprocessable Entity")
 THERE = stands(SLO, slo=True)
 SWIFT = Findings(
     FIRST, WHOLE, SLO, 100, guarded=stands(FIRST), checked=THERE, unchecked=NOT_TRIED, joined=stands(WHOLE)
@@ -70,7 +70,7 @@ def test_an_slo_that_had_no_answer_is_not_known():
 def test_a_closed_container_can_nothing_and_says_why():
     found = judge(Findings(closed="the server forbids it"))
     assert found == Capabilities(
-        guards=False, segments=False, slo=False, checks_slo=False, joins=False, said="the server forbids it"
+        guards=False, segments=False, slo=False, checks_slo=False, joins=False, message="the server forbids it"
     )
 
 
@@ -81,7 +81,7 @@ def test_no_answer_at_all_is_nothing_known():
 ANY = st.builds(
     Capabilities,
     *[st.sampled_from([None, True, False])] * 5,
-    said=st.sampled_from(["", "Service Unavailable", "no such=thing said=x"]),
+    message=st.sampled_from(["", "Service Unavailable", "no such=thing said=x"]),
 )
 
 

@@ -14,11 +14,11 @@ from slowboat.core.guard import (
     Loss,
     MendCache,
     Note,
+    Notify,
     Observation,
     Remembered,
+    Reported,
     SetAside,
-    Tell,
-    ToldBefore,
     Vanished,
     Withdraw,
     judge,
@@ -76,7 +76,7 @@ def remembered(**changes: object) -> Remembered:
 
 
 def keys(changes: tuple[object, ...]) -> list[str]:
-    return [one.key for one in changes if isinstance(one, Tell)]
+    return [one.key for one in changes if isinstance(one, Notify)]
 
 
 def vanished(changes: tuple[object, ...]) -> set[str]:
@@ -90,7 +90,7 @@ def test_where_all_is_as_it_was_nothing_follows() -> None:
     known = remembered()
     judged = judge(look(STANDING, known), known)
     assert judged.changes == ()
-    assert judged.told == known.told
+    assert judged.reported == known.reported
 
 
 def test_a_wiped_chain_under_a_new_full_is_damage_and_one_story_is_told() -> None:
@@ -100,17 +100,17 @@ def test_a_wiped_chain_under_a_new_full_is_damage_and_one_story_is_told() -> Non
     assert vanished(judged.changes) == STANDING
     assert MendCache() in judged.changes
     assert keys(judged.changes) == ["damaged"], "neither that its upload has ended nor that it goes on"
-    (told,) = [one for one in judged.changes if isinstance(one, Tell)]
+    (told,) = [one for one in judged.changes if isinstance(one, Notify)]
     assert "new full backup there since" in told.text
     assert "duplicity 3.2.1 may do that" in told.text
-    again = replace(known, items=items(set(CHAIN)), told=judged.told)
+    again = replace(known, items=items(set(CHAIN)), reported=judged.reported)
     assert judge(look(set(LATER), again), again).changes == ()
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"told": ToldBefore(newer_full=1640995200)},  # it stood beside the chain at the last look
+        {"reported": Reported(newer_full=1640995200)},  # it stood beside the chain at the last look
         {"items": items(set())},  # a complete chain is wiped by no version
     ],
 )
@@ -137,7 +137,7 @@ def test_what_a_removal_leaves_behind_tells_it_from_a_wipe() -> None:
 
 
 def test_a_version_whose_cleanup_errs_proves_no_removal() -> None:
-    known = remembered(told=ToldBefore(newer_full=1640995200))
+    known = remembered(reported=Reported(newer_full=1640995200))
     judged = judge(look(set(LATER), known, "3.0.6"), known)
     assert keys(judged.changes) == ["damaged"]
 
@@ -160,24 +160,24 @@ def test_something_else_at_a_name_is_no_damage() -> None:
 
 
 def test_damage_is_over_when_all_is_settled() -> None:
-    known = remembered(items=items(set()), told=ToldBefore(damaged=True))
+    known = remembered(items=items(set()), reported=Reported(damaged=True))
     judged = judge(look(set(CHAIN), known), known)
     assert judged.changes == (Withdraw("damaged"),)
-    assert not judged.told.damaged
-    assert judge(look(set(CHAIN), known), replace(known, told=judged.told)).changes == ()
+    assert not judged.reported.damaged
+    assert judge(look(set(CHAIN), known), replace(known, reported=judged.reported)).changes == ()
 
 
 @pytest.mark.parametrize(("stray", "dangerous"), [(STRAY_FULL, True), (STRAY_INC, False)])
 def test_only_the_remains_of_a_full_are_dangerous(stray: str, dangerous: bool) -> None:
     known = remembered()
     judged = judge(look({*STANDING, stray}, known), known)
-    (told,) = [one for one in judged.changes if isinstance(one, Tell)]
+    (told,) = [one for one in judged.changes if isinstance(one, Notify)]
     assert told.key == "unfinished"
     assert ("this is dangerous" in told.text) == dangerous
     assert "duplicity cleanup --force swift://c" in told.text
     running = judge(look({*STANDING, stray}, known, running=True), known)
     assert (running.changes, running.under_way) == ((), True)
-    over = replace(known, told=judged.told)
+    over = replace(known, reported=judged.reported)
     assert judge(look(STANDING, over), over).changes == (Withdraw("unfinished"),)
 
 
@@ -186,7 +186,7 @@ def test_a_new_full_beside_the_chain_is_told_once() -> None:
     judged = judge(look(STANDING | set(LATER), known), known)
     assert keys(judged.changes) == ["overtaken"]
     assert len(judged.direct.whole) == 1
-    again = replace(known, told=judged.told)
+    again = replace(known, reported=judged.reported)
     assert judge(look(STANDING | set(LATER), again), again).changes == ()
     whole = remembered(items=items(set()))
     assert not judge(look(set(CHAIN) | set(LATER), whole), whole).changes, "nothing is overtaken any more"
@@ -197,7 +197,7 @@ def test_a_cache_that_is_gone_is_mended_and_told_once() -> None:
     judged = judge(look(STANDING, known, empty_caches=("swift://c",)), known)
     assert MendCache() in judged.changes
     assert [one.kind for one in judged.changes if isinstance(one, Note)] == ["cache-gone"]
-    again = replace(known, told=judged.told)
+    again = replace(known, reported=judged.reported)
     assert judge(look(STANDING, again, empty_caches=("swift://c",)), again).changes == ()
 
 
@@ -208,12 +208,12 @@ def test_a_risky_version_is_told_before_anything_is_handed_over_to_it(handover: 
     note, warning = told.changes
     assert isinstance(note, Note)
     assert "duplicity 0.8.22 (/0/duplicity) or duplicity 3.2.1 (/1/duplicity)" in note.text
-    assert isinstance(warning, Tell)
+    assert isinstance(warning, Notify)
     assert "With duplicity 3.2.1 (/1/duplicity), where a full backup that was broken off" in warning.text
-    assert of_versions(duplicity("0.8.22", "3.2.1"), replace(known, told=told.told)).changes == ()
-    mended = of_versions(duplicity("0.8.22"), replace(known, told=told.told))
+    assert of_versions(duplicity("0.8.22", "3.2.1"), replace(known, reported=told.reported)).changes == ()
+    mended = of_versions(duplicity("0.8.22"), replace(known, reported=told.reported))
     assert Withdraw("version") in mended.changes
-    whole = replace(known, items=items(set()), told=told.told)
+    whole = replace(known, items=items(set()), reported=told.reported)
     assert of_versions(duplicity("0.8.22", "3.2.1"), whole).changes == (Withdraw("version"),), "all volumes are there"
 
 
@@ -221,7 +221,7 @@ def test_one_that_the_handover_waits_for_is_told_with_the_handover() -> None:
     before = of_versions(duplicity("3.0.6"), remembered(handover=HandoverState.BLOCKED))
     assert keys(before.changes) == []
     after = of_versions(duplicity("3.0.6"), remembered())
-    (warning,) = [one for one in after.changes if isinstance(one, Tell)]
+    (warning,) = [one for one in after.changes if isinstance(one, Notify)]
     assert "run no cleanup" in warning.text
 
 

@@ -14,10 +14,10 @@ from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
     LAG_SECONDS,
-    LOOK,
-    LOOK_CLOSELY,
-    LOOK_EVERY,
     MEND,
+    OBSERVE,
+    OBSERVE_EVERY,
+    OBSERVE_OFTEN,
     RENEW_EVERY,
     SETTLED,
     TRANSITIONS,
@@ -26,8 +26,8 @@ from slowboat.core.plan import (
     Check,
     Finish,
     HandOver,
-    Look,
     Mend,
+    Observe,
     Renew,
     Send,
     Sight,
@@ -97,7 +97,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     )
     present = [one for one in items if draw(st.booleans())]
     sight = Sight({one.name: stored(one) for one in present}, NOW - draw(st.sampled_from([0.5, 5.0, 1e6])))
-    keys = [ADOPT, LOOK, HAND_OVER, MEND, *(one.name for one in items)]
+    keys = [ADOPT, OBSERVE, HAND_OVER, MEND, *(one.name for one in items)]
     reason = Reason("x", "y", until=NOW + 5)
     paused = (Reason("paused", "You paused it"),)
     busy = frozenset(draw(st.lists(st.sampled_from(keys), max_size=3)))
@@ -120,11 +120,11 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         renewed={one.name: NOW - draw(st.sampled_from([1.0, 1e6, -1e6])) for one in items if draw(st.booleans())},
         lanes=draw(st.integers(1, 4)),
         finished=draw(st.booleans()),
-        look_every=draw(st.sampled_from([LOOK_CLOSELY, LOOK_EVERY])),
+        observe_every=draw(st.sampled_from([OBSERVE_OFTEN, OBSERVE_EVERY])),
         mend_at=draw(st.sampled_from([None, NOW - 1, NOW + 10])),
         follows=draw(st.booleans()),
         tidy_at=draw(st.sampled_from([None, NOW - 1, NOW + 10])),
-        held=frozenset(draw(st.lists(st.sampled_from([INC, OLD]), max_size=1))),
+        postponed=frozenset(draw(st.lists(st.sampled_from([INC, OLD]), max_size=1))),
     )
 
 
@@ -146,7 +146,7 @@ def test_the_plan_is_total_and_keeps_the_rules(s: Snapshot) -> None:
                 assert s.object_waits.get(name, 0.0) <= NOW
                 if one.phase is Phase.UNCHECKED:
                     assert isinstance(action, Check), "never paid twice without asking"
-                assert one.set_id not in s.held
+                assert one.set_id not in s.postponed
                 assert_metadata_first(s, one)
             case HandOver():
                 assert not s.follows
@@ -173,7 +173,7 @@ def test_the_plan_is_total_and_keeps_the_rules(s: Snapshot) -> None:
             case Adopt():
                 assert s.drive_present
                 assert not s.busy
-            case Look():
+            case Observe():
                 assert s.permit.open
             case Renew(name):
                 assert_may_be_renewed(s, by_name[name], decision.actions)
@@ -210,7 +210,7 @@ def assert_metadata_first(s: Snapshot, one: Item) -> None:
 
 
 def not_held(s: Snapshot) -> list[Item]:
-    return [i for i in s.items if i.set_id not in s.held]
+    return [i for i in s.items if i.set_id not in s.postponed]
 
 
 @given(snapshots())
@@ -240,7 +240,7 @@ def test_a_migration_ends_whatever_order_answers_come_in() -> None:
         )
         for action in plan(s).actions:
             match action:
-                case Look():
+                case Observe():
                     sight = Sight(dict(at_target), now)
                 case Send(name):
                     order.append(name)
@@ -319,7 +319,7 @@ def test_neither_handover_nor_end_stands_on_what_no_listing_shows() -> None:
         assert waits.reasons[0].code == "unlisted"
         assert name in waits.reasons[0].text
         assert waits.wake_at == NOW + LAG_SECONDS
-        assert plan(dataclasses.replace(s, now=NOW + LAG_SECONDS)).actions == (Look(),)
+        assert plan(dataclasses.replace(s, now=NOW + LAG_SECONDS)).actions == (Observe(),)
         assert then in plan(dataclasses.replace(s, sight=Sight(objects, NOW))).actions
 
 
@@ -355,26 +355,26 @@ def test_the_cache_is_mended_once_all_metadata_is_there_again() -> None:
     assert later.wake_at == NOW + 5
     assert plan(handed_over(mend_at=NOW, finished=True)).actions == (Mend(),)
     stale = plan(handed_over(mend_at=NOW, confirmed_at=NOW + 1))
-    assert stale.actions == (Look(),), "what was confirmed must be seen first"
+    assert stale.actions == (Observe(),), "what was confirmed must be seen first"
 
 
 def test_a_risky_duplicity_is_looked_after_more_often_also_while_volumes_go_up() -> None:
-    s = handed_over(busy=frozenset({"vol-1"}), look_every=LOOK_CLOSELY)
-    assert plan(s).wake_at == NOW + LOOK_CLOSELY
-    late = dataclasses.replace(s, now=NOW + LOOK_CLOSELY)
-    assert plan(late).actions == (Look(),)
-    assert plan(dataclasses.replace(late, look_every=LOOK_EVERY)).actions == ()
+    s = handed_over(busy=frozenset({"vol-1"}), observe_every=OBSERVE_OFTEN)
+    assert plan(s).wake_at == NOW + OBSERVE_OFTEN
+    late = dataclasses.replace(s, now=NOW + OBSERVE_OFTEN)
+    assert plan(late).actions == (Observe(),)
+    assert plan(dataclasses.replace(late, observe_every=OBSERVE_EVERY)).actions == ()
 
 
 def test_a_set_that_waits_for_duplicity_keeps_only_itself_back() -> None:
     why = Reason("target-in-use", "a backup straight to the cloud is not finished")
     new = tuple(dataclasses.replace(i, phase=Phase.QUEUED) if i.set_id == INC else i for i in handed_over().items)
-    s = handed_over(items=new, held=frozenset({INC}), held_why=why, lanes=1)
+    s = handed_over(items=new, postponed=frozenset({INC}), postponed_why=why, lanes=1)
     assert plan(s).actions == (Send("vol-1"),)
     empty = Sight({}, NOW)
     assert plan(handed_over(items=new, sight=empty, lanes=1)).actions == (Send("sig-inc"),), "metadata comes first"
     alone = tuple(i if i.set_id == INC else dataclasses.replace(i, phase=Phase.DONE) for i in new)
-    waiting = plan(dataclasses.replace(s, items=alone, look_every=60.0))
+    waiting = plan(dataclasses.replace(s, items=alone, observe_every=60.0))
     assert (waiting.actions, waiting.activity, waiting.reasons) == ((), Activity.WAITING, (why,))
     assert waiting.wake_at == NOW + 60.0
 

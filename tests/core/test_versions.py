@@ -107,7 +107,7 @@ def test_each_version_has_its_verdict(version: str, expected: Verdict) -> None:
 
 def test_a_version_that_is_not_known_is_said_to_be() -> None:
     assert verdict(None) is NOT_KNOWN
-    assert NOT_KNOWN.look_closely
+    assert NOT_KNOWN.observe_often
 
 
 @given(st.lists(st.integers(0, 40), min_size=2, max_size=5).map(tuple), st.booleans())

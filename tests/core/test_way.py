@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from core.test_capabilities import ANY
 from slowboat.core.capabilities import Capabilities
 from slowboat.core.segmenting import MIB, UplinkEstimate, fits_one_put
-from slowboat.core.way import Means, NoWay, UploadWay, must_ask, told, way
+from slowboat.core.way import Means, NoWay, UploadWay, limitation, must_ask, way
 from slowboat.core.words import Limits
 
 SWIFT = Capabilities(guards=True, segments=True, slo=True, checks_slo=True, joins=True)
 RGW = Capabilities(guards=False, segments=True, slo=True, checks_slo=False, joins=False)
 NO_SLO = Capabilities(guards=True, segments=True, slo=False, checks_slo=False, joins=False)
-CLOSED = Capabilities(guards=False, segments=False, slo=False, checks_slo=False, joins=False, said="403 here")
+CLOSED = Capabilities(guards=False, segments=False, slo=False, checks_slo=False, joins=False, message="403 here")
 ARCHIVE = Capabilities(guards=True, segments=True, slo=True, checks_slo=True, joins=None)
 NOTHING = Capabilities()
 LIMITS = Limits(max_object=1 << 30)
@@ -98,6 +98,6 @@ def test_there_is_a_way_wherever_there_can_be_one(size, means, begun):
 
 @given(ANY, st.booleans())
 def test_the_user_is_told_of_every_store_where_an_interruption_costs_a_whole_file(can, slo):
-    text = told(Limits(slo=slo), can, "c_segments")
+    text = limitation(Limits(slo=slo), can, "c_segments")
     assert bool(text) == (way(VOLUME, of(can, Limits(slo=slo))) is UploadWay.WHOLE or can.segments is False)
-    assert not can.said or not text or can.said in text
+    assert not can.message or not text or can.message in text

@@ -272,7 +272,7 @@ class StoreConformance:
     async def test_the_probe_finds_what_the_server_can_and_leaves_nothing(self, store):
         for _ in range(2):
             found = judge(await store.observe("m"))
-            assert replace(found, said="") == replace(self.can, said="")
+            assert replace(found, message="") == replace(self.can, message="")
             assert tuple(await store.listing("", segments=True)) == ()
             assert tuple(await store.listing("")) == ()
 

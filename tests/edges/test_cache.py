@@ -553,9 +553,9 @@ def test_a_cache_that_may_only_be_read_is_handed_over(archive: Path, source: Pat
 
 def test_one_part_of_us_does_not_end_the_lock_of_another(archive: Path, source: Path) -> None:
     """Closing a file ends the old kind of lock that this process has on it, whoever took it."""
-    with locking.held(source):
+    with locking.locked(source):
         assert mending.in_use(source)
-        with pytest.raises(Transient), locking.held(source):
+        with pytest.raises(Transient), locking.locked(source):
             pass
         assert a_duplicity_comes(source) == "refused\n"
 

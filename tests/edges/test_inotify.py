@@ -172,7 +172,7 @@ async def test_without_inotify_nothing_is_told_and_nothing_breaks(
     told = Told()
     watch = FolderWatch(told, settle=0.01)
     watch.start([tmp_path])
-    assert not watch.look_again()
+    assert not watch.search_again()
     (tmp_path / "a").touch()
     await asyncio.sleep(0.1)
     watch.stop()

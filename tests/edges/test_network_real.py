@@ -120,7 +120,7 @@ async def test_frozen_and_thawed(stage: RealNetworkManager, tmp_path: Path) -> N
     async with watching(stage, tmp_path) as (watch, changes):
         await changes.until(lambda: watch.current().known and watch.current().names == ("Home",))
         stage.freeze()
-        watch._manager_watch.look()  # a frozen NetworkManager gives no sign of it
+        watch._manager_watch.refresh()  # a frozen NetworkManager gives no sign of it
         await changes.until(lambda: not watch.current().known)
         stage.thaw()
         await changes.until(lambda: watch.current() == full("Home", types=("ethernet",)))

@@ -85,13 +85,13 @@ async def running(address: str, retry: float = 3600.0) -> AsyncIterator[Notifica
 
 async def test_a_notice_is_shown_as_the_specification_wants_it(notify: Notifications, session_bus: str) -> None:
     async with screen(session_bus) as desktop:
-        notify.tell(DONE)
+        notify.show(DONE)
         shown = await desktop.seen()
         assert (shown["app"], shown["title"], shown["actions"]) == ("slowboat", "All there", [])
         assert shown["body"] == "The drive is &lt;no longer&gt; the only copy &amp; that is good"
         assert shown["types"] == {"urgency": "y", "category": "s", "desktop-entry": "s"}
         assert (shown["hints"]["urgency"], shown["hints"]["category"]) == (1, "transfer.complete")
-        notify.tell(TROUBLE)
+        notify.show(TROUBLE)
         shown = await desktop.seen()
         assert (shown["hints"]["urgency"], shown["hints"]["category"]) == (2, "transfer.error")
 
@@ -104,7 +104,7 @@ async def test_what_a_service_cannot_show_is_not_asked_of_it(
     notify: Notifications, session_bus: str, capabilities: str, title: str, body: str
 ) -> None:
     async with screen(session_bus, capabilities) as desktop:
-        notify.tell(DONE)
+        notify.show(DONE)
         shown = await desktop.seen()
         assert (shown["title"], shown["body"]) == (title, body)
 
@@ -115,9 +115,9 @@ async def test_a_button_is_shown_where_it_can_be_and_who_presses_it_is_heard(
     pressed: asyncio.Queue[str] = asyncio.Queue()
     async with screen(session_bus) as desktop:
         with notify.heard(pressed.put_nowait):
-            notify.tell(DONE)
+            notify.show(DONE)
             other = await desktop.seen()
-            notify.tell(Notice("handover-home", "Go on in the cloud", "Now", button="Switch"))
+            notify.show(Notice("handover-home", "Go on in the cloud", "Now", button="Switch"))
             shown = await desktop.seen()
             assert shown["actions"] == ["button", "Switch"]
             async with await Connection.open(address=session_bus) as stranger:  # only the service itself is believed
@@ -129,36 +129,36 @@ async def test_a_button_is_shown_where_it_can_be_and_who_presses_it_is_heard(
             assert pressed.empty()
         desktop.connection.emit(PATH, NAME, "ActionInvoked", "us", shown["id"], "button")
         await desktop.connection.flush()
-        notify.tell(DONE)
+        notify.show(DONE)
         await desktop.seen()
         assert pressed.empty(), "nobody is there to hear it"
     async with screen(session_bus, "body") as desktop:
-        notify.tell(Notice("handover-home", "Go on in the cloud", "Now", button="Switch"))
+        notify.show(Notice("handover-home", "Go on in the cloud", "Now", button="Switch"))
         assert (await desktop.seen())["actions"] == []
 
 
 async def test_a_newer_notice_replaces_the_one_that_is_shown(notify: Notifications, session_bus: str) -> None:
     async with screen(session_bus) as desktop:
-        notify.tell(DONE)
+        notify.show(DONE)
         first = await desktop.seen()
-        notify.tell(TROUBLE)
+        notify.show(TROUBLE)
         other = await desktop.seen()
-        notify.tell(DONE)
+        notify.show(DONE)
         second = await desktop.seen()
-        notify.tell(DONE)
+        notify.show(DONE)
         third = await desktop.seen()
         assert (first["replaces"], other["replaces"]) == (0, 0)
         assert (second["replaces"], third["replaces"]) == (first["id"], second["id"]), "whatever id came back"
 
 
 async def test_a_notice_waits_for_a_service_and_only_the_newest_does(notify: Notifications, session_bus: str) -> None:
-    notify.tell(Notice("done", "half", "way"))
+    notify.show(Notice("done", "half", "way"))
     await asyncio.wait_for(_tried(notify), 60)
-    notify.tell(TROUBLE)
-    notify.tell(DONE)
+    notify.show(TROUBLE)
+    notify.show(DONE)
     async with screen(session_bus) as desktop:
         assert {(await desktop.seen())["title"], (await desktop.seen())["title"]} == {TROUBLE.title, DONE.title}
-        notify.tell(Notice("last", "last", ""))
+        notify.show(Notice("last", "last", ""))
         assert (await desktop.seen())["title"] == "last", "and nothing else was"
 
 
@@ -171,27 +171,27 @@ async def _tried(notify: Notifications) -> None:
 
 async def test_ids_are_not_taken_to_a_new_service(notify: Notifications, session_bus: str) -> None:
     async with screen(session_bus) as desktop:
-        notify.tell(DONE)
+        notify.show(DONE)
         await desktop.seen()
     async with screen(session_bus, "body") as desktop:
-        notify.tell(DONE)
+        notify.show(DONE)
         shown = await desktop.seen()
         assert (shown["replaces"], shown["body"]) == (0, DONE.body), "nor what the old one could"
 
 
 async def test_a_notice_can_be_taken_back(notify: Notifications, session_bus: str) -> None:
-    notify.tell(TROUBLE)
+    notify.show(TROUBLE)
     notify.withdraw(TROUBLE.key)
     notify.withdraw("never told")
     async with screen(session_bus) as desktop:
-        notify.tell(DONE)
+        notify.show(DONE)
         shown = await desktop.seen()
         assert shown["title"] == DONE.title
-        notify.tell(TROUBLE)
+        notify.show(TROUBLE)
         await desktop.seen()
         notify.withdraw(DONE.key)
         assert await asyncio.wait_for(desktop.closed.get(), 60) == shown["id"]
-        notify.tell(DONE)
+        notify.show(DONE)
         assert (await desktop.seen())["replaces"] == 0
 
 
@@ -201,7 +201,7 @@ async def test_what_an_earlier_run_left_on_the_screen_can_be_taken_back(session_
         async with running(session_bus) as first:
             with first.heard(lambda _: None, lambda key, ticket: tickets.put_nowait((key, ticket))):
                 for notice in (DONE, TROUBLE):
-                    first.tell(notice)
+                    first.show(notice)
                     await desktop.seen()
                     await asyncio.wait_for(_settled(first), 60)
         (done, of_done), (trouble, of_trouble) = tickets.get_nowait(), tickets.get_nowait()
@@ -212,13 +212,13 @@ async def test_what_an_earlier_run_left_on_the_screen_can_be_taken_back(session_
             second.withdraw(trouble)
             assert await asyncio.wait_for(desktop.closed.get(), 60) == 8
             second.withdraw("odd")
-            second.tell(DONE)
+            second.show(DONE)
             assert (await desktop.seen())["replaces"] == 7, "it is the same notice still"
             assert desktop.closed.empty()
     async with screen(session_bus) as another, running(session_bus) as third:
         third.restore(done, of_done)
         third.withdraw(done)
-        third.tell(TROUBLE)
+        third.show(TROUBLE)
         await another.seen()
         assert another.closed.empty(), "that number is somebody else's here"
 
@@ -239,7 +239,7 @@ async def test_nobody_is_started_to_take_something_back(session_bus: str) -> Non
 async def test_a_service_that_refuses_is_asked_again(session_bus: str) -> None:
     async with running(session_bus, retry=0.01) as notify, screen(session_bus) as desktop:
         desktop.refuse = "org.freedesktop.Notifications.Error.ExcessNotificationGeneration"
-        notify.tell(DONE)
+        notify.show(DONE)
         await asyncio.wait_for(_tried(notify), 60)
         desktop.refuse = ""
         assert (await desktop.seen())["title"] == DONE.title
@@ -248,10 +248,10 @@ async def test_a_service_that_refuses_is_asked_again(session_bus: str) -> None:
 async def test_it_outlives_the_bus(private_bus: PrivateBus) -> None:
     async with running(private_bus.address, retry=0.01) as notify:
         async with screen(private_bus.address) as desktop:
-            notify.tell(DONE)
+            notify.show(DONE)
             await desktop.seen()
         private_bus.stop()
-        notify.tell(DONE)
+        notify.show(DONE)
         private_bus.start()
         async with screen(private_bus.address) as desktop:
             assert (await desktop.seen())["replaces"] == 0
@@ -295,7 +295,7 @@ async def _until(look: Callable[[], object]) -> None:
 async def test_a_real_notification_service_shows_it(
     notify: Notifications, session_bus: str, display: str, tmp_path: Path
 ) -> None:
-    notify.tell(DONE)  # before anybody can show it
+    notify.show(DONE)  # before anybody can show it
     environment = {**os.environ, "DISPLAY": display, "DBUS_SESSION_BUS_ADDRESS": session_bus}
     empty = await _colours(display, tmp_path)
     dunst = await asyncio.create_subprocess_exec("dunst", "-conf", "/dev/null", env=environment, stdout=-3, stderr=-3)
@@ -313,8 +313,8 @@ async def test_a_real_notification_service_shows_it(
                 return await _colours(display, tmp_path) > empty
 
             await _until(drawn)
-            notify.tell(DONE)
-            notify.tell(TROUBLE)
+            notify.show(DONE)
+            notify.show(TROUBLE)
 
             async def both() -> bool:
                 return await displayed() == 2

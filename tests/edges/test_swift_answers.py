@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from faults.liar import Liar, Lie, answer, row
 from slowboat.core.errors import NeedsUser, SlowboatError, Transient
 from slowboat.core.words import Limits, RemoteObject
-from slowboat.edges.swift import answers, auth, said, statuses
+from slowboat.edges.swift import answers, auth, server_message, statuses
 from slowboat.edges.swift.auth import Access
 from slowboat.edges.swift.calls import StoreCalls
 from slowboat.edges.swift.credentials import Credentials
@@ -168,8 +168,8 @@ def test_times_to_wait_and_to_live_are_numbers_or_none(text: str) -> None:
 @example(b"<Error><Code>X</Code><Message>Y</Message></Error>")
 @example(b"<" * 4096)
 def test_what_is_said_is_one_short_line(text: bytes) -> None:
-    found = said.sentence(text)
-    assert len(found) <= said.LONGEST
+    found = server_message.sentence(text)
+    assert len(found) <= server_message.LONGEST
     assert found == "" or found.isprintable()
     found.encode()
 
@@ -188,7 +188,7 @@ def test_what_is_said_is_one_short_line(text: bytes) -> None:
     ],
 )
 def test_the_reason_in_a_body(text: bytes, shown: str) -> None:
-    assert said.sentence(text) == shown
+    assert server_message.sentence(text) == shown
 
 
 # -- the whole edge --------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ async def test_rest_lets_go_of_threads_and_sockets_and_the_next_request_works(sw
     await asyncio.gather(*(store.put(f"{n}", b"x" * 1000, 1000) for n in range(3)))
     assert sockets() > before
     assert threads()
-    store.rest()
+    store.release()
     await settled(lambda: not threads() and sockets() == before)
     gc.collect()
     assert wires() <= others
@@ -78,7 +78,7 @@ async def test_rest_lets_go_of_threads_and_sockets_and_the_next_request_works(sw
     assert {stored.name for stored in await store.listing("")} == {"0", "1", "2"}
     await store.close()
     await settled(lambda: not threads() and sockets() == before)
-    store.rest()  # nothing to do any more
+    store.release()  # nothing to do any more
 
 
 async def test_rest_does_not_disturb_what_is_under_way(swift: SwiftServer) -> None:
@@ -86,7 +86,7 @@ async def test_rest_does_not_disturb_what_is_under_way(swift: SwiftServer) -> No
     handed: list[int] = []
     sending = asyncio.ensure_future(store.put("a", bytes(MIB), MIB, progress=handed.append))
     await settled(lambda: sum(handed) > 0)
-    store.rest()
+    store.release()
     assert (await sending).size == MIB
     await store.close()
 

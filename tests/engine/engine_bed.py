@@ -165,7 +165,7 @@ class EngineBed:
     def conditions(self) -> Conditions:
         return Conditions(network=self.network, power=MAINS, gaming=False, zone=UTC, sleeping=self.sleeping)
 
-    def tell(self, notice) -> None:
+    def show(self, notice) -> None:
         self.notices.append(notice)
 
     def withdraw(self, key) -> None: ...

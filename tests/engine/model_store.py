@@ -79,9 +79,9 @@ CAN = {
     SWIFT: ALL,
     RGW: replace(ALL, guards=False, checks_slo=False, joins=False),
     NO_SLO: replace(NONE, guards=True, segments=True),
-    NO_COPY: replace(ALL, joins=False, said="it does not copy"),
-    ARCHIVE: replace(ALL, joins=None, said="it is not readable yet"),
-    CLOSED: replace(NONE, said="this user may not write there"),
+    NO_COPY: replace(ALL, joins=False, message="it does not copy"),
+    ARCHIVE: replace(ALL, joins=None, message="it is not readable yet"),
+    CLOSED: replace(NONE, message="this user may not write there"),
 }
 """What a probe must find of each (the conformance suite sees to it)."""
 

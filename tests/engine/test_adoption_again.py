@@ -24,14 +24,14 @@ class Scene:
         self.context: Any = SimpleNamespace(observed=self.observed, tools=tools, memory=memory)
 
     def changed(self, fingerprint: str) -> bool:
-        drive._look_for_changes(self.context, fingerprint)
+        drive._compare(self.context, fingerprint)
         return self.observed.drive_changed
 
     def fails(self, fingerprint: str) -> float:
         """The adoption fails; seconds until it is tried again."""
         self.observed.last_error = "it has no manifest"
         self.observed.not_adopted = drive._failed(self.context, fingerprint, "it has no manifest")
-        again = drive.looks_again_at(self.context)
+        again = drive.observed_again_at(self.context)
         assert again is not None
         return again - self.now
 
@@ -45,7 +45,7 @@ def test_a_list_that_cannot_be_adopted_is_tried_again_and_ever_more_rarely() -> 
         assert not scene.changed("new"), "not at once: each try breaks off what is on the line"
         scene.now += waits[-1]
         assert scene.changed("new")
-        assert drive.looks_again_at(scene.context) is None, "it is time; nobody waits for the clock any more"
+        assert drive.observed_again_at(scene.context) is None, "it is time; nobody waits for the clock any more"
     assert waits == [60.0, 240.0, 960.0, 3600.0, 3600.0]
 
 
@@ -56,7 +56,7 @@ def test_another_list_is_tried_at_once_and_the_trouble_with_the_old_one_is_over(
     assert scene.observed.last_error == ""
     assert scene.fails("newer") == 60.0
     assert not scene.changed("adopted")
-    assert drive.looks_again_at(scene.context) is None
+    assert drive.observed_again_at(scene.context) is None
 
 
 def test_a_clock_that_was_set_back_holds_nothing_up() -> None:

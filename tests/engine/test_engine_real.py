@@ -71,7 +71,7 @@ class Running:
         )
         self.engine.add(Order("m", str(drive.folder), drive.url, Target("c", container, "", (url,))), tools)
 
-    def tell(self, notice: Notice) -> None:
+    def show(self, notice: Notice) -> None:
         self.notices.append(notice)
 
     def withdraw(self, key: str) -> None:

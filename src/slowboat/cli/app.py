@@ -101,7 +101,7 @@ def _limits(_: click.Context, __: click.Parameter, incomplete: str) -> list[Comp
     """The words that `limit` knows beside a rate, for the shell's Tab."""
     from click.shell_completion import CompletionItem
 
-    return [CompletionItem(word, help=told) for word, told in LIMIT_WORDS.items() if word.startswith(incomplete)]
+    return [CompletionItem(word, help=meaning) for word, meaning in LIMIT_WORDS.items() if word.startswith(incomplete)]
 
 
 def _chosen(report: ManagerReport, name: str) -> MigrationReport:
@@ -112,9 +112,9 @@ def _chosen(report: ManagerReport, name: str) -> MigrationReport:
     if name:
         from slowboat.edges.settings.cures import did_you_mean
 
-        told = phrases.plain(name)
+        printable = phrases.plain(name)
         close = did_you_mean(name, report.migrations)
-        raise SlowboatError(f"there is no migration called “{told}”", hint=close or f"The names are: {known}")
+        raise SlowboatError(f"there is no migration called “{printable}”", hint=close or f"The names are: {known}")
     if len(report.migrations) != 1:
         command = click.get_current_context().command_path
         each = "".join(f"\n    {command} {phrases.plain(shlex.quote(one))}" for one in report.migrations)
@@ -292,7 +292,7 @@ def _wanted(at_most: int, mode: Mode) -> str:
         case "go":
             return "The whole line, below your caps,"
         case "":
-            return f"At most {_told(at_most)}" if at_most else "As your settings have it"
+            return f"At most {_both_units(at_most)}" if at_most else "As your settings have it"
 
 
 def _show_limit(report: ManagerReport) -> None:
@@ -301,7 +301,7 @@ def _show_limit(report: ManagerReport) -> None:
 
     limits = [reason for reason in reasons.distinct(report.reasons) if reason.code in reasons.LIMITS]
     if report.limit:
-        screen.say(f"The limit is {_told(report.limit)}.")
+        screen.say(f"The limit is {_both_units(report.limit)}.")
     elif not limits:
         screen.say("There is no limit now.")
     if limits:
@@ -311,7 +311,7 @@ def _show_limit(report: ManagerReport) -> None:
         screen.say(f"What you set for now: {reasons.ending(report.limit_until, time.time())}")
 
 
-def _told(at_most: int) -> str:
+def _both_units(at_most: int) -> str:
     return f"{phrases.rate(at_most)} ({at_most * 8 / 1e6:.3g} Mbit/s)"
 
 
@@ -386,8 +386,8 @@ def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -
     elif not reports:
         screen.say("There is nothing to verify yet.")
     if restore and not as_json:
-        told = [restore_drill.tell(one, report) for one, report in reports.items()]
-        return 0 if told and all(told) else FAILED
+        restored = [restore_drill.tell(one, report) for one, report in reports.items()]
+        return 0 if restored and all(restored) else FAILED
     for one, report in () if as_json else reports.items():
         screen.show(verify_view.view(one, report))
     return 0 if reports and all(report.ok and report.complete for report in reports.values()) else FAILED

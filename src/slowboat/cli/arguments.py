@@ -139,9 +139,9 @@ def _pause_until(words: Sequence[str], now: float) -> tuple[float, str]:
 
 def _only_name(words: Sequence[str]) -> str:
     if len(words) > 1:
-        told = phrases.plain(" ".join(words))
+        printable = phrases.plain(" ".join(words))
         raise NotUnderstood(
-            f"“{told}” is too much; write `pause`, `pause 2h`, `pause until 18:00`, and at most one name"
+            f"“{printable}” is too much; write `pause`, `pause 2h`, `pause until 18:00`, and at most one name"
         )
     return words[0] if words else ""
 

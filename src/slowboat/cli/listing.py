@@ -80,7 +80,7 @@ class Estimate:
     """How fast the plan is reckoned remaining: bytes per second (0: not known), and where that figure is from."""
 
     rate: int
-    told: str
+    basis: str
 
     def time_for(self, size: int) -> str:
         """How long that many bytes take; "" where that is not known."""
@@ -279,10 +279,10 @@ def _canary(row: PlanRow) -> str:
 
 def _state(step: Step) -> Text:
     there = "all" if step.done == step.files else f"{step.done:,}" if step.done else "none"
-    told = Text(there, style="green" if step.done == step.files else "")
+    text = Text(there, style="green" if step.done == step.files else "")
     if step.refused:
-        told.append(f", {step.refused:,} set aside", style="red")
-    return told
+        text.append(f", {step.refused:,} set aside", style="red")
+    return text
 
 
 def _plan_title(name: str, made: Iterable[Step]) -> Text:
@@ -298,7 +298,7 @@ def _plan_end(left: int, estimated: Estimate) -> str:
         return "Nothing is left to send."
     if estimated.rate <= 0:
         return f"{phrases.size(left)} remaining. How long that takes is unknown until it sends."
-    return f"{phrases.size(left)} remaining: {phrases.about(left / estimated.rate)} {estimated.told}."
+    return f"{phrases.size(left)} remaining: {phrases.about(left / estimated.rate)} {estimated.basis}."
 
 
 def _text(row: PlanRow, key: str) -> str:

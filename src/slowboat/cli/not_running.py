@@ -89,7 +89,7 @@ def _why(state: State) -> str:
 
 def _last_words(state: State) -> str:
     """What the service itself could name; "" where it could not, and its status line tells what it did before."""
-    return state.said.removeprefix(LAST_WORDS) if state.said.startswith(LAST_WORDS) else ""
+    return state.status_text.removeprefix(LAST_WORDS) if state.status_text.startswith(LAST_WORDS) else ""
 
 
 def _cure(state: State) -> str:

@@ -49,7 +49,7 @@ def password(cloud: str, *, in_file: bool) -> None:
             hint=f"Remove the one in the keyring, or store this one there, too: it is labelled “slowboat: {cloud}”",
         )
     screen.say(f"The password for {cloud} is stored in {where}.")
-    screen.say(_told_the_daemon())
+    screen.say(_retried())
 
 
 def _stored(cloud: str, secret: Secret) -> str:
@@ -114,7 +114,7 @@ def _asked(cloud: str) -> Secret:
     return Secret(text)
 
 
-def _told_the_daemon() -> str:
+def _retried() -> str:
     """Tells a running daemon to try again, and says what comes next."""
     import asyncio
 

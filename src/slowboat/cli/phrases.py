@@ -116,8 +116,8 @@ def plain(text: str) -> str:
 
 def sentence(text: str) -> str:
     """Foreign text with a full stop, unless it is empty. Its first letter stays: it may belong to a name."""
-    told = plain(text).strip()
-    return told if not told or told[-1] in ".!?" else f"{told}."
+    shown = plain(text).strip()
+    return shown if not shown or shown[-1] in ".!?" else f"{shown}."
 
 
 TO_DO: Final = "What to do: "
@@ -149,8 +149,8 @@ def _escaped(char: str) -> str:
     return " " if char.isspace() else char.encode("unicode_escape").decode("ascii")
 
 
-def _two(first: str, rest: int, unit: str) -> str:
-    return f"{first} {rest} {unit}" if rest else first
+def _two(first: str, second: int, unit: str) -> str:
+    return f"{first} {second} {unit}" if second else first
 
 
 def _at_least_zero(value: float) -> float:

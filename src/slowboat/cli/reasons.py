@@ -33,13 +33,13 @@ def listed(reasons: Sequence[Reason], now: float) -> RenderableType:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for reason in reasons:
-        table.add_row(Text("•", style="yellow"), _told(reason, now))
+        table.add_row(Text("•", style="yellow"), _paragraph(reason, now))
     return Padding(table, (0, 0, 0, 2))
 
 
-def distinct(reasons: Iterable[Reason], told: Iterable[Reason] = ()) -> tuple[Reason, ...]:
+def distinct(reasons: Iterable[Reason], shown: Iterable[Reason] = ()) -> tuple[Reason, ...]:
     """The reasons that have not been told yet, each once; two are the same where code and text are."""
-    seen = {(reason.code, reason.text) for reason in told}
+    seen = {(reason.code, reason.text) for reason in shown}
     fresh = []
     for reason in reasons:
         if (reason.code, reason.text) not in seen:
@@ -64,7 +64,7 @@ def beginning(since: float | None, now: float) -> str:
     return f"Since {when}." if when else ""
 
 
-def _told(reason: Reason, now: float) -> RenderableType:
+def _paragraph(reason: Reason, now: float) -> RenderableType:
     lines = [Text(phrases.sentence(reason.text) or phrases.sentence(reason.code))]
     if reason.cure:
         lines += phrased(reason.cure)

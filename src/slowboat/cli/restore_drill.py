@@ -99,14 +99,14 @@ def _compared(restore: PathRestore, migration: MigrationSettings, samples: Seque
     else:
         screen.say("None of the files that were tried is still in the newest backup: nothing was compared.")
         return False
-    told = f"“{phrases.plain(sample.path)}” ({phrases.size(got.stat().st_size)})"
-    screen.say(f"Restored from the cloud alone: {told}.")
+    file = f"“{phrases.plain(sample.path)}” ({phrases.size(got.stat().st_size)})"
+    screen.say(f"Restored from the cloud alone: {file}.")
     if not migration.source.is_dir():  # duplicity would make the folder
         screen.say("The drive is not there to compare it with.")
         return True
     other = _restored(restore, f"file://{quote(str(migration.source))}", sample)
     if other is None or not filecmp.cmp(got, other, shallow=False):
-        screen.complain(SlowboatError(f"the drive's {told} is not the same", hint="See: slowboat verify --deep"))
+        screen.complain(SlowboatError(f"the drive's {file} is not the same", hint="See: slowboat verify --deep"))
         return False
     screen.say("Restored from the drive, it is the same, byte for byte.")
     return True
@@ -126,17 +126,17 @@ def _environment(cloud: Cloud) -> dict[str, str]:
         SlowboatError: there is no secret, or no token where duplicity could not get one by itself.
     """
     who = Credentials.of(cloud, lambda: secret_of(cloud.name, cloud.key_file).reveal()).revealed()
-    told = {"REQUESTS_CA_BUNDLE": cloud.cacert}
+    environment = {"REQUESTS_CA_BUNDLE": cloud.cacert}
     match who.protocol:
         case 1 if not cloud.storage_url:
-            told |= _signing_in(who) | {"ST_AUTH": who.auth_url, "ST_USER": who.user, "ST_KEY": who.key}
+            environment |= _signing_in(who) | {"ST_AUTH": who.auth_url, "ST_USER": who.user, "ST_KEY": who.key}
         case 2 if who.user and who.project and who.interface == "public" and not cloud.storage_url:
-            told |= _signing_in(who) | {"SWIFT_TENANTNAME": who.project, "OS_TENANT_NAME": who.project}
+            environment |= _signing_in(who) | {"SWIFT_TENANTNAME": who.project, "OS_TENANT_NAME": who.project}
         case 3 if who.user and _project(who) and not (cloud.storage_url or who.by_application_credential):
-            told |= _signing_in(who) | _keystone(who)
+            environment |= _signing_in(who) | _keystone(who)
         case _:
-            told |= _token(who)
-    return {name: text for name, text in told.items() if text}
+            environment |= _token(who)
+    return {name: text for name, text in environment.items() if text}
 
 
 def _project(who: Credentials) -> str:

@@ -51,7 +51,7 @@ _NO_MIGRATION = (
 _AFTER_CURE = "When that is done, run: slowboat retry"
 _HOLDS_NO_UPLOAD = frozenset({"duplicity-version"})
 """Reasons that only the handover waits for."""
-_HELD = frozenset({Activity.WAITING, Activity.PAUSED, Activity.NEEDS_USER})
+_NOT_SENDING = frozenset({Activity.WAITING, Activity.PAUSED, Activity.NEEDS_USER})
 
 
 def view(report: ManagerReport, now: float) -> RenderableType:
@@ -61,9 +61,9 @@ def view(report: ManagerReport, now: float) -> RenderableType:
         report: what the daemon shows.
         now: the present, seconds since the epoch.
     """
-    told = [reason for reason in _common(report) if reason.code not in reasons.LIMITS or reason.until]
-    parts: list[RenderableType] = [headline(report), *_why_lines(report.activity, told, now)]
-    if report.last_error and not told and not any(one.last_error for one in report.migrations.values()):
+    common = [reason for reason in _common(report) if reason.code not in reasons.LIMITS or reason.until]
+    parts: list[RenderableType] = [headline(report), *_why_lines(report.activity, common, now)]
+    if report.last_error and not common and not any(one.last_error for one in report.migrations.values()):
         parts.append(Padding(_trouble(report.last_error), (0, 0, 0, 2)))
     if not report.migrations:
         parts.append(Text(_NO_MIGRATION))
@@ -76,15 +76,15 @@ def view(report: ManagerReport, now: float) -> RenderableType:
 
 def why(report: ManagerReport, now: float) -> RenderableType:
     """Only the reasons: the daemon's own, then those of single migrations."""
-    told = _common(report)
-    parts: list[RenderableType] = [headline(report), *_why_lines(report.activity, told, now)]
+    common = _common(report)
+    parts: list[RenderableType] = [headline(report), *_why_lines(report.activity, common, now)]
     alone = True
     for name, migration in report.migrations.items():
-        own = reasons.distinct(migration.reasons, told)
-        if own or (migration.activity in _HELD and migration.activity != report.activity):
+        own = reasons.distinct(migration.reasons, common)
+        if own or (migration.activity in _NOT_SENDING and migration.activity != report.activity):
             alone = False
             parts += [Text(""), _name_line(name, migration), *_why_lines(migration.activity, own, now)]
-    if alone and not told:
+    if alone and not common:
         parts.append(Text(_no_reason(report.activity)))
     return Group(*parts)
 
@@ -125,27 +125,27 @@ def _common(report: ManagerReport) -> tuple[Reason, ...]:
     A pause that came without a reason is one all the same.
     """
     each = [{(reason.code, reason.text) for reason in one.reasons} for one in report.migrations.values()]
-    told = []
+    common = []
     for reason in reasons.distinct(report.reasons):
         having = sum((reason.code, reason.text) in own for own in each)
         if having in {0, len(each)}:
-            told.append(reason)
-    if told or report.activity is not Activity.PAUSED:
-        return tuple(told)
+            common.append(reason)
+    if common or report.activity is not Activity.PAUSED:
+        return tuple(common)
     return (Reason("paused", "You paused it", "slowboat resume", report.paused_until or None),)
 
 
-def _why_lines(activity: Activity, told: Sequence[Reason], now: float) -> list[RenderableType]:
-    if not told:
+def _why_lines(activity: Activity, common: Sequence[Reason], now: float) -> list[RenderableType]:
+    if not common:
         return []
-    slower = activity not in _HELD and any(reason.code not in _HOLDS_NO_UPLOAD for reason in told)
+    slower = activity not in _NOT_SENDING and any(reason.code not in _HOLDS_NO_UPLOAD for reason in common)
     lines = [] if not slower else [Text("It sends less than it could, because:")]
     after = [Padding(Text(_AFTER_CURE), (0, 0, 0, 4))] if activity is Activity.NEEDS_USER else []
-    return [*lines, reasons.listed(told, now), *after]
+    return [*lines, reasons.listed(common, now), *after]
 
 
 def _no_reason(activity: Activity) -> str:
-    if activity in _HELD:
+    if activity in _NOT_SENDING:
         return "It gave no reason. What happened so far: slowboat history"
     if activity is Activity.DONE:
         return "Nothing is left to send."
@@ -154,7 +154,7 @@ def _no_reason(activity: Activity) -> str:
 
 def _name_line(name: str, migration: MigrationReport) -> Text:
     line = Text(phrases.plain(name), style="bold")
-    if migration.activity in _HELD:
+    if migration.activity in _NOT_SENDING:
         line.append(f" {_doing(migration.activity, 0)}", style=_STYLES.get(migration.activity, "bold"))
     return line
 
@@ -240,8 +240,8 @@ def _handover(migration: MigrationReport) -> str | Text:
             lines = [phrases.plain(line) for line in migration.front_end.splitlines()]
             return "\n".join([f"Done: backups can go to {target}.", *lines])
         case HandoverState.DONE:
-            told = f"Done. Back up to {target} from now on, no longer to the drive. {reason}"
-            return Text(told.rstrip(), style="green")
+            sentence = f"Done. Back up to {target} from now on, no longer to the drive. {reason}"
+            return Text(sentence.rstrip(), style="green")
         case HandoverState.READY:
             return "Comes next, by itself."
         case HandoverState.NEVER:
@@ -250,8 +250,8 @@ def _handover(migration: MigrationReport) -> str | Text:
                 "To go on in the cloud instead: slowboat handover"
             )
         case HandoverState.BLOCKED:
-            told = reason or "It gave no reason."
-            return Text(f"Blocked: {told} Until then, go on backing up to the drive.", style="red")
+            sentence = reason or "It gave no reason."
+            return Text(f"Blocked: {sentence} Until then, go on backing up to the drive.", style="red")
         case HandoverState.PENDING:
             return f"Not yet. {reason or _metadata(migration)} Until then, go on backing up to the drive."
 

@@ -58,12 +58,14 @@ def _bar(name: str) -> Iterator[Callable[[MigrationReport], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=screen.console(stderr=True), transient=True) as progress:
-        told = phrases.plain(name)
-        bar = progress.add_task(f"{told}: asking the cloud", total=None)
+        label = phrases.plain(name)
+        bar = progress.add_task(f"{label}: asking the cloud", total=None)
 
         def show(shown: MigrationReport) -> None:
             if shown.verify_bytes:
                 done = int(shown.verify_progress * shown.verify_bytes)
-                progress.update(bar, description=f"{told}: reading the drive", total=shown.verify_bytes, completed=done)
+                progress.update(
+                    bar, description=f"{label}: reading the drive", total=shown.verify_bytes, completed=done
+                )
 
         yield show

@@ -85,11 +85,11 @@ def _in_cloud(one: SetReport) -> Text:
         return Text(_ORIGINS[one.origin], style="dim")
     if one.files_right == one.files:
         return Text("all right", style="green")
-    told = Text(f"{one.files_right:,} right")
+    text = Text(f"{one.files_right:,} right")
     for state, words in _TARGET.items():
         if count := one.target.get(state.value, 0):
-            told.append(f", {count:,} {words}", style="" if state in _HARMLESS else "red")
-    return told
+            text.append(f", {count:,} {words}", style="" if state in _HARMLESS else "red")
+    return text
 
 
 def _on_drive(one: SetReport) -> Text:

@@ -26,12 +26,12 @@ class Trial:
     Attributes:
         answered: whether the server came to an end with it; False where the answer was lost, or is to be waited for.
         stands: what a HEAD showed afterwards; None where nothing stood there.
-        said: the server's words, a phrase, where it refused; "" where there were none.
+        message: the server's words, a phrase, where it refused; "" where there were none.
     """
 
     answered: bool = False
     stands: RemoteObject | None = None
-    said: str = ""
+    message: str = ""
 
 
 NOT_TRIED = Trial()
@@ -74,7 +74,7 @@ class Capabilities:
         checks_slo: it makes one only where the `ETag` header names what it is made of. Where it does, the header
             keeps a server without SLOs from storing the list of segments in place of the object.
         joins: a COPY of an SLO makes one plain object, which never expires.
-        said: the server's words about what it does not do, a phrase; "" where there were none.
+        message: the server's words about what it does not do, a phrase; "" where there were none.
     """
 
     guards: bool | None = None
@@ -82,7 +82,7 @@ class Capabilities:
     slo: bool | None = None
     checks_slo: bool | None = None
     joins: bool | None = None
-    said: str = ""
+    message: str = ""
 
     @property
     def complete(self) -> bool:
@@ -94,50 +94,53 @@ class Capabilities:
         words = [
             f"{name}={'yes' if getattr(self, name) else 'no'}" for name in _FLAGS if getattr(self, name) is not None
         ]
-        return " ".join([*words, f"said={self.said}"] if self.said else words)
+        # "said=" is what ledgers hold already.
+        return " ".join([*words, f"said={self.message}"] if self.message else words)
 
     def else_as(self, before: Capabilities) -> Capabilities:
         """These, and where they know nothing what was known before."""
         known = {name: getattr(before, name) for name in _FLAGS if getattr(self, name) is None}
-        return replace(self, **known, said=self.said or (before.said if not self.complete else ""))
+        return replace(self, **known, message=self.message or (before.message if not self.complete else ""))
 
 
-_FLAGS = tuple(field.name for field in fields(Capabilities) if field.name != "said")
+_FLAGS = tuple(field.name for field in fields(Capabilities) if field.name != "message")
 
 
 def parse(text: str) -> Capabilities:
     """As remembered; what the text does not say, or says in other words, is not known."""
-    words, _, said = text.partition("said=")
+    words, _, message = text.partition("said=")
     pairs = dict(word.split("=", 1) for word in words.split() if "=" in word)
-    return Capabilities(**{name: pairs[name] == "yes" for name in _FLAGS if name in pairs}, said=said)
+    return Capabilities(**{name: pairs[name] == "yes" for name in _FLAGS if name in pairs}, message=message)
 
 
 def judge(seen: Findings) -> Capabilities:
     """What the observations prove."""
     if seen.closed:
-        return Capabilities(guards=False, segments=False, slo=False, checks_slo=False, joins=False, said=seen.closed)
+        return Capabilities(guards=False, segments=False, slo=False, checks_slo=False, joins=False, message=seen.closed)
     checked, unchecked = _is_slo(seen.checked, seen), _is_slo(seen.unchecked, seen)
     slo = True if checked or unchecked else (None if None in (checked, unchecked) else False)
-    joins = _held(seen.joined, right=joined(seen)) if slo else slo
-    said = next((trial.said for trial in (seen.unchecked, seen.joined) if trial.said), "")
+    joins = _proven(seen.joined, right=joined(seen)) if slo else slo
+    message = next((trial.message for trial in (seen.unchecked, seen.joined) if trial.message), "")
     return Capabilities(
-        guards=_held(seen.guarded, right=seen.guarded.stands is not None and seen.guarded.stands.md5 == seen.first),
+        guards=_proven(seen.guarded, right=seen.guarded.stands is not None and seen.guarded.stands.md5 == seen.first),
         segments=True if seen.size else None,
         slo=slo,
         checks_slo=checked,
         joins=joins,
-        said=said if not (slo and joins) else "",
+        message=message if not (slo and joins) else "",
     )
 
 
-def _held(trial: Trial, *, right: bool) -> bool | None:
+def _proven(trial: Trial, *, right: bool) -> bool | None:
     return right if trial.answered else None
 
 
 def _is_slo(trial: Trial, seen: Findings) -> bool | None:
     """Whether the SLO stands: of the right length and ETag, and not the list of its segments in its place."""
     stands = trial.stands
-    return _held(trial, right=stands is not None and stands.slo and (stands.size, stands.md5) == (seen.size, seen.slo))
+    return _proven(
+        trial, right=stands is not None and stands.slo and (stands.size, stands.md5) == (seen.size, seen.slo)
+    )
 
 
 def joined(seen: Findings) -> bool:

@@ -61,7 +61,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldBefore:
+class Reported:
     """What was told before, so that it is told once; empty and 0 for nothing.
 
     Attributes:
@@ -103,7 +103,7 @@ class Remembered:
     items: Sequence[Item]
     handover: HandoverState = HandoverState.PENDING
     finished: bool = False
-    told: ToldBefore = ToldBefore()
+    reported: Reported = Reported()
     departed: Collection[str] = ()
 
 
@@ -132,7 +132,7 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Notify:
     """Something for the history and the desktop; `key` names what it is about."""
 
     key: str
@@ -161,7 +161,7 @@ class MendCache:
     """duplicity's cache for the target is to be made whole, once all metadata is there again."""
 
 
-Change = Vanished | SetAside | Tell | Withdraw | Note | MendCache
+Change = Vanished | SetAside | Notify | Withdraw | Note | MendCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class Versions:
     """What follows from the duplicities on a machine: changes as of `Judged`, and what has been told after them."""
 
     changes: tuple[Change, ...]
-    told: ToldBefore
+    reported: Reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,42 +184,42 @@ class Judged:
     """
 
     changes: tuple[Change, ...]
-    told: ToldBefore
+    reported: Reported
     direct: DirectSets
     under_way: bool
 
 
-def judge(look: Observation, known: Remembered) -> Judged:
+def judge(seen: Observation, known: Remembered) -> Judged:
     """What follows from a look. Total; what was told before is not told again."""
-    direct = direct_sets(known.items, look.objects.keys(), known.departed)
+    direct = direct_sets(known.items, seen.objects.keys(), known.departed)
     full = direct.newest_full.end if direct.newest_full else 0
-    away = _removed(look, known, full)
-    lost = frozenset(name for name in look.gone if name not in away)
-    forgotten = _gone_after_the_end(look, known, lost)
+    away = _removed(seen, known, full)
+    lost = frozenset(name for name in seen.gone if name not in away)
+    forgotten = _gone_after_the_end(seen, known, lost)
     lost -= forgotten
-    damaged = [name for name in _in_order(known.items, lost) if name not in look.objects]
+    damaged = [name for name in _in_order(known.items, lost) if name not in seen.objects]
     changes: list[Change] = [
-        *(_vanished(name, look) for name in _in_order(known.items, lost)),
+        *(_vanished(name, seen) for name in _in_order(known.items, lost)),
         *_owner_removed(known, away),
         *_set_gone(known, forgotten),
-        *_damage(look, known, damaged, full),
+        *_damage(seen, known, damaged, full),
     ]
-    told = replace(
-        known.told,
-        removed=_end_of_oldest(known.items, away) or known.told.removed,
-        gone=_end_of_oldest(known.items, forgotten) or known.told.gone,
-        damaged=known.told.damaged or bool(damaged),
+    reported = replace(
+        known.reported,
+        removed=_end_of_oldest(known.items, away) or known.reported.removed,
+        gone=_end_of_oldest(known.items, forgotten) or known.reported.gone,
+        damaged=known.reported.damaged or bool(damaged),
     )
-    if told.damaged and not damaged and all(item.phase in SETTLED for item in known.items):
+    if reported.damaged and not damaged and all(item.phase in SETTLED for item in known.items):
         changes.append(Withdraw("damaged"))
-        told = replace(told, damaged=False)
+        reported = replace(reported, damaged=False)
     if known.handover is HandoverState.DONE:
-        after, told = _after_the_handover(look, known, told, direct, quiet=bool(damaged or away))
+        after, reported = _after_the_handover(seen, known, reported, direct, quiet=bool(damaged or away))
         changes += after
         if not damaged:
-            emptied, told = _empty_caches(look, told)
+            emptied, reported = _empty_caches(seen, reported)
             changes += emptied
-    return Judged(tuple(changes), told, direct, under_way=bool(direct.unfinished) and look.running)
+    return Judged(tuple(changes), reported, direct, under_way=bool(direct.unfinished) and seen.running)
 
 
 def of_versions(duplicity: Judgement, known: Remembered) -> Versions:
@@ -227,46 +227,46 @@ def of_versions(duplicity: Judgement, known: Remembered) -> Versions:
     names = ", ".join(duplicity.names) or duplicity.name
     dangerous = _dangerous(duplicity, known)
     changes: list[Change] = []
-    if names != known.told.duplicity:
+    if names != known.reported.duplicity:
         changes.append(_note(duplicity))
-    if dangerous != known.told.dangerous:
-        changes.append(_tell_danger(duplicity, known) if dangerous else Withdraw("version"))
-    return Versions(tuple(changes), replace(known.told, duplicity=names, dangerous=dangerous))
+    if dangerous != known.reported.dangerous:
+        changes.append(_notify_danger(duplicity, known) if dangerous else Withdraw("version"))
+    return Versions(tuple(changes), replace(known.reported, duplicity=names, dangerous=dangerous))
 
 
-def _vanished(name: str, look: Observation) -> Vanished:
-    return Vanished(name, Loss.REPLACED if name in look.objects else Loss.MISSING)
+def _vanished(name: str, seen: Observation) -> Vanished:
+    return Vanished(name, Loss.REPLACED if name in seen.objects else Loss.MISSING)
 
 
 # -- what is gone ------------------------------------------------------------------------------------------
 
 
-def _removed(look: Observation, known: Remembered, full: int) -> frozenset[str]:
+def _removed(seen: Observation, known: Remembered, full: int) -> frozenset[str]:
     """Rules 1 and 2: the names of what its owner removed."""
-    if known.handover is HandoverState.PENDING or look.duplicity.advice.verdict is Verdict.WAIT:
+    if known.handover is HandoverState.PENDING or seen.duplicity.advice.verdict is Verdict.WAIT:
         return frozenset()
-    away = removed(known.items, look.gone, look.objects.keys())
+    away = removed(known.items, seen.gone, seen.objects.keys())
     chains = {item.chain for item in known.items if item.name in away}
-    wiped = {chain for chain in chains if _was_wiped(look, known, chain, full)}
+    wiped = {chain for chain in chains if _was_wiped(seen, known, chain, full)}
     return frozenset(item.name for item in known.items if item.name in away and item.chain not in wiped)
 
 
-def _was_wiped(look: Observation, known: Remembered, chain: int, full: int) -> bool:
+def _was_wiped(seen: Observation, known: Remembered, chain: int, full: int) -> bool:
     """Rule 2. A chain that is set aside already stays so, until its owner wants it back."""
     ours = [item for item in known.items if item.chain == chain]
     return (
-        look.duplicity.advice.verdict is Verdict.RISKY
-        and full not in (0, known.told.newer_full)
+        seen.duplicity.advice.verdict is Verdict.RISKY
+        and full not in (0, known.reported.newer_full)
         and any(item.phase is not Phase.DONE for item in ours)
-        and not any(item.name in look.objects or is_removed(item) for item in ours)
+        and not any(item.name in seen.objects or is_removed(item) for item in ours)
     )
 
 
-def _gone_after_the_end(look: Observation, known: Remembered, lost: frozenset[str]) -> frozenset[str]:
+def _gone_after_the_end(seen: Observation, known: Remembered, lost: frozenset[str]) -> frozenset[str]:
     """Rule 3: the names of what is gone with all of its backup set."""
     if not known.finished:
         return frozenset()
-    alone = sets_gone(known.items, look.objects.keys())
+    alone = sets_gone(known.items, seen.objects.keys())
     return frozenset(item.name for item in known.items if item.name in lost and item.set_id in alone)
 
 
@@ -276,8 +276,8 @@ def _owner_removed(known: Remembered, away: Collection[str]) -> Iterable[Change]
         return
     yield SetAside(tuple(item.name for item in fresh), REMOVED)
     oldest = min(item.set_id for item in fresh)
-    if known.told.removed != oldest.end:
-        yield Tell(
+    if known.reported.removed != oldest.end:
+        yield Notify(
             "removed",
             f"{known.name}: an old backup was removed from the cloud",
             f"{_capital(describe(oldest))} and what was made upon it are gone from {known.url}, and a newer full "
@@ -290,7 +290,7 @@ def _set_gone(known: Remembered, forgotten: Collection[str]) -> Iterable[Change]
     if oldest is None:
         return
     yield SetAside(_in_order(known.items, forgotten), GONE)
-    yield Tell(
+    yield Notify(
         "gone",
         f"{known.name}: a backup is gone from the cloud",
         f"{_capital(describe(oldest))} had arrived at {known.url}, and nothing of it is there any more. Where you "
@@ -299,22 +299,22 @@ def _set_gone(known: Remembered, forgotten: Collection[str]) -> Iterable[Change]
     )
 
 
-def _damage(look: Observation, known: Remembered, damaged: Sequence[str], full: int) -> Iterable[Change]:
+def _damage(seen: Observation, known: Remembered, damaged: Sequence[str], full: int) -> Iterable[Change]:
     """Rule 4: files of ours are gone, and nobody meant it."""
     if not damaged:
         return
     roles = {item.name: item.role for item in known.items}
     if known.handover is HandoverState.DONE and any(roles[name].is_metadata for name in damaged):
         yield MendCache()
-    instead = " duplicity has made a new full backup there since." if full not in (0, known.told.newer_full) else ""
-    danger = danger_of(look.duplicity)
-    why = f" {look.duplicity.name} may do that: {danger}." if danger else ""
+    instead = " duplicity has made a new full backup there since." if full not in (0, known.reported.newer_full) else ""
+    danger = danger_of(seen.duplicity)
+    why = f" {seen.duplicity.name} may do that: {danger}." if danger else ""
     files = f"{len(damaged):,} files of the backup are" if len(damaged) > 1 else "1 file of the backup is"
-    yield Tell(
+    yield Notify(
         "damaged",
         f"{known.name}: files disappeared from the cloud",
         f"{files} gone from {known.url}, such as {damaged[0]}.{instead}{why} slowboat sends them again from the drive, "
-        "metadata first. Make no backup until that is done." + ("" if look.drive_present else " Connect the drive."),
+        "metadata first. Make no backup until that is done." + ("" if seen.drive_present else " Connect the drive."),
         urgent=True,
     )
 
@@ -350,7 +350,7 @@ def is_complete(items: Iterable[Item]) -> bool:
     return all(item.phase is Phase.DONE for item in items if item.chain == 0)
 
 
-def _tell_danger(duplicity: Judgement, known: Remembered) -> Tell:
+def _notify_danger(duplicity: Judgement, known: Remembered) -> Notify:
     advice = duplicity.advice
     if advice.verdict is Verdict.WAIT:
         text = (
@@ -359,43 +359,43 @@ def _tell_danger(duplicity: Judgement, known: Remembered) -> Tell:
         )
     else:
         text = f"With {duplicity.name}, {advice.danger}. {advice.helps}."
-    return Tell("version", f"{known.name}: this duplicity is dangerous", text, urgent=True)
+    return Notify("version", f"{known.name}: this duplicity is dangerous", text, urgent=True)
 
 
 # -- after the handover ------------------------------------------------------------------------------------
 
 
 def _after_the_handover(
-    look: Observation, known: Remembered, told: ToldBefore, direct: DirectSets, *, quiet: bool
-) -> tuple[list[Change], ToldBefore]:
+    seen: Observation, known: Remembered, reported: Reported, direct: DirectSets, *, quiet: bool
+) -> tuple[list[Change], Reported]:
     """Rule 5. `quiet`: the newer full is part of a story that is told already."""
     changes: list[Change] = []
     full = direct.newest_full.end if direct.newest_full else 0
-    if full and full != told.newer_full:
-        told = replace(told, newer_full=full)
+    if full and full != reported.newer_full:
+        reported = replace(reported, newer_full=full)
         if not quiet and not is_complete(known.items):
             changes.append(_overtaken(known))
-    if direct.unfinished and look.running:
-        return changes, told
+    if direct.unfinished and seen.running:
+        return changes, reported
     last = direct.unfinished[-1] if direct.unfinished else None
     end = last.end if last else 0
-    if end != told.unfinished:
-        told = replace(told, unfinished=end)
-        changes.append(_unfinished(look, known, last) if last else Withdraw("unfinished"))
-    return changes, told
+    if end != reported.unfinished:
+        reported = replace(reported, unfinished=end)
+        changes.append(_unfinished(seen, known, last) if last else Withdraw("unfinished"))
+    return changes, reported
 
 
-def _empty_caches(look: Observation, told: ToldBefore) -> tuple[list[Change], ToldBefore]:
+def _empty_caches(seen: Observation, reported: Reported) -> tuple[list[Change], Reported]:
     """Deja Dup empties its archive dir when something goes wrong: what can be put back, is; told once."""
     changes: list[Change] = []
-    if look.empty_caches and look.empty_caches != told.empty_caches:
-        text = f"duplicity's cache for {look.empty_caches[0]} is gone; Deja Dup does that when a backup fails"
+    if seen.empty_caches and seen.empty_caches != reported.empty_caches:
+        text = f"duplicity's cache for {seen.empty_caches[0]} is gone; Deja Dup does that when a backup fails"
         changes += [Note("cache-gone", text), MendCache()]
-    return changes, replace(told, empty_caches=look.empty_caches)
+    return changes, replace(reported, empty_caches=seen.empty_caches)
 
 
-def _overtaken(known: Remembered) -> Tell:
-    return Tell(
+def _overtaken(known: Remembered) -> Notify:
+    return Notify(
         "overtaken",
         f"{known.name}: a new full backup went straight to the cloud",
         f"duplicity made a new full backup at {known.url}. The old chain's upload goes on; if you do not want the "
@@ -403,18 +403,18 @@ def _overtaken(known: Remembered) -> Tell:
     )
 
 
-def _unfinished(look: Observation, known: Remembered, last: SetId) -> Tell:
+def _unfinished(seen: Observation, known: Remembered, last: SetId) -> Notify:
     """Volumes without a manifest, and nobody at work there: with the cure of this version.
 
     Only a full's remains are dangerous (docs/duplicity-versions.md).
     """
-    danger = danger_of(look.duplicity) if last.type is SetType.FULL else ""
-    dangerous = f" With {look.duplicity.name} this is dangerous: {danger}." if danger else ""
-    return Tell(
+    danger = danger_of(seen.duplicity) if last.type is SetType.FULL else ""
+    dangerous = f" With {seen.duplicity.name} this is dangerous: {danger}." if danger else ""
+    return Notify(
         "unfinished",
         f"{known.name}: an unfinished backup stands in the cloud",
         f"{_capital(describe(last))} at {known.url} was broken off: it has volumes and no manifest.{dangerous} "
-        f"{look.duplicity.advice.stray.format(url=known.url)}. slowboat removes nothing.",
+        f"{seen.duplicity.advice.stray.format(url=known.url)}. slowboat removes nothing.",
         urgent=True,
     )
 

@@ -60,10 +60,10 @@ TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = MappingProxyType(
 
 SETTLED = frozenset({Phase.DONE, Phase.REFUSED})
 
-LOOK_EVERY = 6 * 3600.0
+OBSERVE_EVERY = 6 * 3600.0
 """Seconds between listings while volumes trickle: a listing costs some kilobytes, and finds what others removed."""
 
-LOOK_CLOSELY = 900.0
+OBSERVE_OFTEN = 900.0
 """The same with a duplicity that may destroy a chain of which volumes are missing (docs/duplicity-versions.md)."""
 
 RENEW_EVERY = 7.5 * 86400.0
@@ -80,7 +80,7 @@ def advance(phase: Phase, event: Event) -> Phase:
     return TRANSITIONS[phase, event]
 
 
-ADOPT, LOOK, HAND_OVER, MEND, TIDY = "adopt", "look", "handover", "mend", "tidy"
+ADOPT, OBSERVE, HAND_OVER, MEND, TIDY = "adopt", "observe", "handover", "mend", "tidy"
 """The names under which these stand among the busy; no file of duplicity's is called so."""
 
 
@@ -134,8 +134,8 @@ class Snapshot:
             has a newer set: not before this time is it made whole; None: it needs no mending.
         follows: the cloud follows the drive: nothing waits for a handover.
         tidy_at: not before this time is it looked what may be removed from the target; None: nothing ever is.
-        held: the sets that wait until duplicity's own backup at the target is finished, or its remains are gone.
-        held_why: what they wait for; None where there are none.
+        postponed: the sets that wait until duplicity's own backup at the target is finished, or its remains are gone.
+        postponed_why: what they wait for; None where there are none.
     """
 
     now: float
@@ -158,12 +158,12 @@ class Snapshot:
     renewed: Mapping[str, float] = field(default_factory=dict)
     lanes: int = 1
     finished: bool = False
-    look_every: float = LOOK_EVERY
+    observe_every: float = OBSERVE_EVERY
     mend_at: float | None = None
     follows: bool = False
     tidy_at: float | None = None
-    held: frozenset[SetId] = frozenset()
-    held_why: Reason | None = None
+    postponed: frozenset[SetId] = frozenset()
+    postponed_why: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observe:
     """Read the target's listing."""
 
 
@@ -222,7 +222,7 @@ class BreakOff:
     """Abort what is under way."""
 
 
-Action = Adopt | Look | Check | Send | Renew | HandOver | Mend | Tidy | Finish | BreakOff
+Action = Adopt | Observe | Check | Send | Renew | HandOver | Mend | Tidy | Finish | BreakOff
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,17 +290,17 @@ def _due(s: Snapshot, name: str) -> float:
 def _without_renewal(s: Snapshot) -> Decision:
     if s.blocked is not None:  # rule 0
         stop = (BreakOff(),) if s.busy else ()
-        told = replace(s.blocked, until=None)  # it is tried again then, but it does not end by itself
-        return Decision(stop, Activity.NEEDS_USER, (told, *s.permit.reasons), s.blocked.until)
+        reason = replace(s.blocked, until=None)  # it is tried again then, but it does not end by itself
+        return Decision(stop, Activity.NEEDS_USER, (reason, *s.permit.reasons), s.blocked.until)
     if not s.items or s.drive_changed:  # rule 1; a drive with a new backup set is adopted anew
         return _adopt(s)
     if not s.permit.open:  # rule 2
         return _stand_still(s)
     if s.wait is not None:  # rule 2, by the server's word: what is under way may end
         return Decision((), Activity.WAITING, (s.wait, *s.permit.reasons), s.wait.until)  # those only slow down
-    if _must_look(s):  # rule 3
-        looking = () if LOOK in s.busy else (Look(),)
-        return Decision(looking, Activity.CHECKING, s.permit.reasons)
+    if _must_observe(s):  # rule 3
+        observing = () if OBSERVE in s.busy else (Observe(),)
+        return Decision(observing, Activity.CHECKING, s.permit.reasons)
     return _go_on(s)
 
 
@@ -324,7 +324,7 @@ def _stand_still(s: Snapshot) -> Decision:
     return Decision(stop, activity, (*s.permit.reasons, *absent))
 
 
-def _must_look(s: Snapshot) -> bool:
+def _must_observe(s: Snapshot) -> bool:
     if s.sight is None:  # nothing was seen since the start, or since a look was asked for
         return True
     stale = s.sight.taken_at <= s.confirmed_at  # something was confirmed since: a listing that proves must be newer
@@ -338,7 +338,7 @@ def _must_look(s: Snapshot) -> bool:
     if stale and all(item.phase in SETTLED for item in s.items):  # rule 8 stands on one that shows everything
         return True
     # Rules 6 and 8: by now it may show what it lacked.
-    return s.now - s.sight.taken_at >= (min(LAG_SECONDS, s.look_every) if _lags(s) else s.look_every)
+    return s.now - s.sight.taken_at >= (min(LAG_SECONDS, s.observe_every) if _lags(s) else s.observe_every)
 
 
 def _lags(s: Snapshot) -> frozenset[str]:
@@ -374,7 +374,7 @@ def _go_on(s: Snapshot) -> Decision:
         return _until_it_is_listed(s, lagging, s.sight)
     # Rule 8. It is done when that has been told.
     at_the_end = all(item.phase in SETTLED for item in s.items) and _handover_settled(s)
-    if at_the_end and s.busy <= {LOOK} and not _lags(s):
+    if at_the_end and s.busy <= {OBSERVE} and not _lags(s):
         return Decision(() if s.busy else (Finish(),), Activity.CHECKING, _refusals(s.items))
     # Rule 5: metadata that has vanished goes before the volumes that are on the line.
     if _metadata_is_kept_waiting(s):
@@ -407,7 +407,7 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
             (source_absent(s.where, s.absent_why, s.absent_cure), *reasons),
         )
     if s.sight is not None:
-        wakes.append(s.sight.taken_at + s.look_every)
+        wakes.append(s.sight.taken_at + s.observe_every)
     if s.mend_at is not None and s.now < s.mend_at:
         wakes.append(s.mend_at)
     if (handover_at := _next_handover(s)) is not None:
@@ -416,8 +416,8 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
     # Something is done, or begins now.
     if s.busy or actions:
         return Decision(actions, Activity.SENDING, reasons, wake_at)
-    if s.held_why is not None:
-        reasons = (s.held_why, *reasons)
+    if s.postponed_why is not None:
+        reasons = (s.postponed_why, *reasons)
     # Nothing but what was set aside is left: only a person can bring it on.
     refusals = _refusals(s.items)
     if refusals and not wanted:
@@ -436,7 +436,7 @@ def _metadata_is_kept_waiting(s: Snapshot) -> bool:
 
     Without their manifest they would be somebody's remains, to be cleaned up; and the metadata may not wait an hour.
     """
-    metadata = (i for i in s.items if i.chain == 0 and i.role.is_metadata and i.set_id not in s.held)
+    metadata = (i for i in s.items if i.chain == 0 and i.role.is_metadata and i.set_id not in s.postponed)
     first = any(i.phase not in SETTLED for i in metadata)
     return first and any(not i.role.is_metadata and i.name in s.busy for i in s.items)
 
@@ -448,7 +448,7 @@ def _act(item: Item, sight: Sight | None) -> Action:
 
 def _wanted(s: Snapshot) -> Iterator[Item]:
     """The objects that may be acted on now, by rank: the gates of rules 5 to 7."""
-    items = tuple(item for item in s.items if item.set_id not in s.held)
+    items = tuple(item for item in s.items if item.set_id not in s.postponed)
     whole = {chain: chain_is_whole(items, chain) for chain in {item.chain for item in items}}
     gate_open = _handover_settled(s)
     led: set[int] = set()  # chains whose next metadata file has been named: the order within is kept
@@ -528,7 +528,7 @@ def _mend_due(s: Snapshot) -> bool:
     """Whether the cache can be made whole: all that belongs into it stands at the target again."""
     if s.mend_at is None or s.mend_at > s.now or MEND in s.busy or s.handover is not HandoverState.DONE:
         return False
-    metadata = (i for i in s.items if i.chain == 0 and i.role.is_metadata and i.set_id not in s.held)
+    metadata = (i for i in s.items if i.chain == 0 and i.role.is_metadata and i.set_id not in s.postponed)
     return all(item.phase is Phase.DONE or is_parted(item) for item in metadata)
 
 

@@ -265,7 +265,7 @@ def _known(fact: str, truth: bool | None) -> str:  # noqa: FBT001  # a fact's tr
 
 def _capped(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Bound]:
     """The limit set for now, and the standing cap."""
-    if conditions.limit > 0 and _said_now(conditions, now):
+    if conditions.limit > 0 and _limit_holds(conditions, now):
         text = f"You limited it to {_in_words(conditions.limit)}"
         yield conditions.limit, Reason("limit", text, "slowboat limit off", conditions.limit_until)
     if rules.cap is not None:
@@ -274,14 +274,14 @@ def _capped(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Bound
         yield cap, Reason("cap", text, "Raise the cap in the settings")
 
 
-def _said_now(conditions: Conditions, now: float) -> bool:
+def _limit_holds(conditions: Conditions, now: float) -> bool:
     """Whether what the user said for now (a limit, a mode) has not come to its end."""
     return conditions.limit_until is None or conditions.limit_until > now
 
 
 def _only_spare(conditions: Conditions, rules: Rules, now: float) -> bool:
     """Whether only what nobody else uses is to be taken: the user's word for now, else the network's or the hour's."""
-    if conditions.mode and _said_now(conditions, now):
+    if conditions.mode and _limit_holds(conditions, now):
         return conditions.mode == "spare"
     sends = [rule.send for _, rule in _rules_in_force(conditions.network, rules)]
     return "spare" in sends or allowed(rules.schedule, now, conditions.zone).spare

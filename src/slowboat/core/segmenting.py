@@ -60,10 +60,10 @@ class UplinkEstimate:
 
         The lanes of one line break together: what the others tell in the moments after is the same interruption.
         """
-        held = self.since + max(0.0, seconds) / max(1, lanes)
-        if not self.since and held < self.holds / 2:
+        lasted = self.since + max(0.0, seconds) / max(1, lanes)
+        if not self.since and lasted < self.holds / 2:
             return self
-        holds = held if not self.holds else self.holds + WEIGHT * (held - self.holds)
+        holds = lasted if not self.holds else self.holds + WEIGHT * (lasted - self.holds)
         return replace(self, holds=max(holds, 0.1), since=0.0)
 
     def text(self) -> str:

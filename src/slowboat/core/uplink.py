@@ -123,8 +123,8 @@ class Uplink:
                 losing.add(sample.path)
             acked += ear.hear(sample)
             if ear.tells:
-                told = (ear.rtt, sample.deviation)
-                nearest[sample.path] = min(told, nearest.get(sample.path, told))
+                trip = (ear.rtt, sample.deviation)
+                nearest[sample.path] = min(trip, nearest.get(sample.path, trip))
         for path, (rtt, deviation) in nearest.items():
             self._paths.setdefault(path, _Path()).note(rtt, deviation, now)
         self._delivered.append((max(0.0, seconds), acked))

@@ -69,7 +69,7 @@ class Advice:
         return self.first if self.first == self.last else f"{self.first} to {self.last}"
 
     @property
-    def look_closely(self) -> bool:
+    def observe_often(self) -> bool:
         """Whether the target is looked at more often while volumes are missing."""
         return self.verdict in (Verdict.RISKY, Verdict.UNKNOWN, Verdict.WAIT)
 
@@ -164,16 +164,16 @@ NOT_KNOWN: Final = Advice(
     "",
 )
 
-_SAID: Final = re.compile(
+_VERSION_LINE: Final = re.compile(
     r"^duplicity\s+v?(?P<numbers>\d{1,6}(?:\.\d{1,6}){1,4})(?P<more>[.+-]?[a-z][^\s]*)?(?:\s|$)", re.MULTILINE
 )
 """`duplicity --version`: "duplicity 0.8.22", "duplicity 3.2.1 September 28, 2026", "duplicity 3.0.8.dev6 ..."; a git
 checkout says "duplicity $version" up to 2.x."""
 
 
-def parse(said: str) -> Version | None:
+def parse(output: str) -> Version | None:
     """The version in what `duplicity --version` printed; None where it names none."""
-    found = _SAID.search(said)
+    found = _VERSION_LINE.search(output)
     if found is None:
         return None
     return Version(tuple(map(int, found["numbers"].split("."))), development=bool(found["more"]))
@@ -189,7 +189,7 @@ class Installation:
     """
 
     where: str
-    said: str
+    output: str
 
     @property
     def name(self) -> str:
@@ -199,7 +199,7 @@ class Installation:
     @property
     def short(self) -> str:
         """For people, where there is no other: "duplicity 3.2.1"."""
-        version = parse(self.said)
+        version = parse(self.output)
         return f"duplicity {version}" if version else "a duplicity whose version is not known"
 
 
@@ -222,7 +222,7 @@ def judge(installed: Sequence[Installation]) -> Judgement:
     """Total: where none is found it is not known; of two that are equally bad the first counts."""
     if not installed:
         return Judgement(NOT_KNOWN, "a duplicity whose version is not known")
-    advices = {one: verdict(parse(one.said)) for one in installed}
+    advices = {one: verdict(parse(one.output)) for one in installed}
     worst = max(installed, key=lambda one: _WORSE.index(advices[one].verdict))
     name = worst.short if len(installed) == 1 else worst.name
     return Judgement(advices[worst], name, tuple(dict.fromkeys(one.name for one in installed)))

@@ -67,11 +67,11 @@ def way(size: int, means: Means, *, begun: bool = False) -> UploadWay | NoWay:
 
 
 def _too_large(means: Means, *, later: bool) -> NoWay:
-    said = _said(means.can)
+    quoted = _in_brackets(means.can)
     large = f"it is larger than the server's largest object, {means.limits.max_object} bytes"
     if later:
-        return NoWay(f"{large}, and whether the server takes it in pieces is not known yet{said}", later=True)
-    return NoWay(f"{large}, and the server does not put objects together from pieces{said}")
+        return NoWay(f"{large}, and whether the server takes it in pieces is not known yet{quoted}", later=True)
+    return NoWay(f"{large}, and the server does not put objects together from pieces{quoted}")
 
 
 def must_ask(size: int, means: Means) -> bool:
@@ -80,7 +80,7 @@ def must_ask(size: int, means: Means) -> bool:
     return large and means.limits.slo and (can.slo is None or can.joins is None)
 
 
-def told(limits: Limits, can: Capabilities, container: str) -> str:
+def limitation(limits: Limits, can: Capabilities, container: str) -> str:
     """What the user must know of a store that takes no segments, a sentence; "" where there is nothing.
 
     Args:
@@ -90,13 +90,13 @@ def told(limits: Limits, can: Capabilities, container: str) -> str:
     """
     costs = "large files go up in one piece each, and an interruption costs the whole of one"
     if can.segments is False:
-        return f"Nothing can be stored in {container}{_said(can)}: {costs}"
+        return f"Nothing can be stored in {container}{_in_brackets(can)}: {costs}"
     if not limits.slo or can.slo is False:
-        return f"This server does not put objects together from pieces{_said(can)}: {costs}"
+        return f"This server does not put objects together from pieces{_in_brackets(can)}: {costs}"
     if can.slo is None or can.joins is None:
-        return f"Whether this server can join pieces is not known yet{_said(can)}: until it is, {costs}"
+        return f"Whether this server can join pieces is not known yet{_in_brackets(can)}: until it is, {costs}"
     return ""
 
 
-def _said(can: Capabilities) -> str:
-    return f" ({can.said})" if can.said else ""
+def _in_brackets(can: Capabilities) -> str:
+    return f" ({can.message})" if can.message else ""

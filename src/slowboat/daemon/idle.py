@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from slowboat.edges.swift import SwiftStore
 
-AT_REST = frozenset({Activity.WAITING, Activity.PAUSED, Activity.NEEDS_USER, Activity.DONE})
+IDLE = frozenset({Activity.WAITING, Activity.PAUSED, Activity.NEEDS_USER, Activity.DONE})
 """Nothing is on the line, and nothing is read."""
 CALM = 5.0
 """Seconds of rest before threads, sockets and memory are let go of: between two objects they are needed at once."""
@@ -35,7 +35,7 @@ class Idle:
 
     def shown(self, activity: Activity) -> None:
         """What the daemon is doing now."""
-        if activity not in AT_REST:
+        if activity not in IDLE:
             self.stop()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CALM, self._let_go)
@@ -48,7 +48,7 @@ class Idle:
 
     def _let_go(self) -> None:
         for store in self.stores:
-            store.rest()
+            store.release()
         self.begin()
         give_back()
 

@@ -29,7 +29,7 @@ FIRST_TRY, LAST_TRY = 2.0, 60.0
 """Seconds until the ledger is tried again; they double from the first to the second: a look at a file passes in
 seconds, and a full disk is cleared by a person."""
 
-TOLD_AFTER = 30.0
+NOTIFY_AFTER = 30.0
 """Seconds after which the desktop is told, too: what passes by itself in less is nobody's business."""
 
 PATIENCE = 0.2
@@ -102,7 +102,11 @@ def unknown_yet(version: str, settings: Settings) -> ManagerReport:
 
 
 async def outlast(
-    path: Path, no_engine: NoEngine, stir: asyncio.Event, show: Callable[[Unrecorded], None], told: Notifications
+    path: Path,
+    no_engine: NoEngine,
+    stir: asyncio.Event,
+    show: Callable[[Unrecorded], None],
+    notifications: Notifications,
 ) -> None:
     """Waits until the ledger can be written again, or `stir` is set; says so in the journal, and to the desktop.
 
@@ -111,15 +115,15 @@ async def outlast(
         no_engine: is given each new error.
         stir: somebody wants something else, or that it is tried now.
         show: shows an error.
-        told: tells the desktop where it takes longer.
+        notifications: tell the desktop where it takes longer.
     """
     _log.warning("%s", no_engine.error)
     loop = asyncio.get_running_loop()
-    tell_at, wait = loop.time() + TOLD_AFTER, FIRST_TRY
+    notify_at, wait = loop.time() + NOTIFY_AFTER, FIRST_TRY
     while not stir.is_set():
         show(no_engine.error)
-        if loop.time() >= tell_at:
-            told.tell(Notice(CODE, "slowboat waits", str(no_engine.error), urgent=True))
+        if loop.time() >= notify_at:
+            notifications.show(Notice(CODE, "slowboat waits", str(no_engine.error), urgent=True))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await stir.wait()
@@ -131,7 +135,7 @@ async def outlast(
             no_engine.error = error
         else:
             break
-    told.withdraw(CODE)
+    notifications.withdraw(CODE)
 
 
 def of_the_ledger(error: BaseException) -> Unrecorded | None:

@@ -84,7 +84,7 @@ class _Daemon:
         self._service = Service(version=__version__, reload=self._reload)
         self._notifications = Notifications()
         self._since = Onsets(time.time)
-        self._rest = Idle()
+        self._idle = Idle()
         self._world = World()
         self._report: ManagerReport | None = None
         self._shown = ""
@@ -99,7 +99,7 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
-        self._rest.begin()
+        self._idle.begin()
         settings = load(self._config)
         try:
             await self._service.start()
@@ -200,17 +200,17 @@ class _Daemon:
                 take_in(engine, settings, name, ledger, self._notifications, throttle) for name in settings.migrations
             ]
             folders = [migration.source for migration in settings.migrations.values()]
-            self._rest.stores = stores
+            self._idle.stores = stores
             self._show(engine.report())  # before anybody can ask for it
             try:
                 async with self._service.obeying(engine):
                     hears = self._notifications.heard(engine.pressed, engine.shown)
-                    with world.told(engine, stores, folders), hears:
+                    with world.subscribed(engine, stores, folders), hears:
                         reading.in_force.set()
                         self._manager.ready()
                         await self._until_turn(engine)
             finally:
-                self._rest.stop()
+                self._idle.stop()
                 await asyncio.gather(*(store.close() for store in stores))
 
     async def _until_turn(self, engine: Engine) -> None:
@@ -223,7 +223,7 @@ class _Daemon:
         """On the bus, and in a line for `systemctl --user status`."""
         self._report = report
         self._service.publish(report)
-        self._rest.shown(report.activity)
+        self._idle.shown(report.activity)
         line = in_a_line(report, self._world.zone.current())
         if line != self._shown:
             self._shown = line

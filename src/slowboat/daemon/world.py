@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from slowboat.engine.engine import Engine
 
 
-class _Told(NamedTuple):
+class _Subscribers(NamedTuple):
     """Who is told of changes: an engine, the stores whose connections may be dead, and the watch on its folders."""
 
     engine: Engine
@@ -52,7 +52,7 @@ class World:
         self.keyring = KeyringWatch({"application": SERVICE}, self._keyring_changed)
         self.clock = ClockWatch(self._changed, self._leapt)
         self.zone = Zone()
-        self._told: _Told | None = None
+        self._subscribers: _Subscribers | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def conditions(self) -> Conditions:
@@ -84,46 +84,46 @@ class World:
         return self.network, self.power, self.games, self.sleep, self.keyring
 
     @contextlib.contextmanager
-    def told(self, engine: Engine, stores: Sequence[SwiftStore], folders: Sequence[Path]) -> Iterator[None]:
+    def subscribed(self, engine: Engine, stores: Sequence[SwiftStore], folders: Sequence[Path]) -> Iterator[None]:
         """Tells this engine of every change, the folders' included, from here to the end of the block.
 
         Between two engines nobody is told: each reads the conditions when it begins.
         """
         watch = FolderWatch(engine.drives_changed)
         watch.start(folders)
-        self._told = _Told(engine, stores, watch)
+        self._subscribers = _Subscribers(engine, stores, watch)
         try:
             yield
         finally:
-            self._told = None
+            self._subscribers = None
             watch.stop()
 
     def _changed(self) -> None:
-        if self._told:
-            self._told.engine.world_changed()
+        if self._subscribers:
+            self._subscribers.engine.world_changed()
 
     def _keyring_changed(self) -> None:
-        if self._told:
-            self._told.engine.keyring_changed()
+        if self._subscribers:
+            self._subscribers.engine.keyring_changed()
 
     def _mounts_changed(self) -> None:
         """Most mounts are none of our drives: the watch on folders tells where one is, and needs no look at it."""
-        if self._told and not self._told.folders.look_again():
-            self._told.engine.drives_changed()
+        if self._subscribers and not self._subscribers.folders.search_again():
+            self._subscribers.engine.drives_changed()
 
     async def _before_sleep(self) -> None:
-        if self._told:
-            await self._told.engine.stand_still()
+        if self._subscribers:
+            await self._subscribers.engine.stand_still()
 
     def _leapt(self) -> None:
         """The clock was set, or the machine has slept: no time that was reckoned holds, nor does any connection."""
-        if self._told:
-            self._told.engine.leapt()
+        if self._subscribers:
+            self._subscribers.engine.leapt()
         self._network_changed()
 
     def _network_changed(self) -> None:
         """Connections made over another network, or before a sleep, are dead: the next request makes new ones."""
-        for store in self._told.stores if self._told else ():
+        for store in self._subscribers.stores if self._subscribers else ():
             task = asyncio.create_task(store.forget_connections())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -94,8 +94,8 @@ class ClockWatch:
             return
         if self._handle is not None:
             self._handle.cancel()
-        rest = POLL if self._at is None else min(POLL, max(0.0, self._at - time.time()))
-        self._handle = asyncio.get_running_loop().call_later(rest, self._polled)
+        delay = POLL if self._at is None else min(POLL, max(0.0, self._at - time.time()))
+        self._handle = asyncio.get_running_loop().call_later(delay, self._polled)
 
     def _fired(self) -> None:
         assert self._fd is not None

@@ -115,23 +115,23 @@ class DejaDup:
             return ""
         try:
             async with asyncio.timeout(PATIENCE):
-                said, _ = await process.communicate()
+                output, _ = await process.communicate()
         except TimeoutError:
             return ""
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        return said.decode("utf-8", "replace") if process.returncode == 0 else ""
+        return output.decode("utf-8", "replace") if process.returncode == 0 else ""
 
 
 _NONE: Final = "there is no Deja Dup on this machine, or its settings cannot be read"
 
 
-def _listed(said: str) -> dict[str, str]:
+def _listed(output: str) -> dict[str, str]:
     """What `gsettings list-recursively` prints: a schema, a key and a value a line; texts and lists of paths count."""
     found = {}
-    for line in said.splitlines():
+    for line in output.splitlines():
         schema, _, rest = line.partition(" ")
         key, _, value = rest.partition(" ")
         if schema == dejadup.SCHEMA or schema.startswith(f"{dejadup.SCHEMA}."):

@@ -87,8 +87,8 @@ class InstalledDuplicities:
     async def installed(self) -> Sequence[Installation]:
         """Every one, with what it says of its version ("" where it does not answer as it should); () where none is."""
         programs = self._programs()
-        said = await asyncio.gather(*(self._said(path) for path in programs))
-        found = [Installation(path, text) for path, text in zip(programs, said, strict=True)]
+        output = await asyncio.gather(*(self._version_of(path) for path in programs))
+        found = [Installation(path, text) for path, text in zip(programs, output, strict=True)]
         return [*found, *([] if self._program else await asyncio.to_thread(lambda: list(self._packed())))]
 
     def path(self) -> str | None:
@@ -98,7 +98,7 @@ class InstalledDuplicities:
     async def version(self) -> str:
         """What that one says of its version; "" where there is none, or it does not answer as it should."""
         path = self.path()
-        return await self._said(path) if path else ""
+        return await self._version_of(path) if path else ""
 
     def _programs(self) -> list[str]:
         """The programs called duplicity, each once, the one that the user would run first."""
@@ -130,7 +130,7 @@ class InstalledDuplicities:
                 yield from _inside(folder / "app", "*/current/active/files", "Flatpak")
         yield from _inside(self._root / SNAPS.lstrip("/"), "*/current", "Snap")
 
-    async def _said(self, path: str) -> str:
+    async def _version_of(self, path: str) -> str:
         try:
             found = os.stat(path)  # noqa: PTH116  # of whatever the path leads to, as the shell does
         except OSError:
@@ -139,15 +139,15 @@ class InstalledDuplicities:
         known = self._known.get(path)
         if known is not None and known[0] == key and now - known[1] < STALE:
             return known[2]
-        said = await self._asked(path)
-        self._known[path] = (key, now, said)
-        return said
+        output = await self._asked(path)
+        self._known[path] = (key, now, output)
+        return output
 
     async def _asked(self, path: str) -> str:
         """Runs it in a thread; when cancelled, it is ended at once."""
         call = _Call([path, "--version"], {**self._environment, "LC_ALL": "C"})
         try:
-            return await asyncio.to_thread(call.said)
+            return await asyncio.to_thread(call.output)
         finally:
             call.end()
 
@@ -174,7 +174,7 @@ class _Call:
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
 
-    def said(self) -> str:
+    def output(self) -> str:
         """What it printed, at most `MOST` bytes; "" where it failed or took too long."""
         try:
             process = subprocess.Popen(  # noqa: S603  # the user's own duplicity, by its path
@@ -193,12 +193,12 @@ class _Call:
         try:
             assert process.stdout is not None
             with process.stdout as pipe:
-                said = pipe.read(MOST)
+                output = pipe.read(MOST)
             code = process.wait()  # who goes on talking finds its pipe closed
         finally:
             timer.cancel()
             self.end()
-        return said.decode(errors="replace") if code == 0 else ""
+        return output.decode(errors="replace") if code == 0 else ""
 
     def end(self) -> None:
         """Kills it with all that it started, where it has not ended."""
@@ -218,7 +218,7 @@ RENAMED = 2
 _SECRETS = frozenset({"PASSPHRASE", "SWIFT_PASSWORD", "ST_KEY", "SWIFT_PREAUTHTOKEN", "OS_AUTH_TOKEN"})
 """Variables whose values are never repeated."""
 
-_TOLD = 3
+_LINES_QUOTED = 3
 """Lines of what duplicity says at its end that are handed on."""
 
 
@@ -269,9 +269,9 @@ class PathRestore:
         if done.returncode == NOT_IN_ARCHIVE:
             return None
         if done.returncode or not os.path.lexists(into):
-            said = self._last_words(done.stderr or done.stdout)
+            output = self._last_words(done.stderr or done.stdout)
             raise Refused(
-                f"duplicity could not restore from {urls.without_user(url)}: {said}",
+                f"duplicity could not restore from {urls.without_user(url)}: {output}",
                 hint="Compare what is there: slowboat verify",
                 code="drill",
             )
@@ -282,9 +282,11 @@ class PathRestore:
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("SWIFT_", "ST_", "OS_"))}
         return {**kept, "TMPDIR": str(temporary), **self._secrets}
 
-    def _last_words(self, said: bytes) -> str:
-        text = said.decode(errors="replace")
+    def _last_words(self, output: bytes) -> str:
+        text = output.decode(errors="replace")
         for name, secret in self._secrets.items():
             if name in _SECRETS:
                 text = text.replace(secret, "***")
-        return " ".join([line.strip() for line in text.splitlines() if line.strip()][-_TOLD:]) or "it says nothing"
+        return (
+            " ".join([line.strip() for line in text.splitlines() if line.strip()][-_LINES_QUOTED:]) or "it says nothing"
+        )

@@ -47,9 +47,9 @@ class GameWatch:
         self.on_change = on_change
         unknown: bool | None = None
         watched = Watched("session", (NAME,), MATCHES, _read, False, unknown)  # noqa: FBT003  # a value, no switch
-        self._watch = ServiceWatch(watched, self._told, address=session, settle=settle, patience=patience)
+        self._watch = ServiceWatch(watched, self._changed, address=session, settle=settle, patience=patience)
 
-    def _told(self) -> None:
+    def _changed(self) -> None:
         self.on_change()
 
     def current(self) -> bool | None:

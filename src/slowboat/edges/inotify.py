@@ -77,7 +77,7 @@ class FolderWatch:
             log.info("folders are not watched: %s", error)
             return
         asyncio.get_running_loop().add_reader(self._fd, self._readable)
-        self.look_again()
+        self.search_again()
 
     def stop(self) -> None:
         """Lets go of everything."""
@@ -90,7 +90,7 @@ class FolderWatch:
             if not self._searching:  # else it is closed when that ends
                 os.close(fd)
 
-    def look_again(self) -> bool:
+    def search_again(self) -> bool:
         """Something was mounted or unmounted: the folders may be elsewhere now, and that is then told.
 
         Returns:
@@ -127,7 +127,7 @@ class FolderWatch:
             _forget(fd, watch)
         if self._again:
             self._again = False
-            self.look_again()
+            self.search_again()
         if moved:
             self._tell_soon()
 
@@ -155,7 +155,7 @@ class FolderWatch:
 
     def _tell(self) -> None:
         self._timer = None
-        self.look_again()
+        self.search_again()
         self.on_change()
 
 

@@ -60,9 +60,9 @@ class KeyringWatch:
         self.on_change = on_change
         self._attributes = dict(attributes)
         watched = Watched("session", (NAME,), MATCHES, self._read, Entries(), Entries())
-        self._watch = ServiceWatch(watched, self._told, address=session, settle=settle, patience=patience)
+        self._watch = ServiceWatch(watched, self._changed, address=session, settle=settle, patience=patience)
 
-    def _told(self) -> None:
+    def _changed(self) -> None:
         self.on_change()
 
     def current(self) -> Entries:

@@ -86,7 +86,7 @@ class Notifications:
         finally:
             self._on_button = self._on_shown = _nobody
 
-    def tell(self, notice: Notice) -> None:
+    def show(self, notice: Notice) -> None:
         """Shows a notice now, or once somebody can show it; never raises."""
         self._withdrawn.discard(notice.key)
         self._waiting[notice.key] = notice

@@ -75,7 +75,7 @@ class PowerWatch:
         names = (UPOWER, *(name for name, _ in PROFILES))
         unknown: Power | None = Power()
         watched = Watched("system", names, matches, self._read, None, unknown)
-        self._watch = ServiceWatch(watched, self._told, address=system, settle=settle, patience=patience)
+        self._watch = ServiceWatch(watched, self._changed, address=system, settle=settle, patience=patience)
         self._word = Power()
 
     def current(self) -> Power:
@@ -93,9 +93,9 @@ class PowerWatch:
     async def stop(self) -> None:
         """Lets go of the bus."""
         await self._watch.stop()
-        self._rest()
+        self._cancel_poll()
 
-    def _told(self) -> None:
+    def _changed(self) -> None:
         word = self._watch.value
         if word is None:  # there is no system bus, so nobody who could know of power profiles
             on_battery, level = self._kernel()
@@ -111,7 +111,7 @@ class PowerWatch:
 
     async def _battery(self, bus: Connection) -> tuple[bool | None, float | None]:
         """(whether on battery, its level in percent)."""
-        self._rest()
+        self._cancel_poll()
         if not await bus.owner(UPOWER):
             return self._kernel()
         try:
@@ -131,18 +131,18 @@ class PowerWatch:
         """What the kernel's power supplies say, looked at again after a while where one is a battery."""
         on_battery, level = read_supplies(self._supplies)
         if level is not None or on_battery is not False:
-            self._rest()
+            self._cancel_poll()
             self._timer = asyncio.get_running_loop().call_later(self._poll, self._again)
         return on_battery, level
 
     def _again(self) -> None:
         self._timer = None
         if self._watch.value is None:
-            self._told()
+            self._changed()
         else:
-            self._watch.look()
+            self._watch.refresh()
 
-    def _rest(self) -> None:
+    def _cancel_poll(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

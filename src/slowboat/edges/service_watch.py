@@ -94,7 +94,7 @@ class ServiceWatch(Generic[T]):
             with contextlib.suppress(asyncio.CancelledError):
                 await running
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Takes a new reading soon, as after a signal."""
         self._stir.set()
 

@@ -102,14 +102,14 @@ class SleepWatch:
         await self._woken(None)
 
     async def _stay(self, bus: Connection) -> None:
-        def told(signal: Signal) -> None:
+        def received(signal: Signal) -> None:
             going = truth(signal.body[0]) if signal.body else None
             if going is not None:
-                self._begin(self._told(bus, going))
+                self._begin(self._prepare(bus, going))
 
         for member in ("PrepareForSleep", "PrepareForShutdown"):
             match = Match(sender=NAME, path=PATH, interface=MANAGER, member=member)
-            await bus.subscribe(match, told)
+            await bus.subscribe(match, received)
         await bus.watch_name(NAME, lambda owner: self._begin(self._owned(bus, owner)))
         await bus.wait_closed()
 
@@ -118,7 +118,7 @@ class SleepWatch:
         async with self._order:
             await self._woken(bus if owner else None)
 
-    async def _told(self, bus: Connection, going: bool) -> None:  # noqa: FBT001  # as the signal says it
+    async def _prepare(self, bus: Connection, going: bool) -> None:  # noqa: FBT001  # as the signal says it
         async with self._order:
             if not going:
                 await self._woken(bus)

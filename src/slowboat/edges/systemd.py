@@ -46,7 +46,7 @@ class ServiceManager:
         given.pop("WATCHDOG_PID", None)
         self._address = f"\0{path[1:]}" if path.startswith("@") else path
         self._alive_every = int(micros) / 1e6 / SHARE if micros.isdigit() else 0.0
-        self._said = ""
+        self._shown_status = ""
 
     @property
     def watched(self) -> bool:
@@ -60,8 +60,8 @@ class ServiceManager:
     def status(self, line: str) -> None:
         """What `systemctl --user status` shows; the same line is told once."""
         line = " ".join(line.split())[:LONGEST]  # a line break would begin another message
-        if line != self._said:
-            self._said = line
+        if line != self._shown_status:
+            self._shown_status = line
             self._tell(f"STATUS={line}")
 
     def ended(self, why: str) -> None:

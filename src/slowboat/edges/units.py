@@ -168,7 +168,7 @@ class State:
     sub: str = ""
     result: str = ""
     status: int = 0
-    said: str = ""
+    status_text: str = ""
 
 
 async def state(address: str = "") -> State | None:
@@ -193,7 +193,7 @@ async def state(address: str = "") -> State | None:
         sub,
         result=str(service.get("Result", "")),
         status=int(service.get("ExecMainStatus", 0)),
-        said=str(service.get("StatusText", "")),
+        status_text=str(service.get("StatusText", "")),
     )
 
 
@@ -317,9 +317,9 @@ async def _run(*arguments: str) -> tuple[int, str]:
 
 
 async def _systemctl(*arguments: str, must: bool = True) -> None:
-    code, said = await _run(*arguments)
+    code, output = await _run(*arguments)
     if code and must:
-        raise NeedsUser(f"systemctl --user {arguments[0]} failed: {said}", code="systemd")
+        raise NeedsUser(f"systemctl --user {arguments[0]} failed: {output}", code="systemd")
 
 
 async def _started(how: str) -> None:

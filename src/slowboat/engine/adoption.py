@@ -189,6 +189,6 @@ def _parsed(texts: Mapping[str, bytes]) -> tuple[dict[SetId, Manifest], tuple[st
 def _one(problems: Sequence[NeedsUser]) -> NeedsUser:
     """All problems as one error: what is said first is the first problem's, with its cure."""
     first = problems[0]
-    rest = "; ".join(problem.what for problem in problems[1:4])
+    others = "; ".join(problem.what for problem in problems[1:4])
     more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
-    return NeedsUser(f"{first.what}{'; ' + rest if rest else ''}{more}", hint=first.hint, code=first.code)
+    return NeedsUser(f"{first.what}{'; ' + others if others else ''}{more}", hint=first.hint, code=first.code)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import account, names, urls
 from slowboat.core.account import AccountBasis
 from slowboat.core.dejadup import Account
-from slowboat.core.plan import ADOPT, HAND_OVER, LOOK, MEND, TIDY
+from slowboat.core.plan import ADOPT, HAND_OVER, MEND, OBSERVE, TIDY
 from slowboat.core.words import Notice, Role
 from slowboat.engine import facts
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LASTING = ("handover", "done")
 """What the user must hear of once, also where no desktop was there to show it before a restart; in this order."""
-NO_OBJECT = frozenset({ADOPT, LOOK, HAND_OVER, MEND, TIDY})
+NO_OBJECT = frozenset({ADOPT, OBSERVE, HAND_OVER, MEND, TIDY})
 """The names among the busy that are no object's."""
 
 
@@ -120,9 +120,9 @@ class Observed:
         repeats: what the server has answered about an object each time lately, by its name: the code, and how often.
         alike: the objects that were set aside for one cause, by its code.
         blocked: what only a person can mend; its `until` is when it is tried again unasked.
-        told: what the user was last told to mend; "" once it is, or may be.
+        reported: the code of what the user was last asked to mend; "" once it is, or may be.
         asked: the user has said the word for the handover.
-        handing_over, looking: held while that is done, which may be asked for from two sides at once.
+        handing_over, observing: held while that is done, which may be asked for from two sides at once.
         renewed: when an object's segments were last seen to be in no danger of expiring, by name.
         needs: bytes of a request that was too large for what a budget leaves; 0: none was.
         duplicity: what holds for the duplicities on this machine; None before they were asked.
@@ -133,7 +133,7 @@ class Observed:
         used_url: which of the target's URLs Deja Dup is set to; "" for none.
         front_end: what is to be done with Deja Dup after the handover, a sentence or more; "" for nothing.
         tidied_at: when it was last tried to remove from the cloud what left the drive.
-        held: the sets that wait until duplicity's own backup at the target is over.
+        postponed: the sets that wait until duplicity's own backup at the target is over.
     """
 
     objects: dict[str, RemoteObject] | None = None
@@ -146,16 +146,16 @@ class Observed:
     absent_why: str = ""
     absent_cure: str = ""
     drive_changed: bool = False
-    look_at_drive: bool = True
+    observe_drive: bool = True
     partly: dict[str, int] = field(default_factory=dict)
     object_waits: dict[str, float] = field(default_factory=dict)
     repeats: dict[str, tuple[str, int]] = field(default_factory=dict)
     alike: dict[str, set[str]] = field(default_factory=dict)
     blocked: Reason | None = None
-    told: str = ""
+    reported: str = ""
     asked: bool = False
     handing_over: asyncio.Lock = field(default_factory=asyncio.Lock)
-    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    observing: asyncio.Lock = field(default_factory=asyncio.Lock)
     renewed: dict[str, float] = field(default_factory=dict)
     needs: int = 0
     duplicity: Judgement | None = None
@@ -165,7 +165,7 @@ class Observed:
     used_url: str = ""
     front_end: str = ""
     tidied_at: float = 0.0
-    held: frozenset[SetId] = frozenset()
+    postponed: frozenset[SetId] = frozenset()
     last_error: str = ""
     last_failed: str = ""
 
@@ -219,26 +219,26 @@ class Context:
         """The manifest of an object's backup set."""
         return next((one for one in self.memory.items if one.set_id == item.set_id and one.role is Role.MANIFEST), None)
 
-    def tell(self, kind: str, key: str, title: str, text: str, *, urgent: bool = False, button: str = "") -> None:
+    def notify(self, kind: str, key: str, title: str, text: str, *, urgent: bool = False, button: str = "") -> None:
         """Once to the history, once to the desktop; `key` names what it is about within this migration."""
         self.memory.note(kind, text)
         notice = Notice(f"{key}-{self.order.name}", title, text, urgent=urgent, button=button)
         if key in LASTING:
             self.memory.remember(facts.UNSHOWN[notice.key], facts.Unshown(title, text, urgent, button))
-        self.tools.notifier.tell(notice)
+        self.tools.notifier.show(notice)
 
     def take_over_notices(self) -> None:
         """What an earlier run has shown is this one's to take back."""
         for key, ticket in self.memory.all_of(facts.SHOWN):
             self.tools.notifier.restore(key, ticket)
 
-    def tell_again(self) -> None:
+    def notify_again(self) -> None:
         """After a restart: what a desktop has not shown yet."""
         for key in (f"{each}-{self.order.name}" for each in LASTING):
             if one := self.memory.get(facts.UNSHOWN[key]):
-                self.tools.notifier.tell(Notice(key, one.title, one.text, urgent=one.urgent, button=one.button))
+                self.tools.notifier.show(Notice(key, one.title, one.text, urgent=one.urgent, button=one.button))
 
-    def told(self, key: str, ticket: str) -> None:
+    def shown(self, key: str, ticket: str) -> None:
         """A desktop shows the notice of that key; `ticket` lets a later run take it back."""
         self.memory.remember(facts.UNSHOWN[key], None)
         self.memory.remember(facts.SHOWN[key], ticket)
@@ -256,5 +256,5 @@ class Context:
 
     def withdraw(self, key: str) -> None:
         """What was told of `key` holds no longer."""
-        self.told(f"{key}-{self.order.name}", "")
+        self.shown(f"{key}-{self.order.name}", "")
         self.tools.notifier.withdraw(f"{key}-{self.order.name}")

@@ -39,7 +39,7 @@ def forget(context: Context, gone: Collection[str]) -> None:
     context.memory.remember(facts.DEPARTED, {name: one for name, one in known.items() if name not in gone})
 
 
-def tell(context: Context, known: Sequence[Item]) -> None:
+def report(context: Context, known: Sequence[Item]) -> None:
     """Names the backups that were on the drive when `known` was adopted, and are not any more; once."""
     still = {item.set_id for item in context.memory.items}
     gone = [item for item in known if item.set_id not in still]
@@ -47,7 +47,7 @@ def tell(context: Context, known: Sequence[Item]) -> None:
     if not sets:
         return
     more = f" and {len(sets) - 1} more" if len(sets) > 1 else ""
-    context.tell(
+    context.notify(
         "left-drive",
         "left-drive",
         f"{context.order.name}: backups were removed from the drive",

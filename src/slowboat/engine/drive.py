@@ -31,14 +31,14 @@ PATIENCE = 60.0
 """Seconds that listing the drive may take: a sleeping disk spins up in ten, a dying one never."""
 
 
-async def look(context: Context) -> None:
+async def observe(context: Context) -> None:
     """Notes whether the drive is there, and whether it still holds what was adopted.
 
     Raises:
         NeedsUser: it is there and cannot be read.
     """
     observed = context.observed
-    observed.look_at_drive = False
+    observed.observe_drive = False
     try:
         files = await listing_or_copy(context)
     except SourceAbsent as error:
@@ -52,7 +52,7 @@ async def look(context: Context) -> None:
     observed.drive_present, observed.absent_why = True, ""
     observed.absent_cure = ""
     if context.memory.items:
-        _look_for_changes(context, await _fingerprint(context, files))
+        _compare(context, await _fingerprint(context, files))
 
 
 async def _fingerprint(context: Context, files: Sequence[SourceFile]) -> str:
@@ -61,7 +61,7 @@ async def _fingerprint(context: Context, files: Sequence[SourceFile]) -> str:
     return await asyncio.to_thread(lambda: adoption.fingerprint(adoption.finished(files, items)))
 
 
-def _look_for_changes(context: Context, fingerprint: str) -> None:
+def _compare(context: Context, fingerprint: str) -> None:
     observed, now = context.observed, context.tools.now()
     if observed.not_adopted is not None and observed.not_adopted.fingerprint != fingerprint:
         _is_over(context)
@@ -78,7 +78,7 @@ def _is_over(context: Context) -> None:
     observed.not_adopted = None
 
 
-def looks_again_at(context: Context) -> float | None:
+def observed_again_at(context: Context) -> float | None:
     """When to look at the drive by the clock alone, because what was on it could not be adopted; None: never."""
     failed = context.observed.not_adopted
     return failed.again_at if failed is not None and failed.again_at > context.tools.now() else None
@@ -157,7 +157,7 @@ async def _remember(context: Context, found: adoption.Adopted) -> None:
     known = memory.items
     memory.adopt(found.items, found.manifests, dict(rows))
     if known:
-        departures.tell(context, known)
+        departures.report(context, known)
     context.tools.source.expected = drive
     size = sum(item.file.size for item in found.items)
     memory.note("adopted", f"{len(found.items)} files, {size / 1e6:,.1f} MB, from {order.source_dir}")

@@ -306,7 +306,7 @@ class Engine:
         while True:
             if self._unrecorded is not None:
                 raise self._unrecorded
-            self._look_for_others()
+            self._note_others()
             self._publish(self.report())
             busy = self._under_way() or any(migration.verifying() for migration in self._migrations.values())
             self._spending.settle(UNSETTLED if busy else 1)
@@ -326,7 +326,7 @@ class Engine:
         for migration in self._migrations.values():
             migration.book(at_least)
 
-    def _look_for_others(self) -> None:
+    def _note_others(self) -> None:
         """Where somebody else came on the line, or left it, each migration's reasons change, and its plan does not."""
         crowded = self._in_company()
         if crowded != self._was_crowded:
@@ -438,7 +438,7 @@ class Engine:
         """A desktop shows the notice of that key: nobody has to tell it again, and `ticket` lets it be taken back."""
         with self._or_ending():
             for migration in self._migrations.values():
-                migration.told(key, ticket)
+                migration.shown(key, ticket)
 
     def pressed(self, key: str) -> None:
         """The user has pressed the button below the notice of that key."""

@@ -140,9 +140,9 @@ PROBE_AGAIN: Final = _yes("probe_again")
 """What the store can do may not be so any more."""
 CRAMPED_AT: Final = _number("cramped_at")
 """When its quota did not hold a copy beside its segments."""
-STORE_TOLD: Final = _text("store_told")
+STORE_REPORTED: Final = _text("store_told")
 """What was told of a store that takes no segments."""
-DATA_TOLD: Final = _yes("data_told")
+DATA_REPORTED: Final = _yes("data_told")
 """That the segments' container holds data was told."""
 RETRY_AT: Final = _number("retry_at")
 RETRY_ATTEMPTS: Final = _count("retry_attempts")

@@ -15,15 +15,15 @@ from slowboat.core.guard import (
     Loss,
     MendCache,
     Note,
+    Notify,
     Remembered,
+    Reported,
     SetAside,
-    Tell,
-    ToldBefore,
     Vanished,
     Withdraw,
     is_complete,
 )
-from slowboat.core.plan import LOOK_CLOSELY, LOOK_EVERY
+from slowboat.core.plan import OBSERVE_EVERY, OBSERVE_OFTEN
 from slowboat.core.verify import AtTarget
 from slowboat.core.versions import Verdict
 from slowboat.core.words import Event, HandoverState, Phase, Reason
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from slowboat.core.versions import Judgement
     from slowboat.engine.context import Context
 
-LOOK_HELD = 60.0
+OBSERVE_WAITING = 60.0
 """Seconds between listings while a new backup on the drive waits for duplicity's own at the target: a few requests."""
 CODE = "duplicity-version"
 """The code of a handover that waits for all volumes, or for another duplicity."""
@@ -55,7 +55,7 @@ def remembered(context: Context) -> Remembered:
         departed=departures.departed(context),
         handover=memory.handover,
         finished=bool(memory.get(facts.FINISHED_AT)),
-        told=ToldBefore(
+        reported=Reported(
             duplicity=memory.get(facts.DUPLICITY),
             dangerous=memory.get(facts.HARMFUL),
             removed=memory.get(facts.REMOVED_SET),
@@ -72,10 +72,10 @@ def found(context: Context, damaged: Mapping[str, AtTarget]) -> None:
     """What a verification has found besides a listing is known from now on: it is not done, and goes up again."""
     losses = {AtTarget.PARTS_LOST: Loss.PART}
     changes = [Vanished(name, losses.get(target, Loss.REPLACED)) for name, target in damaged.items()]
-    apply(context, changes, remembered(context).told)
+    apply(context, changes, remembered(context).reported)
 
 
-def apply(context: Context, changes: Iterable[Change], told: ToldBefore) -> None:
+def apply(context: Context, changes: Iterable[Change], reported: Reported) -> None:
     """Does what was judged; objects first, so that nothing is told of what a kill prevented."""
     changes = tuple(changes)
     for change in sorted(changes, key=lambda one: not isinstance(one, Vanished | SetAside | MendCache)):
@@ -85,8 +85,8 @@ def apply(context: Context, changes: Iterable[Change], told: ToldBefore) -> None
             case SetAside(names_, error):
                 for name in names_:
                     _set_aside(context, name, error)
-            case Tell(key, title, text, urgent):
-                context.tell(key, key, title, text, urgent=urgent)
+            case Notify(key, title, text, urgent):
+                context.notify(key, key, title, text, urgent=urgent)
             case Withdraw(key):
                 context.withdraw(key)
             case Note(kind, text):
@@ -94,14 +94,14 @@ def apply(context: Context, changes: Iterable[Change], told: ToldBefore) -> None
             case MendCache():
                 context.memory.remember(facts.MEND_AT, context.tools.now())
     memory = context.memory
-    memory.remember(facts.DUPLICITY, told.duplicity)
-    memory.remember(facts.HARMFUL, told.dangerous)
-    memory.remember(facts.REMOVED_SET, told.removed)
-    memory.remember(facts.GONE_SET, told.gone)
-    memory.remember(facts.OVERTAKEN, told.newer_full)
-    memory.remember(facts.UNFINISHED, told.unfinished)
-    memory.remember(facts.DAMAGED, told.damaged)
-    memory.remember(facts.CACHES_GONE, told.empty_caches)
+    memory.remember(facts.DUPLICITY, reported.duplicity)
+    memory.remember(facts.HARMFUL, reported.dangerous)
+    memory.remember(facts.REMOVED_SET, reported.removed)
+    memory.remember(facts.GONE_SET, reported.gone)
+    memory.remember(facts.OVERTAKEN, reported.newer_full)
+    memory.remember(facts.UNFINISHED, reported.unfinished)
+    memory.remember(facts.DAMAGED, reported.damaged)
+    memory.remember(facts.CACHES_GONE, reported.empty_caches)
 
 
 _LOST = {
@@ -143,7 +143,7 @@ async def ask_versions(context: Context) -> Judgement:
     found = versions.judge(await context.tools.duplicity.installed() if context.tools.duplicity else ())
     context.observed.duplicity = found
     judged = guard.of_versions(found, remembered(context))
-    apply(context, judged.changes, judged.told)
+    apply(context, judged.changes, judged.reported)
     return found
 
 
@@ -187,15 +187,15 @@ def danger_now(context: Context) -> str:
     return "" if found is None or is_complete(context.memory.items) else guard.danger_of(found)
 
 
-def look_every(context: Context) -> float:
+def observe_every(context: Context) -> float:
     """Seconds between listings: more of them where the version, or a backup under way, asks for it."""
     if context.memory.handover is not HandoverState.DONE and not context.order.follows:
-        return LOOK_EVERY
-    if context.observed.held:
-        return LOOK_HELD
+        return OBSERVE_EVERY
+    if context.observed.postponed:
+        return OBSERVE_WAITING
     found = context.observed.duplicity
-    risky = found is not None and found.advice.look_closely
-    return LOOK_CLOSELY if risky or context.observed.backup_under_way else LOOK_EVERY
+    risky = found is not None and found.advice.observe_often
+    return OBSERVE_OFTEN if risky or context.observed.backup_under_way else OBSERVE_EVERY
 
 
 # -- what a look needs besides the target ------------------------------------------------------------------

@@ -63,13 +63,13 @@ async def _do(context: Context) -> None:
     if context.order.ask_first and not context.observed.asked:
         raise NeedsUser("it waits for you to confirm it", hint="Run `slowboat handover`", code="ask")
     if context.observed.drive_present:
-        await drive.look(context)
+        await drive.observe(context)
         if context.observed.drive_changed:
             return  # a newer set on the drive belongs to the chain: it goes first
     await guard.must_not_destroy(context)
     _remember(context, await _install(context, context.order.target.urls))
     advice, button = await frontend.advice(context)
-    context.tell(
+    context.notify(
         "handover",
         "handover",
         "Backups can go to the cloud now",
@@ -138,7 +138,7 @@ async def asked(context: Context) -> None:
             hint="slowboat does it by itself as soon as it can",
             code="not-ready",
         )
-    await target.look(context)
+    await target.observe(context)
     objects = context.observed.objects or {}
     if not all(matches(item, objects.get(item.name)) for item in context.newest_metadata()):
         raise NeedsUser(
@@ -180,7 +180,7 @@ async def _nothing_newer_on_the_drive(context: Context) -> None:
         NeedsUser: there is one (code "not-ready").
     """
     if context.observed.drive_present:
-        await drive.look(context)
+        await drive.observe(context)
     first = [item for item in context.memory.items if item.chain == 0 and (item.role.is_metadata or item.canary)]
     if context.observed.drive_changed or any(item.phase not in SETTLED for item in first):
         raise NeedsUser(
@@ -226,4 +226,4 @@ def refused(context: Context, error: SlowboatError) -> None:
         context.memory.note("handover", f"The handover waits: {error}")
     else:
         title = f"{context.order.name}: the handover waits"
-        context.tell("handover", "handover", title, str(error), urgent=True)
+        context.notify("handover", "handover", title, str(error), urgent=True)

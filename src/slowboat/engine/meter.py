@@ -62,6 +62,6 @@ class Meter:
         began, before = self._samples[0]
         return int((total - before) / (now - began)) if now - began >= 0.5 else 0
 
-    def rest(self) -> None:
+    def stopped(self) -> None:
         """Nothing is being sent: the next rate begins afresh."""
         self._samples.clear()

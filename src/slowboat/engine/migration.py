@@ -17,8 +17,8 @@ from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent
 from slowboat.core.plan import (
     ADOPT,
     HAND_OVER,
-    LOOK,
     MEND,
+    OBSERVE,
     TIDY,
     Action,
     Adopt,
@@ -27,8 +27,8 @@ from slowboat.core.plan import (
     Decision,
     Finish,
     HandOver,
-    Look,
     Mend,
+    Observe,
     Renew,
     Send,
     Sight,
@@ -116,7 +116,7 @@ class Migration:
         """A mount, an unplugged cable, a new file."""
         if not self.memory.items:
             self._observed.blocked = None  # what was wrong with the folder may be mended
-        self._observed.look_at_drive = True
+        self._observed.observe_drive = True
         self.wake()
 
     def rescan(self) -> None:
@@ -161,8 +161,8 @@ class Migration:
 
     def stumbled(self, error: BaseException) -> None:
         """Notes, before it runs, what ended the one that ran before it."""
-        known = error if isinstance(error, SlowboatError) else mistake(error, LOOK)
-        self._trouble.failed(LOOK, known, 0.0, renewing=False)
+        known = error if isinstance(error, SlowboatError) else mistake(error, OBSERVE)
+        self._trouble.failed(OBSERVE, known, 0.0, renewing=False)
 
     def under_way(self) -> bool:
         """Whether something is being done now."""
@@ -210,15 +210,15 @@ class Migration:
             url = await self.switch_front_end()
         except SlowboatError as error:
             title, text = f"{self.order.name}: Deja Dup was not switched", str(error)
-            self._context.tell("front-end", "handover", title, text, urgent=True)
+            self._context.notify("front-end", "handover", title, text, urgent=True)
         else:
             text = f"It backs up to {url}. `slowboat handover --undo` takes it back."
-            self._context.tell("front-end", "handover", "Deja Dup goes on in the cloud", text)
+            self._context.notify("front-end", "handover", "Deja Dup goes on in the cloud", text)
 
-    def told(self, key: str, ticket: str) -> None:
+    def shown(self, key: str, ticket: str) -> None:
         """A desktop shows the notice of that key, of this migration or another."""
         if key.endswith(f"-{self.order.name}"):
-            self._context.told(key, ticket)
+            self._context.shown(key, ticket)
 
     def listed(self) -> Sequence[Mapping[str, str | int | bool]]:
         """The objects in sending order."""
@@ -274,7 +274,7 @@ class Migration:
         Raises:
             Unrecorded: the ledger cannot be read or written (alone or in a group).
         """
-        self._context.tell_again()
+        self._context.notify_again()
         self._running = True
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -295,9 +295,9 @@ class Migration:
             self._objects.book()
 
     async def _observe(self) -> None:
-        if self._observed.look_at_drive and ADOPT not in self._busy:
+        if self._observed.observe_drive and ADOPT not in self._busy:
             try:
-                await drive.look(self._context)
+                await drive.observe(self._context)
             except Unrecorded:
                 raise
             except NeedsUser as error:
@@ -331,12 +331,12 @@ class Migration:
             renewed=observed.renewed,
             lanes=segmenting.lanes(memory.estimate, self.order.lanes),
             finished=bool(memory.get(facts.FINISHED_AT)),
-            look_every=guard.look_every(self._context),
+            observe_every=guard.observe_every(self._context),
             mend_at=memory.get(facts.MEND_AT) or None,
             tidy_at=tidying.due_at(self._context),
             follows=self.order.follows and memory.handover is not HandoverState.DONE,
-            held=observed.held,
-            held_why=parted.held_why(self._context),
+            postponed=observed.postponed,
+            postponed_why=parted.postponed_why(self._context),
         )
 
     def _handover_at(self) -> float:
@@ -375,19 +375,19 @@ class Migration:
         moments = [] if wake_at is None else [wake_at]
         if absent:
             moments.append(now + ABSENT_DRIVE)
-        elif (again := drive.looks_again_at(self._context)) is not None:
+        elif (again := drive.observed_again_at(self._context)) is not None:
             moments.append(again)
         try:
             async with asyncio.timeout(max(0.05, min(moments) - now) if moments else None):
                 await self._wake.wait()
         except TimeoutError:
-            self._observed.look_at_drive |= absent or self._observed.not_adopted is not None
+            self._observed.observe_drive |= absent or self._observed.not_adopted is not None
 
     # -- acting ----------------------------------------------------------------------------------------------
 
     def _start(self, tasks: asyncio.TaskGroup, action: Action) -> None:
         match action:
-            case Adopt() | Look() | HandOver() | Mend() | Tidy():
+            case Adopt() | Observe() | HandOver() | Mend() | Tidy():
                 self._spawn(tasks, *self._of_no_object(action))
             case Check(name):
                 self._spawn(tasks, name, self._objects.check(name))
@@ -398,16 +398,18 @@ class Migration:
                     self._renewing.add(name)
                 self._spawn(tasks, name, self._objects.renew(name))
             case Finish():
-                self._spawn(tasks, LOOK, self._objects.finish())
+                self._spawn(tasks, OBSERVE, self._objects.finish())
             case BreakOff():
                 self._break_off()
 
-    def _of_no_object(self, action: Adopt | Look | HandOver | Mend | Tidy) -> tuple[str, Coroutine[None, None, None]]:
+    def _of_no_object(
+        self, action: Adopt | Observe | HandOver | Mend | Tidy
+    ) -> tuple[str, Coroutine[None, None, None]]:
         match action:
             case Adopt():
                 return ADOPT, drive.adopt(self._context)
-            case Look():
-                return LOOK, self._look()
+            case Observe():
+                return OBSERVE, self._observe_target()
             case HandOver():
                 return HAND_OVER, handover.do(self._context)
             case Tidy():
@@ -415,8 +417,8 @@ class Migration:
             case Mend():
                 return MEND, guard.mend(self._context)
 
-    async def _look(self) -> None:
-        await target.look(self._context)
+    async def _observe_target(self) -> None:
+        await target.observe(self._context)
 
     def _spawn(self, tasks: asyncio.TaskGroup, key: str, act: Coroutine[None, None, None]) -> None:
         if key in self._busy:
@@ -478,7 +480,7 @@ class Migration:
         if error.code not in {"changed", "read-error"}:
             return error
         try:
-            await drive.look(self._context)
+            await drive.observe(self._context)
         except Unrecorded:
             raise
         except SlowboatError:
@@ -497,5 +499,5 @@ class Migration:
         elif key not in NO_OBJECT:
             self._objects.settle(key)
         if not self._busy.keys() - NO_OBJECT:
-            self._objects.rest()
+            self._objects.stopped()
         self._wake.set()

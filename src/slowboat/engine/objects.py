@@ -68,9 +68,9 @@ class Objects:
         """Bytes handed over in requests that have no answer yet."""
         return self._meter.under_way()
 
-    def rest(self) -> None:
+    def stopped(self) -> None:
         """Nothing is being sent."""
-        self._meter.rest()
+        self._meter.stopped()
 
     def settle(self, name: str) -> None:
         """Books the bytes of an object that is no longer under way, and leaves it not SENDING."""
@@ -128,7 +128,7 @@ class Objects:
         """
         try:
             async with self._context.tools.cache.kept_off() as still:
-                await target.look(self._context, kept_off=True)
+                await target.observe(self._context, kept_off=True)
                 for item in self._absent_metadata(set_id):
                     still()
                     self.accompanied.add(item.name)
@@ -143,7 +143,7 @@ class Objects:
         except Transient as error:
             if error.code != DUPLICITY_RUNS:
                 raise
-            self._context.observed.held |= parted.new_there(self._context)  # the volumes go on meanwhile
+            self._context.observed.postponed |= parted.new_there(self._context)  # the volumes go on meanwhile
         finally:
             for name in self.accompanied:
                 self.settle(name)
@@ -152,7 +152,7 @@ class Objects:
     def _absent_metadata(self, set_id: SetId) -> Sequence[Item]:
         """What is to be sent of a set's metadata after a look at the target; () where it does not fit there now."""
         observed = self._context.observed
-        if set_id in observed.held:
+        if set_id in observed.postponed:
             return ()
         queued = (i for i in self._context.newest_metadata() if i.set_id == set_id and i.phase is Phase.QUEUED)
         return [item for item in queued if item.name not in (observed.objects or {})]
@@ -223,12 +223,12 @@ class Objects:
 
     def _tell_of_data(self, name: str) -> None:
         """From the first SLO on, the segments' container is no scratch room: said once."""
-        if not lives_in_segments([self._context.memory.item(name)]) or self._context.memory.get(facts.DATA_TOLD):
+        if not lives_in_segments([self._context.memory.item(name)]) or self._context.memory.get(facts.DATA_REPORTED):
             return
         container = self._context.segments_container
-        self._context.memory.remember(facts.DATA_TOLD, value=True)
+        self._context.memory.remember(facts.DATA_REPORTED, value=True)
         text = f"Large files stay large objects there. {keep(container)}. duplicity reads and removes it with them."
-        self._context.tell("store", "data", f"{self._context.order.name}: keep {container}", text)
+        self._context.notify("store", "data", f"{self._context.order.name}: keep {container}", text)
 
     async def finish(self) -> None:
         """The end, seen in one listing: sweep what is left of our segments, and tell."""
@@ -254,4 +254,4 @@ def tell_the_end(context: Context) -> None:
         text = f"Everything is at {context.url} but {account.removed:,} files of backups that were removed from there."
     else:
         text = f"Every file is at {context.url}, confirmed. The drive is no longer the only copy."
-    context.tell("done", "done", title, text, urgent=bool(stuck))
+    context.notify("done", "done", title, text, urgent=bool(stuck))

@@ -33,15 +33,15 @@ def take(context: Context, sight: Sight, *, runs: bool) -> None:
     found = parting(context.memory.items, sight.objects.keys(), departures.departed(context))
     _set_aside(context, found.parted)
     _send_after_all(context, found.parted)
-    context.observed.held = found.waiting | (new_there(context) - found.parted if runs else frozenset())
+    context.observed.postponed = found.waiting | (new_there(context) - found.parted if runs else frozenset())
     _tell(context, found)
 
 
-def held_why(context: Context) -> Reason | None:
+def postponed_why(context: Context) -> Reason | None:
     """What the drive's newest sets wait for; None while none waits."""
-    if not context.observed.held:
+    if not context.observed.postponed:
         return None
-    first = min(context.observed.held, key=lambda one: (one.end, one.start))
+    first = min(context.observed.postponed, key=lambda one: (one.end, one.start))
     known = context.observed.duplicity
     broken_off = f"; if it was broken off: {known.advice.stray.format(url=context.url)}" if known is not None else ""
     return Reason(
@@ -90,7 +90,7 @@ def _tell(context: Context, found: Parting) -> None:
         context.withdraw("parted")
         return
     ours, theirs = describe(newest), describe(found.own[-1])
-    context.tell(
+    context.notify(
         "parted",
         "parted",
         f"{context.order.name}: the drive and the cloud have parted",

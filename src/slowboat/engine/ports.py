@@ -328,7 +328,7 @@ class Ledger(Protocol):
 class Notifier(Protocol):
     """Desktop notifications; waits for a notification service that is not there yet."""
 
-    def tell(self, notice: Notice) -> None:
+    def show(self, notice: Notice) -> None:
         """Shows a notice now or once somebody can show it; never raises."""
 
     def withdraw(self, key: str) -> None:

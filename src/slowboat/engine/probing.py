@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import segmenting
 from slowboat.core.capabilities import Findings, judge, probe_wait
 from slowboat.core.errors import Transient
-from slowboat.core.way import Means, must_ask, told
+from slowboat.core.way import Means, limitation, must_ask
 from slowboat.engine import facts
 
 if TYPE_CHECKING:
@@ -114,11 +114,11 @@ class Probing:
     def _tell(self, limits: Limits) -> None:
         """Once, as long as it holds."""
         memory, name = self._context.memory, self._context.order.name
-        text = told(limits, self.known, self._context.segments_container)
-        if text == memory.get(facts.STORE_TOLD):
+        text = limitation(limits, self.known, self._context.segments_container)
+        if text == memory.get(facts.STORE_REPORTED):
             return
-        memory.remember(facts.STORE_TOLD, text)
+        memory.remember(facts.STORE_REPORTED, text)
         if text:
-            self._context.tell("store", "store", f"{name}: this server takes files in one piece only", f"{text}.")
+            self._context.notify("store", "store", f"{name}: this server takes files in one piece only", f"{text}.")
         else:
             self._context.withdraw("store")

@@ -181,12 +181,12 @@ def in_a_line(report: ManagerReport, zone: tzinfo) -> str:
         case Activity.STOPPING:
             return "Stopping"
         case Activity.PAUSED | Activity.WAITING | Activity.NEEDS_USER:
-            why = "; ".join(_told(reason, zone) for reason in report.reasons) or "for a moment"
+            why = "; ".join(_in_words(reason, zone) for reason in report.reasons) or "for a moment"
             word = {Activity.PAUSED: "Paused", Activity.WAITING: "Waiting"}.get(report.activity, "Needs you")
             return f"{word} at {percent} %: {why}"
 
 
-def _told(reason: Reason, zone: tzinfo) -> str:
+def _in_words(reason: Reason, zone: tzinfo) -> str:
     since = f"since {at_wall(reason.since, zone):%a %H:%M}" if reason.since else ""
     helps = f"what to do: {reason.cure}" if reason.cure else ""
     more = "; ".join(filter(None, (since, helps)))

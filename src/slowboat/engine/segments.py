@@ -72,7 +72,7 @@ class Trip:
 
     item: Item
     upload: SegmentedUpload
-    held: Mapping[tuple[int, int], RemoteObject]
+    earlier: Mapping[tuple[int, int], RemoteObject]
     freight: Freight
     stay: bool
 
@@ -108,12 +108,12 @@ class Segments:
             SourceAbsent, Transient, NeedsUser, asyncio.CancelledError: as the drive and the store raise them.
             Stopped: the freight says that the next request may not be begun.
         """
-        held = await self._held(item)
-        upload = self._upload(item, held, means)
+        earlier = await self._earlier(item)
+        upload = self._upload(item, earlier, means)
         freight.begun(upload.segment)
         if not item.sha1 and not upload.expected:
             upload.expected = (await self._prover.prove(item)).md5
-        trip = Trip(item, upload, held, freight, stay)
+        trip = Trip(item, upload, earlier, freight, stay)
         for part in self.parts(item, upload.segment):
             await self._segment(trip, part)
         await self._judge(trip)
@@ -138,7 +138,7 @@ class Segments:
         stands = await self._store.head(part.name, segments=True)
         return stands is not None and (stands.size, stands.md5, stands.expires) == (part.length, md5, None)
 
-    async def _held(self, item: Item) -> Mapping[tuple[int, int], RemoteObject]:
+    async def _earlier(self, item: Item) -> Mapping[tuple[int, int], RemoteObject]:
         """The segments of this very file that the server has: (segment size, index) to object."""
         listing = await self._store.listing(names.segment_prefix(self._full(item)), segments=True)
         found: dict[tuple[int, int], RemoteObject] = {}
@@ -148,18 +148,18 @@ class Segments:
                 found[parsed.segment, parsed.index] = stored
         return found
 
-    def _upload(self, item: Item, held: Mapping[tuple[int, int], RemoteObject], means: Means) -> SegmentedUpload:
+    def _upload(self, item: Item, earlier: Mapping[tuple[int, int], RemoteObject], means: Means) -> SegmentedUpload:
         """The upload under way, or a new one in the size that was begun, here or by a run that is forgotten."""
         known = self._uploads.get(item.file)
         if known is None:
             begun: dict[int, int] = {}
-            for (segment, _), stored in held.items():
+            for (segment, _), stored in earlier.items():
                 begun[segment] = begun.get(segment, 0) + stored.size
             most = max(begun, key=lambda segment: begun[segment], default=0)
             known = SegmentedUpload(
                 item.segment or most or segment_size(item.file.size, means.line, means.limits),
                 expected=item.md5,
-                resumed=bool(item.segment or held),
+                resumed=bool(item.segment or earlier),
             )
             self._uploads[item.file] = known
         known.lagging = True
@@ -168,7 +168,7 @@ class Segments:
     async def _segment(self, trip: Trip, part: Part) -> None:
         """One segment: confirmed by what the server has already, or sent."""
         item, upload = trip.item, trip.upload
-        listed = trip.held.get((upload.segment, part.index))
+        listed = trip.earlier.get((upload.segment, part.index))
         believed = listed if not upload.doubted else None
         if believed and await self._is_it(trip, part, believed):
             return
@@ -275,7 +275,7 @@ class Segments:
         An SLO's ETag is the MD5 of its segments' MD5s: the drive's, cut alike, must give the same. Raises as the drive
         and the store do.
         """
-        begun = {segment for segment, _ in await self._held(item)} | {item.segment}
+        begun = {segment for segment, _ in await self._earlier(item)} | {item.segment}
         found = await self._cut_in(item, slo, begun - {0})
         return found or await self._cut_in(item, slo, await self._unlisted_sizes(item, begun))
 
@@ -345,7 +345,7 @@ class Segments:
 
     async def sweep_others(self, trip: Trip) -> None:
         """Deletes what the listing showed of the object in other sizes than that of the SLO at its name."""
-        others = [stored.name for (segment, _), stored in trip.held.items() if segment != trip.upload.segment]
+        others = [stored.name for (segment, _), stored in trip.earlier.items() if segment != trip.upload.segment]
         if others:
             await self._store.delete(sorted(others))
 

@@ -31,7 +31,7 @@ STILL_THERE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Before:
     """A look at the target: what stood there, the items as they were remembered before it, and whether all was done."""
 
     sight: Sight
@@ -39,7 +39,7 @@ class Looked:
     finished: bool
 
 
-async def look(context: Context, *, kept_off: bool = False) -> Looked:
+async def observe(context: Context, *, kept_off: bool = False) -> Before:
     """Reads the target's listing, and lets the guard judge it; what it does not show is asked for by name.
 
     Args:
@@ -49,7 +49,7 @@ async def look(context: Context, *, kept_off: bool = False) -> Looked:
         NeedsUser: another backup stands there (code "other-chain"), or the store needs the user.
         Transient: as the store raises it.
     """
-    async with context.observed.looking:
+    async with context.observed.observing:
         duplicity = await guard.ask_versions(context)
         await frontend.observe(context)
         ran = not kept_off and await guard.duplicity_runs(context)
@@ -63,7 +63,7 @@ async def look(context: Context, *, kept_off: bool = False) -> Looked:
             drive_present=context.observed.drive_present,
         )
         known = guard.remembered(context)
-        before = Looked(sight, context.memory.items, known.finished)
+        before = Before(sight, context.memory.items, known.finished)
         _take(context, sight, judge(seen, known))
         parted.take(context, sight, runs=seen.running)
     return before
@@ -72,7 +72,7 @@ async def look(context: Context, *, kept_off: bool = False) -> Looked:
 async def _survey(context: Context) -> tuple[Sight, tuple[str, ...]]:
     """What stands at the target, and the names of what was confirmed and does not stand there.
 
-    Raises as `look` does.
+    Raises as `observe` does.
     """
     store, observed = context.tools.store, context.observed
     began = context.tools.now()
@@ -133,7 +133,7 @@ def _take(context: Context, sight: Sight, judged: Judged) -> None:
     """Goes on with what was seen, and with what follows from it."""
     observed = context.observed
     observed.direct, observed.backup_under_way = judged.direct.whole, judged.under_way
-    guard.apply(context, judged.changes, judged.told)
+    guard.apply(context, judged.changes, judged.reported)
     observed.objects, observed.listed_at = dict(sight.objects), sight.taken_at
     observed.unlisted = sight.unlisted
 

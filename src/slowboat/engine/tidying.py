@@ -38,7 +38,7 @@ async def tidy(context: Context) -> None:
     """
     context.observed.tidied_at = context.tools.now()
     async with context.tools.cache.kept_off() as still:
-        await target.look(context, kept_off=True)
+        await target.observe(context, kept_off=True)
         known, objects = context.memory.get(facts.DEPARTED), context.observed.objects or {}
         names = removal.removable(known, context.memory.items, objects, context.tools.now())
         removed = 0

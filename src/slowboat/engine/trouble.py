@@ -63,7 +63,7 @@ class Trouble:
     def retry_now(self) -> None:
         """Every waiting time ends; what was refused gets another chance."""
         self._context.observed.blocked = None
-        self._context.observed.told = ""  # who asks again hears again
+        self._context.observed.reported = ""  # who asks again hears again
         self._context.observed.object_waits.clear()
         self._context.observed.repeats.clear()
         for code in self._context.observed.alike:
@@ -147,7 +147,7 @@ class Trouble:
         which = f"{len(alike)} files" if others else "a file"
         text = f"{error.what}, and {others} more for the same reason. {error.hint}".strip() if others else str(error)
         title = f"{self._context.order.name}: {which} cannot be moved"
-        self._context.tell("refused", f"refused-{error.code}", title, text, urgent=True)
+        self._context.notify("refused", f"refused-{error.code}", title, text, urgent=True)
 
     def _is_stubborn(self, name: str, error: Transient) -> bool:
         """Whether the server has given the same answer about an object so often that waiting will not change it."""
@@ -158,23 +158,25 @@ class Trouble:
 
     def _give_up(self, name: str, error: Transient) -> None:
         """One object is set aside; where a second one ends so, it is the store, and nothing is tried for an hour."""
-        said = f"{error.what}, {self._context.observed.repeats[name][1]} times in a row"
+        what = f"{error.what}, {self._context.observed.repeats[name][1]} times in a row"
         others = self._context.observed.alike.get(error.code, set()) - {name}
         if others:
             self.block(
-                NeedsUser(said, hint=f"{len(others) + 1} files end like this. {ASK_THE_PROVIDER}", code=error.code)
+                NeedsUser(what, hint=f"{len(others) + 1} files end like this. {ASK_THE_PROVIDER}", code=error.code)
             )
         else:
-            self._refuse(name, Refused(said, hint=ASK_THE_PROVIDER, code=error.code))
+            self._refuse(name, Refused(what, hint=ASK_THE_PROVIDER, code=error.code))
 
     def block(self, error: SlowboatError) -> None:
         """Nothing goes on until somebody mends it; tried again unasked after a while, told once."""
         self._context.observed.last_error = str(error)
         again = LOCKED_AGAIN if error.code in WAITS_FOR_KEYRING else backoff.TRY_AGAIN
         self._context.observed.blocked = Reason(error.code, error.what, error.hint, self._context.tools.now() + again)
-        if self._context.observed.told != error.code:  # tried again every hour, with whichever file is next: told once
-            self._context.observed.told = error.code
-            self._context.tell(
+        if (
+            self._context.observed.reported != error.code
+        ):  # tried again every hour, with whichever file is next: told once
+            self._context.observed.reported = error.code
+            self._context.notify(
                 "needs-user", "needs-you", f"{self._context.order.name} needs you", str(error), urgent=True
             )
 
@@ -182,7 +184,7 @@ class Trouble:
         """Something worked: the next trouble starts its waits from the beginning."""
         if self._context.observed.blocked is None:  # something that was under way may still end well
             self._context.withdraw("needs-you")
-            self._context.observed.told = ""
+            self._context.observed.reported = ""
             if self._context.observed.last_failed not in self._context.observed.object_waits:
                 self._context.observed.last_error = ""  # a trouble is told as long as its cause lasts
         memory = self._context.memory

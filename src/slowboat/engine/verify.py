@@ -109,8 +109,8 @@ class Verifier:
             )
         self._show(LISTING)
         self._ask_network()
-        looked = await target.look(context)
-        sight, items = looked.sight, looked.items
+        before = await target.observe(context)
+        sight, items = before.sight, before.items
         files = await self._files()
         volumes = await _recorded(context, items)
         recorded = {set_id: {each.number: each.sha1 for each in found} for set_id, found in volumes.items()}
@@ -124,7 +124,7 @@ class Verifier:
             recorded=recorded,
             lost=lost,
             read=read,
-            finished=looked.finished,
+            finished=before.finished,
             removed=frozenset(item.name for item in context.memory.items if is_removed(item)),
             volumes=volumes if restore else None,
             under_way=context.observed.backup_under_way,
@@ -172,9 +172,9 @@ class Verifier:
         full, size = self._context.full_name(item.name), item.file.size
         begun = {segment for name, whole, segment in listed if (name, whole) == (full, size)} | {item.segment}
         for segment in begun - {0}:
-            held = listed.get((full, size, segment), {})
+            stored = listed.get((full, size, segment), {})
             lengths = [length for _, length in cut(size, segment)]
-            parts = [held.get(index) or await self._by_name(item, segment, index) for index in range(len(lengths))]
+            parts = [stored.get(index) or await self._by_name(item, segment, index) for index in range(len(lengths))]
             if all(part is not None and part.size == length for part, length in zip(parts, lengths, strict=True)):
                 md5s = "".join(part.md5 for part in parts if part is not None).encode()
                 if item.slo_md5 in ("", hashlib.md5(md5s, usedforsecurity=False).hexdigest()):

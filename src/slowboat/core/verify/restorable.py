@@ -46,7 +46,7 @@ def backups(
     chains: dict[int, dict[SetId, list[Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
         chains[item.chain][item.set_id].append(item)
-    told: list[Backup] = []
+    backups: list[Backup] = []
     for chain in sorted(chains):
         files = missing = size = 0
         for set_id in sorted(chains[chain], key=lambda each: (each.end, each.start)):
@@ -57,8 +57,8 @@ def backups(
             missing += unknown + sum(item.role is Role.VOLUME for item in absent)
             size += sum(item.file.size for item in absent)
             if not all(item.name in removed for item in members):
-                told.append(Backup(f"{set_id.type.value} {set_id.end}", chain, files, missing, size))
-    return tuple(told)
+                backups.append(Backup(f"{set_id.type.value} {set_id.end}", chain, files, missing, size))
+    return tuple(backups)
 
 
 def samples(items: Iterable[Item], right: frozenset[str], volumes: Volumes) -> tuple[SampleFile, ...]:

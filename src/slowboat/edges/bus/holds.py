@@ -25,7 +25,7 @@ LONGEST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ActiveHold:
     """One hold: the application, what for, and since when (seconds since the epoch)."""
 
     who: str
@@ -40,13 +40,13 @@ class Holds:
         changed: told whenever that changes.
     """
 
-    def __init__(self, changed: Callable[[Sequence[Held]], None] = lambda _: None) -> None:
+    def __init__(self, changed: Callable[[Sequence[ActiveHold]], None] = lambda _: None) -> None:
         self.changed = changed
-        self._held: dict[int, Held] = {}
+        self._holds: dict[int, ActiveHold] = {}
 
-    def now(self) -> tuple[Held, ...]:
+    def now(self) -> tuple[ActiveHold, ...]:
         """The holds, oldest first."""
-        return tuple(self._held.values())
+        return tuple(self._holds.values())
 
     def take(self, who: str, why: str) -> int:
         """Begins a hold; gives the descriptor for the holder (the caller sends it and closes its own copy).
@@ -54,10 +54,10 @@ class Holds:
         Raises:
             Transient: there are too many already.
         """
-        if len(self._held) >= MOST:
+        if len(self._holds) >= MOST:
             raise Transient(f"there are {MOST} holds already", hint="Let go of one first", code="busy")
         ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._held[ours] = Held(who[:LONGEST], why[:LONGEST], time.time())
+        self._holds[ours] = ActiveHold(who[:LONGEST], why[:LONGEST], time.time())
         asyncio.get_running_loop().add_reader(ours, self._readable, ours)
         self.changed(self.now())
         return theirs
@@ -74,9 +74,9 @@ class Holds:
     def _release(self, ours: int) -> None:
         asyncio.get_running_loop().remove_reader(ours)
         os.close(ours)
-        del self._held[ours]
+        del self._holds[ours]
 
     def close(self) -> None:
         """Ends all holds; nobody is told."""
-        for ours in tuple(self._held):
+        for ours in tuple(self._holds):
             self._release(ours)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from slowboat.core.conditions import MODES
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
 from slowboat.core.words import ManagerReport, MigrationReport
-from slowboat.edges.bus.holds import Held, Holds
+from slowboat.edges.bus.holds import ActiveHold, Holds
 from slowboat.edges.bus.objects import STANDARD, Interface, Tree, shipped
 from slowboat.edges.bus.report_properties import (
     COUNTERS,
@@ -139,7 +139,7 @@ class _Offered:
     def __init__(self, interface: Interface, properties: dict[str, Any]) -> None:
         self.interface = interface
         self.properties = properties
-        self.told = dict(properties)
+        self.published = dict(properties)
         self.last = -INTERVAL
         self.timer: asyncio.TimerHandle | None = None
         self.methods: Mapping[str, Callable[..., Any]] = {}
@@ -210,7 +210,7 @@ class Service:
         self._obeys = asyncio.Event()
         self._has_obeyed = False
         self._doings: set[asyncio.Task[Any]] = set()
-        self._holds = Holds(self._held)
+        self._holds = Holds(self._holds_changed)
         self._manager = _Offered(shipped(MANAGER), to_properties(ManagerReport(version)) | {"Holds": []})
         self._manager.methods = self._manager_methods(reload)
         self._manager.setters = {"Limit": lambda limit: self._engine.set_limit(limit)}  # noqa: PLW0108  # the engine of then, not of now
@@ -362,7 +362,7 @@ class Service:
         if not changed:
             return
         offered.last = asyncio.get_running_loop().time()
-        offered.told = dict(offered.properties)
+        offered.published = dict(offered.properties)
         self._tree.changed(path, offered.interface.name, sorted(changed))
 
     # Obeying
@@ -423,15 +423,15 @@ class Service:
     def _hold(self, who: str, why: str) -> Answer:
         return Answer("h", [0], (self._holds.take(who, why),))
 
-    def _held(self, held: Sequence[Held]) -> None:
-        self._show(ROOT, self._manager, self._manager.properties | {"Holds": _as_shown(held)})
+    def _holds_changed(self, holds: Sequence[ActiveHold]) -> None:
+        self._show(ROOT, self._manager, self._manager.properties | {"Holds": _as_shown(holds)})
         if self._commands is not None:
-            self._commands.hold([(each.who, each.why) for each in held])
+            self._commands.hold([(each.who, each.why) for each in holds])
 
 
-def _as_shown(held: Sequence[Held]) -> list[dict[str, Any]]:
-    return [to_dict({"who": each.who, "why": each.why, "since": to_moment(each.since)}, _HOLD) for each in held]
+def _as_shown(holds: Sequence[ActiveHold]) -> list[dict[str, Any]]:
+    return [to_dict({"who": each.who, "why": each.why, "since": to_moment(each.since)}, _HOLD) for each in holds]
 
 
 def _changes(offered: _Offered) -> set[str]:
-    return {name for name, value in offered.properties.items() if offered.told[name] != value}
+    return {name for name, value in offered.properties.items() if offered.published[name] != value}

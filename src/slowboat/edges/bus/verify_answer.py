@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def to_answer(report: Report) -> dict[str, Variant]:
     """The report as an `a{sv}`."""
-    told = as_dict(report) | {"at": to_moment(report.at)}
-    return {key: _variant(value) for key, value in told.items()}
+    answer = as_dict(report) | {"at": to_moment(report.at)}
+    return {key: _variant(value) for key, value in answer.items()}
 
 
 def from_answer(answer: Mapping[str, Any]) -> Report:

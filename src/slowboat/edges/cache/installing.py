@@ -20,7 +20,7 @@ from slowboat.core import names, urls
 from slowboat.core.errors import NeedsUser, Stopped, Transient
 from slowboat.core.words import Installed
 from slowboat.edges.cache.finding import contents, open_to_read
-from slowboat.edges.cache.locking import LOCKFILE, RETRY_AFTER, held
+from slowboat.edges.cache.locking import LOCKFILE, RETRY_AFTER, locked
 from slowboat.edges.cache.workshop import workshop
 from slowboat.edges.libc import UNAVAILABLE, call
 
@@ -59,14 +59,14 @@ def hand_over(source: Path, wanted: Sequence[str], url: str, stop: threading.Eve
     if not os.path.lexists(target) or _is_free(target):
         must_have_room(source, target.parent, wanted)
     with workshop(source.parent) as shop, contextlib.ExitStack() as locks:
-        kept = [locks.enter_context(held(source, shop.lock))]
+        kept = [locks.enter_context(locked(source, shop.lock))]
         must_have(source, wanted)
         if not os.path.lexists(target):
             shop.will_make(target)
             target.mkdir(mode=0o700)
             locks.callback(_remove_if_empty, target)
         if target.is_dir() and not target.samefile(source):
-            kept.append(locks.enter_context(held(target, shop.lock)))
+            kept.append(locks.enter_context(locked(target, shop.lock)))
         if not _is_free(target):
             _must_be_same(source, wanted, target, url, stop)
             return _installed(target, wanted, url, adopted=True)
@@ -88,7 +88,7 @@ def undo(installed: Installed) -> None:
     directory = installed.directory
     if installed.adopted or not directory.is_dir():
         return
-    with workshop(directory.parent) as shop, held(directory.resolve(), shop.lock) as lock:
+    with workshop(directory.parent) as shop, locked(directory.resolve(), shop.lock) as lock:
         found = {name: state(directory / name) for name in _names_in(directory)}
         changed = sorted(name for name in {*found, *installed.files} if found.get(name) != installed.files.get(name))
         if changed:

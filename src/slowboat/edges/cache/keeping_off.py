@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from slowboat.edges.cache.locking import held
+from slowboat.edges.cache.locking import locked
 from slowboat.edges.cache.workshop import workshop
 
 if TYPE_CHECKING:
@@ -32,4 +32,4 @@ def kept_off(caches: Iterable[Path]) -> Generator[list[Lock]]:
     there = {os.path.realpath(cache): cache.resolve() for cache in caches if cache.is_dir()}
     with contextlib.ExitStack() as stack:
         shops = {parent: stack.enter_context(workshop(parent)) for parent in {one.parent for one in there.values()}}
-        yield [stack.enter_context(held(one, shops[one.parent].lock)) for one in there.values()]
+        yield [stack.enter_context(locked(one, shops[one.parent].lock)) for one in there.values()]

@@ -81,7 +81,7 @@ class Lock:
 
 
 @contextlib.contextmanager
-def held(directory: Path, second_name: Callable[[], Path] | None = None) -> Generator[Lock]:
+def locked(directory: Path, second_name: Callable[[], Path] | None = None) -> Generator[Lock]:
     """Holds duplicity's lock on a cache; a lock file that was not there before is gone afterwards.
 
     With a `second_name`, which is a new one in a workshop at each call, it is gone also after a kill, as soon as

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core.errors import NeedsUser, Transient
 from slowboat.edges.cache.installing import copy_aside, flush, must_have, must_have_room, state
-from slowboat.edges.cache.locking import LOCKFILE, held
+from slowboat.edges.cache.locking import LOCKFILE, locked
 from slowboat.edges.cache.workshop import workshop
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ def mend(
     """
     target = installed.directory
     with workshop(target.parent) as shop, contextlib.ExitStack() as locks:
-        kept = [locks.enter_context(held(source, shop.lock))]
+        kept = [locks.enter_context(locked(source, shop.lock))]
         if not os.path.lexists(target):
             shop.will_make(target)
             target.mkdir(mode=0o700)
         if not target.samefile(source):
-            kept.append(locks.enter_context(held(target, shop.lock)))
+            kept.append(locks.enter_context(locked(target, shop.lock)))
         missing = tuple(name for name in wanted if not os.path.lexists(target / name))
         if not missing:
             return installed, ()
@@ -59,7 +59,7 @@ def in_use(directory: Path) -> bool:
     if not os.path.lexists(directory / LOCKFILE):
         return False
     try:
-        with held(directory):
+        with locked(directory):
             return False
     except NeedsUser:
         return False  # nobody holds it, though it may not be opened

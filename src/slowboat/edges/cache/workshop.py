@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import names
 from slowboat.core.errors import SlowboatError
 from slowboat.edges.cache.finding import OURS
-from slowboat.edges.cache.locking import LOCKFILE, held
+from slowboat.edges.cache.locking import LOCKFILE, locked
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -110,7 +110,7 @@ def _clear_outside(folder: Path) -> None:
             path = cache / LOCKFILE
             found = path.lstat()
             if any(os.path.samestat(found, lock) for lock in locks):
-                with held(cache) as lock:
+                with locked(cache) as lock:
                     lock.made = True
     for place in folder.glob(f"{_PLACE}*"):
         with contextlib.suppress(OSError):  # it holds something

@@ -38,7 +38,7 @@ PATIENCE = 5.0
 """Seconds for which a call waits while another program holds the file: a backup of it, somebody's look at it."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_HELD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 def lock(path: Path) -> int:
@@ -192,7 +192,7 @@ def saying(path: Path) -> Generator[None]:
 def _trouble(path: Path, error: sqlite3.OperationalError, code: int) -> LedgerBusy | LedgerUnusable:
     if code == sqlite3.SQLITE_FULL or _free(path) == 0:
         return _no_room(path)  # where a file beside the ledger has no room, SQLite says no more than "I/O error"
-    if code in _HELD:
+    if code in _LOCKED:
         return LedgerBusy(
             f"Another program holds the ledger {path}",
             hint="Close what looks at that file or copies it",

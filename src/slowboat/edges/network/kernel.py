@@ -156,8 +156,8 @@ class Routes:
             log.info("the kernel may not tell of changes (%s): looking every %g s", error.strerror, self._poll)
             self._close()
         else:
-            asyncio.get_running_loop().add_reader(self._socket, self._told)
-        self._look()
+            asyncio.get_running_loop().add_reader(self._socket, self._readable)
+        self._read_again()
 
     def stop(self) -> None:
         """Lets go of the socket; `value` stays as it was."""
@@ -166,7 +166,7 @@ class Routes:
             self._timer = None
         self._close()
 
-    def _told(self) -> None:
+    def _readable(self) -> None:
         """Something changed: what, is read from /proc as a whole once it has settled."""
         assert self._socket is not None
         for _ in range(64):
@@ -177,11 +177,11 @@ class Routes:
             except OSError as error:  # ENOBUFS: too many at once; the reading to come sees them all
                 log.debug("notices of the kernel were lost: %s", error)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._settle, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self._settle, self._read_again)
 
-    def _look(self) -> None:
+    def _read_again(self) -> None:
         polled = self._socket is None
-        self._timer = asyncio.get_running_loop().call_later(self._poll, self._look) if polled else None
+        self._timer = asyncio.get_running_loop().call_later(self._poll, self._read_again) if polled else None
         value = read(self._proc, self._sys)
         changed = value != self.value or not self.ready.is_set()
         self.value = value

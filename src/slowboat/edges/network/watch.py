@@ -69,10 +69,12 @@ class NetworkWatch:
         self.on_change = on_change
         self._manager = NetworkManager()
         self._manager_watch = ServiceWatch(
-            self._manager.watched(), self._told, address=system, settle=settle, patience=patience
+            self._manager.watched(), self._changed, address=system, settle=settle, patience=patience
         )
-        self._portal_watch = ServiceWatch(portal.WATCHED, self._told, address=session, settle=settle, patience=patience)
-        self._routes = Routes(self._told, settle=settle, proc=proc, sys=sys, poll=poll)
+        self._portal_watch = ServiceWatch(
+            portal.WATCHED, self._changed, address=session, settle=settle, patience=patience
+        )
+        self._routes = Routes(self._changed, settle=settle, proc=proc, sys=sys, poll=poll)
         self._metered = False  # the last who knew called this network metered
         self._word = UNKNOWN
         self._spoken = asyncio.Event()
@@ -95,7 +97,7 @@ class NetworkWatch:
         if self._retiring is not None:
             await self._retiring
 
-    def _told(self) -> None:
+    def _changed(self) -> None:
         """A witness said something else."""
         if self._manager.seen and self._retiring is None:
             self._routes.stop()

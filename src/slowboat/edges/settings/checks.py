@@ -102,20 +102,20 @@ def cloud(name: str, table: CloudTable) -> Cloud:
     """Checks one cloud's table."""
     checked_name("cloud", name)
     here = ("cloud", name)
-    said = table.identity()
-    private_url((*here, "auth_url"), said.auth_url)
-    if said.storage_url:
-        private_url((*here, "storage_url"), said.storage_url)
-    if not (said.user or said.user_id or said.application_credential_id):
-        missing = "a user with application_credential_name" if said.by_application_credential else "a user"
+    identity = table.identity()
+    private_url((*here, "auth_url"), identity.auth_url)
+    if identity.storage_url:
+        private_url((*here, "storage_url"), identity.storage_url)
+    if not (identity.user or identity.user_id or identity.application_credential_id):
+        missing = "a user with application_credential_name" if identity.by_application_credential else "a user"
         raise Wrong(here, f"cloud {name} lacks {missing}", 'Add user = "..."')
-    for each in fields(said):
-        if isinstance(value := getattr(said, each.name), str):
+    for each in fields(identity):
+        if isinstance(value := getattr(identity, each.name), str):
             _one_line((*here, each.name), value)
     checked = replace(
-        said,
+        identity,
         version=VERSIONS[str(table.auth_version or "")],
-        cacert=str(folder((*here, "cacert"), said.cacert)) if said.cacert else "",
+        cacert=str(folder((*here, "cacert"), identity.cacert)) if identity.cacert else "",
     )
     key_file = folder((*here, "key_file"), table.key_file) if table.key_file else None
     return Cloud.of(checked, name, key_file)
@@ -355,13 +355,13 @@ def _send(where: Where, value: Amount) -> Send:
 
 
 def _network(here: Where, table: NetworkTable) -> NetworkRule:
-    said = {period: (f"{period.value}_budget", getattr(table, f"{period.value}_budget")) for period in Period}
+    budgets = {period: (f"{period.value}_budget", getattr(table, f"{period.value}_budget")) for period in Period}
     return NetworkRule(
         send=_send((*here, "send"), table.send),
         metered=None if table.metered is None else _choice(table.metered),
         budgets={
             period: _taken((*here, key), parse_size, value)
-            for period, (key, value) in said.items()
+            for period, (key, value) in budgets.items()
             if value is not None
         },
     )

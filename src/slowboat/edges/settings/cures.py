@@ -18,7 +18,7 @@ _PAIR: Final = re.compile(r"\s*(?P<key>[A-Za-z0-9_-]+)\s*(?P<sign>[=:])\s*(?P<va
 _TABLE: Final = re.compile(r"\s*\[(?P<head>network|cloud|migration|network_type)\.(?P<name>[^\"\]]+)\]\s*(?:#.*)?")
 _WORDS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false", "True": "true", "False": "false"}
 """YAML's and Python's words for what TOML writes as true and false."""
-_LOOKS_QUOTED: Final = re.compile(
+_QUOTED: Final = re.compile(
     r"[\"'\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb](.*)[\"'\u2018\u2019\u201c\u201d\u00ab\u00bb]"
 )
 """A text between quotes of any kind: word processors and web pages turn TOML's own into typographic ones."""
@@ -48,7 +48,7 @@ def _value(text: str) -> str:
         return _WORDS[text]
     if re.fullmatch(r"true|false|\d+", text):
         return text
-    quoted = _LOOKS_QUOTED.fullmatch(text)
+    quoted = _QUOTED.fullmatch(text)
     inner = quoted[1] if quoted is not None else text.strip("\"'\u201c\u201d\u201e")
     return f"'{inner}'" if "\\" in inner or '"' in inner else f'"{inner}"'
 

@@ -122,11 +122,13 @@ def parse(raw: bytes, path: Path, environment: Mapping[str, str]) -> Settings:
 
 def _all_of(path: Path, text: str, found: list[Wrong]) -> NeedsUser:
     """All mistakes at once, in the order of the file: whoever mends one should not have to come back for the next."""
-    told = sorted({(line_of(text, wrong.where), wrong.what, wrong.right) for wrong in found})
-    if len(told) == 1:
-        return _needs_user(path, *told[0])
-    lines = [f"{f'line {line}: ' if line else ''}{what}{f'. {right}' if right else ''}" for line, what, right in told]
-    return NeedsUser(f"{path} has {len(told)} mistakes", hint="\n".join(lines), code="config")
+    mistakes = sorted({(line_of(text, wrong.where), wrong.what, wrong.right) for wrong in found})
+    if len(mistakes) == 1:
+        return _needs_user(path, *mistakes[0])
+    lines = [
+        f"{f'line {line}: ' if line else ''}{what}{f'. {right}' if right else ''}" for line, what, right in mistakes
+    ]
+    return NeedsUser(f"{path} has {len(mistakes)} mistakes", hint="\n".join(lines), code="config")
 
 
 def _needs_user(path: Path, line: int, what: str, right: str) -> NeedsUser:

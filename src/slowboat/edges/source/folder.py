@@ -72,7 +72,7 @@ class Source:
 
     async def out_of_reach(self) -> OutOfReach:
         """Symbolic links, and regular files that may not be read by us."""
-        return await self._aside(self._look_for_out_of_reach)
+        return await self._aside(self._find_out_of_reach)
 
     def open(self, file: SourceFile, offset: int = 0) -> FileReader:
         """A reader from `offset`. The drive is first touched, and errors rise, at the first `read`."""
@@ -187,7 +187,7 @@ class Source:
             raise self._absent()
         return found
 
-    def _look_for_out_of_reach(self, task: _Task) -> OutOfReach:
+    def _find_out_of_reach(self, task: _Task) -> OutOfReach:
         links: list[str] = []
         forbidden: list[str] = []
         fd = self._open(self.expected)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-UNTOLD: Final = Limits(min_segment=1048576, bulk_delete=False)
+DEFAULT_LIMITS: Final = Limits(min_segment=1048576, bulk_delete=False)
 """Where nothing is told: OpenStack's defaults, and 1 MiB, the least size of segments before Swift 2.3.
 https://github.com/openstack/swift/blob/master/CHANGELOG"""
 
@@ -50,7 +50,7 @@ class Strange(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class InfoLimits:
     """What a server allows, and how far to believe it.
 
     Attributes:
@@ -80,15 +80,15 @@ _RANGES: Final[Mapping[str, tuple[int, int]]] = {
 }
 
 
-def limits(body: bytes) -> Told:
+def limits(body: bytes) -> InfoLimits:
     """The limits in an /info. Raises Strange where it is no JSON object.
 
     https://docs.openstack.org/swift/latest/api/discoverability.html
     """
-    told = _decoded(_Info, body)
-    core, slo = _section(told.swift), _section(told.slo)
+    info = _decoded(_Info, body)
+    core, slo = _section(info.swift), _section(info.slo)
     if core is None:
-        return Told(UNTOLD, sure=False)
+        return InfoLimits(DEFAULT_LIMITS, sure=False)
     found = {
         "max_object": core.get("max_file_size"),
         "max_segments": (slo or {}).get("max_manifest_segments"),
@@ -99,8 +99,8 @@ def limits(body: bytes) -> Told:
     sound: dict[str, Any] = {name: value for name, value in found.items() if _within(value, *_RANGES[name])}
     odd = {name for name, value in found.items() if value is not None} - sound.keys()
     usable = slo is not None and "min_segment" not in odd  # else no segment is known to be large enough
-    made = Limits(**sound, slo=usable, bulk_delete=_section(told.bulk_delete) is not None)
-    return Told(made, sure=not odd)
+    made = Limits(**sound, slo=usable, bulk_delete=_section(info.bulk_delete) is not None)
+    return InfoLimits(made, sure=not odd)
 
 
 def _section(value: object) -> dict[str, Any] | None:
@@ -281,6 +281,6 @@ def _second(moment: float) -> float:
     return moment
 
 
-def _moment(told: datetime) -> float:
-    aware = told if told.tzinfo else told.replace(tzinfo=UTC)
+def _moment(when: datetime) -> float:
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
     return _second(_net(aware.timestamp))

@@ -106,17 +106,17 @@ class StoreCalls:
             return statuses.failure(asked, refusal)
         body = refusal.http_response_content or b""
         text = body.encode() if isinstance(body, str) else body
-        told = text.replace(self.access.token.encode(), b"...")  # some show the request that they refuse
-        return statuses.verdict(asked, status, headers, told, time.time())
+        without_token = text.replace(self.access.token.encode(), b"...")  # some show the request that they refuse
+        return statuses.verdict(asked, status, headers, without_token, time.time())
 
-    def info(self) -> answers.Told:
+    def info(self) -> answers.InfoLimits:
         """The server's limits, from its /info, and how far to believe them.
 
         https://docs.openstack.org/swift/latest/api/discoverability.html
         """
         asked = self.asked("INFO", "its limits")
         found = self.ask(asked, lambda: answers.limits(self._get(self._info_address())), _SILENT_INFO)
-        return found or answers.Told(answers.UNTOLD, sure=False)
+        return found or answers.InfoLimits(answers.DEFAULT_LIMITS, sure=False)
 
     def _info_address(self) -> str:
         parts = urlsplit(self.access.storage_url)

@@ -22,7 +22,7 @@ from keystoneauth1.session import Session
 
 from slowboat.core.errors import NeedsUser, SlowboatError
 from slowboat.edges.swift import answers, statuses
-from slowboat.edges.swift.said import harmless
+from slowboat.edges.swift.server_message import harmless
 from slowboat.edges.swift.wire import READ_SECONDS
 
 if TYPE_CHECKING:

@@ -89,7 +89,7 @@ class Lanes:
         for wire in old:
             wire.close()
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """Lets go of threads and idle wires, where nothing is under way; the next work makes new ones."""
         if self._jobs or self._closed:
             return

@@ -48,7 +48,7 @@ class Pacing:
         self._wanted = False
         self._thread: threading.Thread | None = None
         self._blind = 0
-        self._told: float | None = None
+        self._published: float | None = None
 
     @property
     def crowded(self) -> bool:
@@ -60,13 +60,13 @@ class Pacing:
         """Whether anybody wants to know."""
         with self._changed:
             self._wanted = wanted
-            self._look_while_needed()
+            self._watch_while_needed()
 
     def forget(self) -> None:
         """Begins anew, slowly: the network may be another one."""
         with self._changed:
             self._pace.forget(time.monotonic())
-            rate = self._told = self._rate()
+            rate = self._published = self._rate()
         self._tell(rate)
 
     @contextmanager
@@ -75,14 +75,14 @@ class Pacing:
         key = object()
         with self._changed:
             self._probes[key] = probe
-            self._look_while_needed()
+            self._watch_while_needed()
         try:
             yield
         finally:
             with self._changed:
                 del self._probes[key]
 
-    def _look_while_needed(self) -> None:
+    def _watch_while_needed(self) -> None:
         """Under the lock: wakes the thread that looks, or begins one."""
         self._changed.notify_all()
         if self._thread is None and self._wanted and self._probes:
@@ -92,7 +92,7 @@ class Pacing:
     def _run(self) -> None:
         try:
             while self._needed():
-                self._look()
+                self._sample()
         except Exception:  # noqa: BLE001  # whatever it is: a pace that nobody moves must not stay a fast one
             _log.exception("watching the line failed; slowboat sends slowly and begins to watch anew")
             with self._changed:
@@ -110,15 +110,15 @@ class Pacing:
             self._thread = None
             return False
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         with self._changed:
             samples = [sample for probe in self._probes.values() if (sample := probe())]
             if self._probes:
                 self._blind = 0 if samples else self._blind + 1
             self._pace.feed(samples, time.monotonic())
             rate = self._rate()
-        if rate != self._told:
-            self._told = rate
+        if rate != self._published:
+            self._published = rate
             self._tell(rate)
 
     def _rate(self) -> float:

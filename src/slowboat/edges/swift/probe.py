@@ -33,7 +33,7 @@ _CLOSED = frozenset({"forbidden", "bad-request"})
 _PASSING = frozenset({"segments-gone", "container-gone", "conflict", "not-stored", "gone"})
 """Codes of refusals that say something about this moment only, such as of a server that lags behind itself."""
 
-_TOLD = Trial(answered=True, said="its /info names no SLO")
+_NO_SLO = Trial(answered=True, message="its /info names no SLO")
 
 
 class Probed(Protocol):
@@ -80,7 +80,7 @@ async def observe(store: Probed, stem: str, limits: Limits) -> Findings:
             raise
         return Findings(closed=problem.what)
     guarded = await _guarded(store, f"{root}/guard", other)
-    seen = Findings(_md5(first), size=len(first), guarded=guarded, checked=_TOLD, unchecked=_TOLD, joined=_TOLD)
+    seen = Findings(_md5(first), size=len(first), guarded=guarded, checked=_NO_SLO, unchecked=_NO_SLO, joined=_NO_SLO)
     if limits.slo:
         seen = await _of_slos(store, root, pieces, guarded)
     if all(trial.answered for trial in (guarded, seen.joined)) or not limits.slo:
@@ -133,12 +133,12 @@ async def _trial(store: Probed, name: str, request: Awaitable[object]) -> Trial:
         await request
         return Trial(answered=True, stands=await store.head(name, segments=True))
     except Refused as problem:
-        return Trial(answered=True, said=_words(problem))
+        return Trial(answered=True, message=_words(problem))
     except Transient as problem:
         answered = problem.scope == "object" and problem.code not in _PASSING and problem.retry_after is None
-        return Trial(answered=answered, said=_words(problem))
+        return Trial(answered=answered, message=_words(problem))
     except NeedsUser as problem:
-        return Trial(answered=problem.code in _CLOSED, said=_words(problem))
+        return Trial(answered=problem.code in _CLOSED, message=_words(problem))
 
 
 def _words(problem: SlowboatError) -> str:

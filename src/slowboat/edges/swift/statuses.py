@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal
 
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, Transient
-from slowboat.edges.swift.said import sentence
+from slowboat.edges.swift.server_message import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -216,13 +216,13 @@ UNKNOWN_FAILURE = Row("again", "network", "{host} cannot be reached")
 
 
 def error(
-    row: Row, asked: Asked, *, status: int = 0, retry_after: float | None = None, said: str = ""
+    row: Row, asked: Asked, *, status: int = 0, retry_after: float | None = None, message: str = ""
 ) -> SlowboatError:
     """The error that a row asks for; `said` are the server's own words, harmless."""
     places = {"what": asked.what, "host": asked.host, "status": status}
     text, hint = row.text.format(**places), row.hint.format(**places)
-    if row.quotes and said:
-        text = f'{text}: "{said}"'
+    if row.quotes and message:
+        text = f'{text}: "{message}"'
     if row.must == "set-aside":
         return Refused(text, hint=hint, code=row.code)
     if row.must == "tell":
@@ -246,7 +246,7 @@ def verdict(asked: Asked, status: int, headers: Mapping[str, str], body: bytes, 
     wait = retry_after(headers.get("retry-after"), now)
     # Who asks for a token sends the secret itself, and some servers show the request that they refuse.
     quoted = row.quotes and asked.verb != "AUTH"
-    return error(row, asked, status=status, retry_after=wait, said=sentence(body) if quoted else "")
+    return error(row, asked, status=status, retry_after=wait, message=sentence(body) if quoted else "")
 
 
 def _row(verb: Verb, status: int, headers: Mapping[str, str], body: bytes) -> Row:

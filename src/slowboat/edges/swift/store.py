@@ -105,10 +105,10 @@ class SwiftStore:
         """What the server allows; asked until it has told so beyond doubt."""
         if self._limits is not None:
             return self._limits
-        told = await self._small(lambda calls: calls.info())
-        if told.sure:
-            self._limits = told.limits
-        return told.limits
+        found = await self._small(lambda calls: calls.info())
+        if found.sure:
+            self._limits = found.limits
+        return found.limits
 
     async def listing(self, prefix: str, *, segments: bool = False) -> Sequence[RemoteObject]:
         """All objects whose names begin with `prefix`; () where no container is.
@@ -274,9 +274,9 @@ class SwiftStore:
         self.throttle.forget()
         self._limits = None
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """Nothing is to be sent for a while: lets go of idle threads and sockets."""
-        self._lanes.rest()
+        self._lanes.release()
 
     async def close(self) -> None:
         """Breaks off whatever is under way and lets go of threads and sockets."""
@@ -372,7 +372,7 @@ class SwiftStore:
         await self._small(lambda calls: calls.delete(container, name))
 
     def _named(self, name: str) -> str:
-        return _named(name, (self._limits or answers.UNTOLD).max_name)
+        return _named(name, (self._limits or answers.DEFAULT_LIMITS).max_name)
 
     def _where(self, *, segments: bool) -> str:
         return self.segments_container if segments else self._container

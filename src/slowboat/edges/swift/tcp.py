@@ -29,14 +29,14 @@ def sample(sock: socket.socket, connection: int, path: str) -> Sample | None:
         path: where it leads.
     """
     try:
-        told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
     except (OSError, AttributeError):  # no TCP any more; no Linux
         return None
-    if len(told) < _SIZE:
+    if len(info) < _SIZE:
         return None
 
     def number(offset: int) -> int:
-        found: int = struct.unpack_from("=I", told, offset)[0]
+        found: int = struct.unpack_from("=I", info, offset)[0]
         return found
 
     shortest = number(_SHORTEST_RTT)
@@ -46,7 +46,7 @@ def sample(sock: socket.socket, connection: int, path: str) -> Sample | None:
         rtt=number(_RTT) * _MICROSECOND,
         deviation=number(_RTT_DEVIATION) * _MICROSECOND,
         shortest=0.0 if shortest == _NONE else shortest * _MICROSECOND,
-        acked=struct.unpack_from("=Q", told, _BYTES_ACKED)[0],
+        acked=struct.unpack_from("=Q", info, _BYTES_ACKED)[0],
         delivered=number(_DELIVERED),
         resent=number(_RESENT),
         waiting=bool(number(_UNACKED) or number(_UNSENT_BYTES)),

@@ -258,14 +258,14 @@ class Wire:
         """The host's addresses. The look-up cannot be broken off, so a thread is left alone with it then."""
         answers: queue.SimpleQueue[list[tuple[int, Any]] | OSError] = queue.SimpleQueue()
 
-        def look_up() -> None:
+        def resolve() -> None:
             try:
                 found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
                 answers.put([(family, address) for family, _, _, _, address in found])
             except (OSError, UnicodeError) as error:
                 answers.put(error if isinstance(error, OSError) else OSError(f"no host name: {host}"))
 
-        threading.Thread(target=look_up, name="slowboat-look-up", daemon=True).start()
+        threading.Thread(target=resolve, name="slowboat-look-up", daemon=True).start()
         while True:
             self.check()
             with suppress(queue.Empty):

@@ -59,8 +59,8 @@ def _reasons(found: dict[Any, Any], depth: int = 2) -> Iterator[str]:
 
 
 def _of_markup(text: str) -> str:
-    told = _XML.findall(text)
-    if told:
-        return ": ".join(told)
-    _, page, rest = text.partition("<body")
-    return _TAG.sub(" ", f"<{rest}" if page else text)
+    reasons = _XML.findall(text)
+    if reasons:
+        return ": ".join(reasons)
+    _, page, body = text.partition("<body")
+    return _TAG.sub(" ", f"<{body}" if page else text)
