@@ -127,12 +127,12 @@ class _Line:
     """One line of the plan; of the handover where `step` is None.
 
     Attributes:
-        told: what the line is about.
+        what: what the line is about.
         through: how long it takes until that is there, "" where that is not known.
     """
 
     number: int
-    told: str
+    what: str
     step: Step | None = None
     through: str = ""
 
@@ -157,9 +157,9 @@ def _plan_table(lines: Iterable[_Line]) -> RenderableType:
     table.add_column("Done in")
     for line in lines:
         if line.step is None:
-            table.add_row("", Text(line.told, style="green"))
+            table.add_row("", Text(line.what, style="green"))
             continue
-        cells = [str(line.number), line.told, f"{line.step.files:,}", phrases.size(line.step.size)]
+        cells = [str(line.number), line.what, f"{line.step.files:,}", phrases.size(line.step.size)]
         table.add_row(*(Text(cell) for cell in cells), _state(line.step), Text(line.through))
     return table
 
@@ -171,12 +171,12 @@ def _plan_column(lines: Iterable[_Line]) -> RenderableType:
     table.add_column(overflow="fold")
     for line in lines:
         if line.step is None:
-            table.add_row("", Text(line.told, style="green"))
+            table.add_row("", Text(line.what, style="green"))
             continue
         amount = f"{phrases.count(line.step.files, 'file', 'files')}, {phrases.size(line.step.size)}; "
         there = Text.assemble((amount, "dim"), _state(line.step), " in the cloud")
         through = [Text(f"Done in {line.through}")] if line.through else []
-        table.add_row(str(line.number), Group(Text(line.told), there, *through))
+        table.add_row(str(line.number), Group(Text(line.what), there, *through))
     return table
 
 

@@ -94,7 +94,7 @@ class Remembered:
         items: everything adopted.
         handover: where it stands.
         finished: the end has been seen and told.
-        told: what was told before.
+        reported: what was told before.
         departed: names of objects that slowboat sent and that are no longer on the drive.
     """
 
@@ -178,7 +178,7 @@ class Judged:
 
     Attributes:
         changes: in the order in which they are applied.
-        told: what has been told after them.
+        reported: what has been told after them.
         direct: what duplicity itself wrote to the target.
         under_way: whether it is at work there.
     """

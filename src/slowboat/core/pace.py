@@ -141,7 +141,7 @@ class Pace:
             self._follow(self._detour, now)
         else:
             self._correct(view, got, now)
-            self._look_away(view, got, now)
+            self._probe_line(view, got, now)
         self._rate = max(LEAST, LEAST_SHARE * self._best, min(MOST, self._rate))
 
     def _follow(self, detour: _Detour, now: float) -> None:
@@ -188,7 +188,7 @@ class Pace:
         short = view.aim < TARGET
         return short and now - self._met_others < _CROWDED_SECONDS and now - self._room_since < _GAP_SECONDS
 
-    def _look_away(self, view: View, got: float, now: float) -> None:
+    def _probe_line(self, view: View, got: float, now: float) -> None:
         """Sends a moment less, or more, now and then, to see what our own sending hides.
 
         Less: our own queue drains, and the shortest round trip shows again. More: below a few segments in each

@@ -185,7 +185,7 @@ class Installation:
 
     Attributes:
         where: its path, or the Flatpak or Snap that brings it.
-        said: what it says of its version; "" where it says nothing.
+        output: what it says of its version; "" where it says nothing.
     """
 
     where: str

@@ -160,7 +160,7 @@ class State:
         active, sub: "active", "failed", "inactive", "activating", ...; and more exactly, such as "auto-restart".
         result: why it failed: "exit-code", "signal", "watchdog", "start-limit-hit", ...; "success" where it did not.
         status: the exit code, or the signal's number.
-        said: the service's own status line, of its last run where it does not run.
+        status_text: the service's own status line, of its last run where it does not run.
     """
 
     load: str

@@ -172,9 +172,8 @@ class Trouble:
         self._context.observed.last_error = str(error)
         again = LOCKED_AGAIN if error.code in WAITS_FOR_KEYRING else backoff.TRY_AGAIN
         self._context.observed.blocked = Reason(error.code, error.what, error.hint, self._context.tools.now() + again)
-        if (
-            self._context.observed.reported != error.code
-        ):  # tried again every hour, with whichever file is next: told once
+        # Tried again every hour, with whichever file is next: reported once.
+        if self._context.observed.reported != error.code:
             self._context.observed.reported = error.code
             self._context.notify(
                 "needs-user", "needs-you", f"{self._context.order.name} needs you", str(error), urgent=True
