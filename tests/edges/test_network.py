@@ -266,10 +266,10 @@ async def test_what_was_metered_stays_so_until_somebody_knows_better(
         table = (kernel / "net/route").read_text()
         (kernel / "net/route").write_text(table.splitlines()[0])
         routes = watch._routes  # the kernel's own notices are of the machine's routes, not of this file
-        routes._told()
+        routes._readable()
         await changes.until(lambda: watch.current().connectivity is Connectivity.NONE)
         (kernel / "net/route").write_text(table)
-        routes._told()
+        routes._readable()
         await changes.until(lambda: watch.current().connectivity is Connectivity.FULL)
         assert watch.current().metered is None
 
