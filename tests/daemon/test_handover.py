@@ -180,6 +180,22 @@ def test_taking_back_removes_what_was_installed_and_nothing_that_was_used(
     assert daemon.migration()["Handover"] == "done"
 
 
+def test_the_word_can_be_a_button_and_the_notice_goes_when_the_handover_is_taken_back(
+    daemon: Daemon, swift: SwiftServer, chain: Drive, notifications: Notifications
+) -> None:
+    daemon.configure_migration(chain, swift, swift.container(), more='handover = "ask"')
+    daemon.start()
+    waits_for_the_word(daemon)
+    daemon.wait_until(lambda _: "home: the handover waits" in notifications.titles)
+    asked = next(each for each in notifications.all if each["title"] == "home: the handover waits")
+    assert asked["actions"] == ["button", "Hand over now"]
+    notifications.press(asked)
+    daemon.wait_until(lambda now: now["Handover"] == "done")
+    daemon.wait_until(lambda _: "Backups can go to the cloud now" in notifications.open)
+    daemon.slowboat("handover", "--undo")
+    daemon.wait_until(lambda _: "Backups can go to the cloud now" not in notifications.open)
+
+
 def test_the_word_from_many_sides_at_once_hands_over_once(daemon: Daemon, swift: SwiftServer, chain: Drive) -> None:
     url = daemon.configure_migration(chain, swift, swift.container(), more='handover = "ask"')
     daemon.start()

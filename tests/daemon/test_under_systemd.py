@@ -12,6 +12,7 @@ from evidence import expect_arrived
 
 from realparts.presence import ROOT
 from realparts.user_manager import HOME, UID, UserManager, running_user_manager
+from slowboat.core.happenings import KINDS
 from slowboat.edges.bus.report_properties import MANAGER, MIGRATION, NAME
 from slowboat.edges.bus.report_properties import ROOT as OBJECT
 
@@ -80,9 +81,23 @@ def until(look: Callable[[], object], manager: UserManager) -> None:
         time.sleep(0.05)
 
 
+def expect_told_in_the_journal(manager: UserManager) -> None:
+    """Each kind of event with its number and its migration, once; and nothing of it warns."""
+    (done,) = manager.journal("SLOWBOAT_KIND=done")
+    assert done["SLOWBOAT_MIGRATION"] == "home"
+    assert done["MESSAGE_ID"] == KINDS["done"].message_id
+    assert done["PRIORITY"] == "6"
+    assert done["SYSLOG_IDENTIFIER"] == "slowboat"
+    assert manager.journal("SLOWBOAT_KIND=handover", f"MESSAGE_ID={KINDS['handover'].message_id}")
+    assert manager.journal("SLOWBOAT_KIND=reasons")
+    assert manager.journal("--identifier=slowboat", "--priority=warning") == []
+    assert not [each for each in manager.journal("_TRANSPORT=stdout") if "slowboat" in each["SYSLOG_IDENTIFIER"]]
+
+
 def test_it_does_its_work_as_a_service(manager: UserManager, swift: SwiftServer, chain: Drive) -> None:
     container = swift.container()
     plugged_in(manager, chain)
+    manager.start_journald()
     assert "config.toml" in slowboat(manager, "install", check=False), "without a configuration nothing is installed"
     assert manager.show("slowboat.service", "LoadState") == {"LoadState": "not-found"}
     manager.write(CONFIG.with_name("key"), swift.key + "\n", "600")
@@ -110,6 +125,7 @@ def test_it_does_its_work_as_a_service(manager: UserManager, swift: SwiftServer,
     installed = CACHES / hashlib.md5(f"swift://{container}".encode()).hexdigest()
     assert len(manager.run("ls", installed).split()) == len(chain.metadata), "the sandbox lets the handover through"
     expect_arrived(chain, swift, container)
+    expect_told_in_the_journal(manager)
 
     manager.run("kill", "-9", manager.show("slowboat.service", "MainPID")["MainPID"])
     until(lambda: manager.show("slowboat.service", "ActiveState")["ActiveState"] != "active", manager)
@@ -121,6 +137,7 @@ def test_a_wrong_configuration_ends_in_words_and_not_in_a_loop(
     manager: UserManager, swift: SwiftServer, chain: Drive
 ) -> None:
     plugged_in(manager, chain)
+    manager.start_journald()
     manager.write(CONFIG.with_name("key"), swift.key + "\n", "600")
     good = configuration(swift, swift.container())
     manager.write(CONFIG, good)
@@ -136,6 +153,9 @@ def test_a_wrong_configuration_ends_in_words_and_not_in_a_loop(
             f"slowboat: slowboat is not running: {CONFIG}, line 1: unknown key limti. Did you mean limit? "
             "What to do: Fix that, then start it with: systemctl --user start slowboat"
         )
+    (told,) = manager.journal("--identifier=slowboat", "--priority=warning")
+    assert told["MESSAGE"].startswith(f"{CONFIG}, line 1: unknown key limti.")
+    assert told["PRIORITY"] == "3"
     manager.run("rm", CONFIG)
     manager.run("systemctl", "--user", "start", "slowboat", check=False)
     said = slowboat(manager, check=False)

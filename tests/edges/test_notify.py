@@ -36,6 +36,7 @@ class Screen:
         self.capabilities = capabilities
         self.next_id = 7
         self.refuse = ""
+        self.name = "gnome-shell"
         connection.serve(self.answer)
 
     def answer(self, call: Call) -> Answer:
@@ -43,6 +44,8 @@ class Screen:
             raise CallRefused(self.refuse, "no")
         if call.member == "GetCapabilities":
             return Answer("as", [self.capabilities])
+        if call.member == "GetServerInformation":
+            return Answer("ssss", [self.name, "", "", "1.2"])
         if call.member == "CloseNotification":
             self.closed.put_nowait(call.body[0])
             return Answer()
@@ -91,9 +94,20 @@ async def test_a_notice_is_shown_as_the_specification_wants_it(notify: Notificat
         assert shown["body"] == "The drive is &lt;no longer&gt; the only copy &amp; that is good"
         assert shown["types"] == {"urgency": "y", "category": "s", "desktop-entry": "s"}
         assert (shown["hints"]["urgency"], shown["hints"]["category"]) == (1, "transfer.complete")
+        assert shown["icon"] == shown["hints"]["desktop-entry"] == "io.github.slowboat.Slowboat1"
         notify.show(TROUBLE)
         shown = await desktop.seen()
         assert (shown["hints"]["urgency"], shown["hints"]["category"]) == (2, "transfer.error")
+
+
+@pytest.mark.parametrize(("service", "title"), [("Plasma", "All there"), ("dunst", "slowboat: All there")])
+async def test_who_tells_it_is_named_once(notify: Notifications, session_bus: str, service: str, title: str) -> None:
+    async with screen(session_bus) as desktop:
+        desktop.name = service
+        notify.show(DONE)
+        assert (await desktop.seen())["title"] == title
+        notify.show(TROUBLE)
+        assert (await desktop.seen())["title"] == "slowboat needs you"
 
 
 @pytest.mark.parametrize(
@@ -322,7 +336,9 @@ async def test_a_real_notification_service_shows_it(
             await _until(both)
             await raw.call(NAME, PATH, "org.dunstproject.cmd0", "NotificationCloseAll")
             history = (await raw.call(NAME, PATH, "org.dunstproject.cmd0", "NotificationListHistory"))[0]
-            assert {each["summary"] for each in history} == {DONE.title, TROUBLE.title}, "the second replaced the first"
+            assert {each["summary"] for each in history} == {f"slowboat: {DONE.title}", TROUBLE.title}, (
+                "the second replaced the first"
+            )
             messages = " ".join(each["message"] for each in history)
             assert DONE.body in html.unescape(messages), "no part of it was taken for markup"
     finally:

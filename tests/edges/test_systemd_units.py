@@ -11,11 +11,13 @@ import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from realparts.presence import ROOT
 from realparts.user_manager import HOME, UID, UserManager, running_user_manager
+from slowboat import __version__
 from slowboat.core import segmenting
 from slowboat.core.errors import NeedsUser
 from slowboat.edges import units
@@ -100,9 +102,12 @@ def test_the_files_are_complete_and_run_this_program() -> None:
         f"dbus-1/interfaces/{MANAGER}.xml",
         f"dbus-1/interfaces/{NAME}.Migration.xml",
         f"applications/{NAME}.desktop",
+        f"icons/hicolor/scalable/apps/{NAME}.svg",
+        f"icons/hicolor/symbolic/apps/{NAME}-symbolic.svg",
     }
     assert "\nExecStart=/opt/x/bin/slowboat daemon\n" in files[UNIT]
-    assert "\nExec=/opt/x/bin/slowboat status --watch\n" in files[Path("applications", f"{NAME}.desktop")]
+    assert "\nExec=/opt/x/bin/slowboat status --watch --from-menu\n" in files[Path("applications", f"{NAME}.desktop")]
+    assert f"\nIcon={NAME}\n" in files[Path("applications", f"{NAME}.desktop")]
     assert SANDBOX not in units.rendered(("/x",), sandbox=False)
     assert "\nReadWritePaths=-/srv/cache\n" in units.rendered(("/x",), writable=[Path("/srv/cache")])[SANDBOX]
     command = units.entry_point()
@@ -123,14 +128,50 @@ def test_a_path_with_odd_letters_is_still_that_path(tmp_path: Path, odd: str) ->
     assert "not executable" in analyze(tmp_path, "verify", tmp_path / "slowboat.service").stderr
 
 
+@pytest.mark.needs("desktop-file-validate")
+@pytest.mark.parametrize("program", ["/usr/bin/slowboat", "/home/anna/my programs/slow$boat"])
+def test_the_desktop_file_is_valid_and_shows_in_the_menu(tmp_path: Path, program: str) -> None:
+    written = tmp_path / f"{NAME}.desktop"
+    written.write_text(units.rendered((program,))[Path("applications", written.name)])
+    checked = subprocess.run(["desktop-file-validate", written], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    entry = configparser.ConfigParser(interpolation=None)
+    entry.read(written)
+    assert "NoDisplay" not in entry["Desktop Entry"]
+    actions = [name for name in entry.sections() if name.startswith("Desktop Action ")]
+    assert len(actions) == 2
+    assert {entry[name]["Exec"].rpartition(" pause")[0] for name in actions} > {""}, "each with this very program"
+
+
+@pytest.mark.needs("appstreamcli")
+def test_what_software_centres_show_is_valid() -> None:
+    page = units.templates("desktop") / f"{NAME}.metainfo.xml"
+    checked = subprocess.run(
+        ["appstreamcli", "validate", "--no-net", page], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
+    assert "W: " not in checked.stdout
+    assert f'<release version="{__version__}"' in page.read_text()
+
+
+def test_the_icons_are_drawings_of_the_size_that_their_folder_wants() -> None:
+    sizes = {f"{NAME}.svg": "0 0 128 128", f"{NAME}-symbolic.svg": "0 0 16 16"}
+    for icon, box in sizes.items():
+        drawing = ET.parse(units.templates("desktop") / icon).getroot()
+        assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+        assert drawing.attrib["viewBox"] == box
+
+
 def test_the_templates_are_found_in_a_wheel_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "slowboat"
     (package / "edges").mkdir(parents=True)
     (package / "_units").mkdir()
+    (package / "_desktop").mkdir()
     monkeypatch.setattr(units, "__file__", str(package / "edges" / "units.py"))
     assert units.templates() == package / "_units"
+    assert units.templates("desktop") == package / "_desktop"
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert build["force-include"] == {"systemd": "slowboat/_units"}
+    assert build["force-include"] == {"systemd": "slowboat/_units", "desktop": "slowboat/_desktop"}
 
 
 @pytest.mark.needs("systemctl")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,3 +143,33 @@ async def test_what_is_no_limit_is_refused_and_changes_nothing(tmp_path: Path, l
         await asyncio.sleep(0)
         assert (bed.engine.report().limit, bed.engine.report().paused_until) == (0, 0.0)
         await bed.done()
+
+
+async def test_a_limit_and_a_pause_are_in_the_history_and_in_the_journal_as_no_trouble(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with sailing(tmp_path) as bed:
+        bed.engine.set_limit(500_000, bed.clock.wall + 3600, "spare")
+        bed.engine.set_limit(0)
+        bed.engine.pause("", 0.0)
+        bed.engine.resume("")
+        told = [text for _, _, kind, text in bed.ledger.history() if kind in {"limit", "paused", "resumed"}]
+        await bed.done()
+    assert re.fullmatch(
+        r"Limited by you: at most 500 kB/s, only what nobody else uses, until [0-9-]+ [0-9:]+\.", told[0]
+    )
+    assert told[1:] == ["The limit was taken back by you.", "Paused by you.", "Resumed by you."]
+    ours = {record.getMessage(): record for record in caplog.records}
+    assert {ours[text].levelno for text in told} == {logging.INFO}
+    assert vars(ours["Paused by you."])["kind"] == "paused"
+
+
+async def test_what_needs_the_user_is_a_warning_of_its_migration(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with sailing(tmp_path) as bed:
+        bed.store.place(VOLUME, b"another's")
+        await bed.until(lambda: bed.shown.activity is Activity.NEEDS_USER)
+    warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [(vars(record)["kind"], vars(record)["migration"]) for record in warned] == [("refused", "m"), ("done", "m")]

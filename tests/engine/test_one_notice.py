@@ -39,3 +39,16 @@ async def test_a_drive_that_fails_is_one_notice_with_a_count(tmp_path: Path, cau
         lines = [text for _, _, kind, text in bed.ledger.history() if kind == "refused"]
         assert len(lines) == MANY, "the history names each"
         assert any(f"{MANY - 1} more" in reason.text for reason in bed.shown.reasons)
+
+
+async def test_the_button_below_what_was_set_aside_tries_it_again(tmp_path: Path) -> None:
+    async with sailing(tmp_path) as bed:
+        bed.source.rotten = {50}
+        await bed.as_time_passes(lambda: bed.shown.activity is Activity.NEEDS_USER)
+        (notice,) = told(bed)
+        assert notice.button == "Try again"
+        bed.source.rotten = set()
+        for nobodys in ("refused-x-another", "m", ""):
+            bed.engine.pressed(nobodys)
+        bed.engine.pressed(notice.key)
+        await bed.done()

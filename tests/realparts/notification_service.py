@@ -40,7 +40,7 @@ class Desktop:
             case "GetCapabilities":
                 return Answer("as", (["actions", "body", "persistence"],))
             case "GetServerInformation":
-                return Answer("ssss", ("realparts", "slowboat", "1", "1.2"))
+                return Answer("ssss", ("gnome-shell", "GNOME", "43.9", "1.2"))
             case "CloseNotification":
                 print(json.dumps({"closed": call.body[0]}), flush=True)
                 return Answer("", ())

@@ -6,6 +6,7 @@ is touched. The user is no root, so that a unit's sandbox is what a user's manag
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import stat
@@ -62,7 +63,7 @@ cp /etc/passwd /run/passwd
 echo boat:x:{uid}:{uid}::{home}:/bin/sh >> /run/passwd
 mount --bind /run/passwd /etc/passwd
 trap 'exit 0' TERM
-{as_user} {systemd} --user --log-target=console >/run/log 2>&1
+{as_user} {systemd} --user --log-target=console >/run/manager.log 2>&1
 """
 
 
@@ -106,9 +107,29 @@ class UserManager:
         lines = self.run("systemctl", "--user", "show", unit, f"--property={','.join(properties)}").splitlines()
         return dict(line.split("=", 1) for line in lines)
 
+    def start_journald(self) -> None:
+        """From now on services write into a journal of their own."""
+        settings = "[Journal]\nStorage=volatile\nReadKMsg=no\nForwardToSyslog=no\n"
+        self.as_root(
+            "sh",
+            "-c",
+            f"mkdir -p /run/systemd/journald.conf.d; printf '{settings}' >/run/systemd/journald.conf.d/zz.conf",
+        )
+        self.as_root("sh", "-c", f"setsid {program('systemd-journald')} >/run/journald.log 2>&1 &")
+        sockets = "test -S /run/systemd/journal/socket && test -S /run/systemd/journal/stdout && echo there || true"
+        deadline = time.monotonic() + 60
+        while "there" not in self.as_root("sh", "-c", sockets):
+            assert time.monotonic() < deadline, self.as_root("cat", "/run/journald.log")
+            time.sleep(0.05)
+
+    def journal(self, *matches: str) -> list[dict[str, str]]:
+        """The entries of that journal, such as those with SLOWBOAT_KIND=handover."""
+        argv = ["journalctl", "--directory=/run/log/journal", "--output=json", "--no-pager", *matches]
+        return [json.loads(line) for line in self.as_root(*argv).splitlines()]
+
     def log(self) -> str:
         """What the manager said."""
-        return self.as_root("cat", "/run/log")
+        return self.as_root("cat", "/run/manager.log")
 
 
 def _as_user(env: dict[str, str]) -> Sequence[str]:

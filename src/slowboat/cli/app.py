@@ -22,7 +22,7 @@ from slowboat.core.errors import SlowboatError
 from slowboat.core.words import HandoverState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from typing import TypeVar
 
     from click.shell_completion import CompletionItem
@@ -147,20 +147,33 @@ def cli(context: click.Context) -> None:
 
 @cli.command()
 @click.option("-w", "--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
+@click.option("--from-menu", is_flag=True, hidden=True, help="The terminal goes with the command: wait for Enter.")
 @_as_json
-def status(*, watch: bool = False, as_json: bool = False) -> None:
+def status(*, watch: bool = False, from_menu: bool = False, as_json: bool = False) -> None:
     """Show what slowboat is doing, how far it is, and why it waits."""
     from slowboat.cli import json_output
     from slowboat.cli.status import view
 
     if watch:
-        _watch(as_json=as_json)
+        with _read_before_it_goes() if from_menu else contextlib.nullcontext():
+            _watch(as_json=as_json)
         return
     report = _ask(lambda daemon: daemon.report())
     if as_json:
         screen.write(json_output.status(report))
     else:
         screen.show(view(report, time.time()))
+
+
+@contextlib.contextmanager
+def _read_before_it_goes() -> Iterator[None]:
+    """What went wrong can be read in a window that is gone when the command ends."""
+    try:
+        yield
+    except SlowboatError as error:
+        screen.complain(not_running.explained(error))
+        click.pause("Press any key to close this window.")
+        raise click.exceptions.Exit(FAILED) from None
 
 
 def _watch(*, as_json: bool) -> None:

@@ -29,6 +29,7 @@ from slowboat.core.schedule import (
     Usage,
     Window,
     allowed,
+    at_wall,
     cap_of,
     next_edge,
     next_opening,
@@ -37,11 +38,14 @@ from slowboat.core.words import Connectivity, Network, Permit, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import tzinfo
+
+    from slowboat.core.conditions import Mode
 
 __all__ = [
     "ALWAYS", "MAINS", "UNKNOWN_NETWORK", "Choice", "Conditions", "Hold", "NetworkRule", "Period", "Power",
     "PowerChoice", "Rules", "Schedule", "Send", "Usage", "Window", "budget_left", "charged",
-    "largest_piece", "next_change", "permit",
+    "largest_piece", "next_change", "permit", "wished",
 ]  # fmt: skip
 
 _LINKS = ("wifi", "ethernet", "mobile")  # what a tunnel or a bridge can lie on
@@ -347,6 +351,24 @@ def _called(network: Network) -> str:
 def _shown(foreign: str) -> str:
     """A name that somebody else chose, harmless on a terminal: a Wi-Fi's name may hold anything."""
     return "".join(sign if sign.isprintable() else "?" for sign in foreign[:80])
+
+
+def wished(limit: int, until: float, mode: Mode, zone: tzinfo) -> str:
+    """What the user has just said with a limit or a mode, as a line of the history.
+
+    Args:
+        limit: bytes per second, 0 for none.
+        until: when it ends, seconds since the epoch; 0.0: when told.
+        mode: "" for the settings' own.
+        zone: for the time of that end.
+    """
+    ways = {"spare": "only what nobody else uses", "go": "the whole line, whoever else uses it", "": ""}
+    parts = [f"at most {_in_words(limit)}" if limit else "", ways[mode]]
+    said = ", ".join(filter(None, parts))
+    if not said:
+        return "The limit was taken back by you."
+    end = f", until {at_wall(until, zone):%Y-%m-%d %H:%M}" if until else ""
+    return f"Limited by you: {said}{end}."
 
 
 def _in_words(rate: int) -> str:

@@ -117,7 +117,7 @@ async def outlast(
         show: shows an error.
         notifications: tell the desktop where it takes longer.
     """
-    _log.warning("%s", no_engine.error)
+    _log.warning("%s", no_engine.error, extra={"kind": "ledger"})
     loop = asyncio.get_running_loop()
     notify_at, wait = loop.time() + NOTIFY_AFTER, FIRST_TRY
     while not stir.is_set():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +19,7 @@ from slowboat.daemon import outage
 from slowboat.daemon.idle import Idle
 from slowboat.daemon.migrations import take_in
 from slowboat.daemon.world import World
+from slowboat.edges import journal
 from slowboat.edges.bus.service import Service
 from slowboat.edges.ledger import Ledger
 from slowboat.edges.notify import Notifications
@@ -29,7 +29,7 @@ from slowboat.edges.swift import Throttle
 from slowboat.edges.systemd import ServiceManager
 from slowboat.engine.engine import Engine
 from slowboat.engine.onset import Onsets
-from slowboat.engine.report import in_a_line
+from slowboat.engine.report import holding, in_a_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,14 +48,14 @@ FINAL_CODES = frozenset({"config", "no-config", "already-running", "clear-text",
 def main(config: Path | None = None) -> int:
     """Runs the daemon until it is stopped; answers the exit code."""
     be_sparing()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, handlers=[journal.handler()])
     for noisy in ("swiftclient", "urllib3", "keystoneauth", "requests", "dbus_next"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)  # their debug lines hold tokens and keys
     manager = ServiceManager()
     try:
         return asyncio.run(_Daemon(config, manager).run())
     except SlowboatError as error:
-        print(f"slowboat: {error}", file=sys.stderr)  # noqa: T201  # the journal, or a person at a terminal
+        _log.error("%s", error)  # to the journal, or to a person at a terminal
         manager.ended(error.what if "\n" in error.hint else str(error))
         return EX_CONFIG if isinstance(error, NeedsUser) and error.code in FINAL_CODES else EX_FAILED
 
@@ -88,6 +88,7 @@ class _Daemon:
         self._world = World()
         self._report: ManagerReport | None = None
         self._shown = ""
+        self._held: tuple[str, ...] = ()
 
     async def run(self) -> int:
         """Runs until stopped.
@@ -139,7 +140,7 @@ class _Daemon:
         try:
             self._read_again()
         except NeedsUser as error:
-            _log.error("the configuration stays as it was: %s", error)
+            _log.error("the configuration stays as it was: %s", error, extra={"kind": "settings"})
 
     async def _engines(self, settings: Settings) -> None:
         """One engine after the other, until the last one is stopped."""
@@ -182,7 +183,11 @@ class _Daemon:
         settings, world = reading.settings, self._world
         with Ledger(_ledger_path()) as ledger:
             if ledger.set_aside is not None:
-                _log.warning("the ledger was no whole one of ours, and is set aside as %s", ledger.set_aside)
+                _log.warning(
+                    "the ledger was no whole one of ours, and is set aside as %s",
+                    ledger.set_aside,
+                    extra={"kind": "ledger"},
+                )
             throttle = Throttle(0)
             engine = Engine(
                 __version__,
@@ -228,6 +233,14 @@ class _Daemon:
         if line != self._shown:
             self._shown = line
             self._manager.status(line)
+            self._log_what_holds(report, line)
+
+    def _log_what_holds(self, report: ManagerReport, line: str) -> None:
+        """To the journal, where something else holds it back than before, or nothing any more."""
+        held = holding(report)
+        if held is not None and held != self._held:
+            self._held = held
+            _log.info("%s", line, extra={"kind": "reasons"})
 
 
 def _ledger_path() -> Path:

@@ -30,6 +30,13 @@ PATH: Final = "/org/freedesktop/Notifications"
 DESKTOP_ENTRY: Final = "io.github.slowboat.Slowboat1"
 """The desktop file that the notification service takes name, icon and the user's settings from."""
 
+OURS: Final = "slowboat"
+"""The application's name."""
+
+NAMES_ITS_CLIENTS: Final = frozenset({"gnome-shell", "Plasma"})
+"""The services that show each application's name above its notifications, by what GetServerInformation says of them;
+elsewhere the title names us."""
+
 FIRST_RETRY: Final = 30.0
 LAST_RETRY: Final = 3600.0
 """Seconds between tries to start a service that is not there; one that appears is used at once."""
@@ -70,6 +77,7 @@ class Notifications:
         self._bus = ""
         self._tickets: dict[str, str] = {}
         self._capabilities: frozenset[str] = frozenset()
+        self._names_us = False
         self._ids: dict[str, int] = {}
         self._on_button: Callable[[str], None] = _nobody
         self._on_shown: Callable[[str, str], None] = _nobody
@@ -178,6 +186,10 @@ class Notifications:
             return
         (capabilities,) = await connection.call(NAME, PATH, NAME, "GetCapabilities")
         self._capabilities = frozenset(capabilities)
+        self._names_us = False
+        with contextlib.suppress(BusError):  # one that does not say who it is shows our name once too often at worst
+            (service, *_) = await connection.call(NAME, PATH, NAME, "GetServerInformation")
+            self._names_us = service in NAMES_ITS_CLIENTS
         self._owner = await connection.owner(NAME)
         tickets, self._tickets = self._tickets, {}
         numbers = {key: int(ticket.rpartition(" ")[2]) for key, ticket in tickets.items() if self._is_ours(ticket)}
@@ -193,7 +205,7 @@ class Notifications:
         return place == f"{self._bus} {self._owner}" and number.isdecimal() and number.isascii()
 
     async def _show(self, connection: Connection, notice: Notice) -> int:
-        title, body = notice.title, notice.body
+        title, body = self._named(notice.title), notice.body
         if "body" not in self._capabilities:
             title, body = f"{title}: {body}", ""
         if "body-markup" in self._capabilities:
@@ -203,7 +215,7 @@ class Notifications:
             "category": Variant("s", "transfer.error" if notice.urgent else "transfer.complete"),
             "desktop-entry": Variant("s", DESKTOP_ENTRY),
         }
-        icon = "dialog-warning" if notice.urgent else "emblem-default"  # names of every icon theme
+        icon = "dialog-warning" if notice.urgent else DESKTOP_ENTRY  # a name of every icon theme; our own
         # No "default" action: there is no window of ours that it could open.
         actions = [BUTTON, notice.button] if notice.button and "actions" in self._capabilities else []
         (number,) = await connection.call(
@@ -212,7 +224,7 @@ class Notifications:
             NAME,
             "Notify",
             "susssasa{sv}i",
-            "slowboat",
+            OURS,
             self._ids.get(notice.key, 0),
             icon,
             title,
@@ -222,6 +234,10 @@ class Notifications:
             SERVERS_CHOICE,
         )
         return int(number)  # not always the one that was to be replaced
+
+    def _named(self, title: str) -> str:
+        """The title, with who tells it where the service does not show that by itself."""
+        return title if self._names_us or OURS in title else f"{OURS}: {title}"
 
     async def _close(self, connection: Connection, key: str) -> None:
         with contextlib.suppress(BusError):  # dismissed already

@@ -15,7 +15,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from slowboat.core.errors import NeedsUser
 from slowboat.edges import xdg
@@ -28,6 +28,11 @@ UNIT: Final = "slowboat.service"
 SANDBOX: Final = "slowboat.service.d/sandbox.conf"
 _ACTIVATION: Final = "io.github.slowboat.Slowboat1.service"
 _DESKTOP: Final = "io.github.slowboat.Slowboat1.desktop"
+_ICONS: Final = {
+    "scalable": "io.github.slowboat.Slowboat1.svg",
+    "symbolic": "io.github.slowboat.Slowboat1-symbolic.svg",
+}
+"""By the folder of the icon theme, https://specifications.freedesktop.org/icon-theme-spec/latest/."""
 
 INSTALLERS_PATH: Final = "SLOWBOAT_PATH"
 """The variable in which the service is told the PATH of who installed it: a login shell's is another than the user
@@ -40,11 +45,11 @@ PATIENCE: Final = 120.0
 """Seconds for systemctl: longer than the unit's TimeoutStartSec."""
 
 
-def templates() -> Path:
-    """The folder of the unit templates: in the package, or beside the sources they are installed from."""
+def templates(what: Literal["systemd", "desktop"] = "systemd") -> Path:
+    """The folder of the units, or of the desktop's files: in the package, or beside the sources."""
     package = Path(__file__).parent.parent
-    packed = package / "_units"
-    return packed if packed.is_dir() else package.parent.parent / "systemd"
+    packed = package / {"systemd": "_units", "desktop": "_desktop"}[what]
+    return packed if packed.is_dir() else package.parent.parent / what
 
 
 def entry_point() -> tuple[str, ...]:
@@ -97,12 +102,14 @@ def rendered(
     line = " ".join(quoted(each) for each in (*_startable(command), "daemon"))
     if path and path.isprintable():
         line += f"\nEnvironment={_quoted_variable(INSTALLERS_PATH, path)}"
-    shown = " ".join(quoted_for_desktop(each) for each in (*command, "status", "--watch"))
     files = {
         Path("systemd/user", UNIT): _with_line(source / UNIT, "ExecStart", line),
         Path("dbus-1/services", _ACTIVATION): (source / _ACTIVATION).read_text(encoding="utf-8"),
-        Path("applications", _DESKTOP): _with_line(source / _DESKTOP, "Exec", shown),
+        Path("applications", _DESKTOP): _desktop_file(command),
     }
+    for folder, icon in _ICONS.items():
+        drawn = (templates("desktop") / icon).read_text(encoding="utf-8")
+        files[Path("icons/hicolor", folder, "apps", icon)] = drawn
     for xml in sorted((Path(__file__).parent / "interfaces").glob("*.xml")):
         files[Path("dbus-1/interfaces", xml.name)] = xml.read_text(encoding="utf-8")
     if sandbox:
@@ -114,6 +121,13 @@ def rendered(
 def _startable(command: Sequence[str]) -> tuple[str, ...]:
     """The same command; systemd takes no program whose own path has quotes, backslashes or dollars, env does."""
     return ("/usr/bin/env", *command) if set(command[0]) & set("'\"\\$") else tuple(command)
+
+
+def _desktop_file(command: Sequence[str]) -> str:
+    """The desktop file: in each of its commands this very program."""
+    text = (templates("desktop") / _DESKTOP).read_text(encoding="utf-8")
+    ours = " ".join(quoted_for_desktop(each) for each in command)
+    return re.sub(r"^Exec=/usr/bin/slowboat", lambda _: f"Exec={ours}", text, flags=re.MULTILINE)
 
 
 def _with_line(template: Path, key: str, value: str) -> str:

@@ -221,7 +221,7 @@ class Context:
 
     def notify(self, kind: str, key: str, title: str, text: str, *, urgent: bool = False, button: str = "") -> None:
         """Once to the history, once to the desktop; `key` names what it is about within this migration."""
-        self.memory.note(kind, text)
+        self.memory.note(kind, text, urgent=urgent)
         notice = Notice(f"{key}-{self.order.name}", title, text, urgent=urgent, button=button)
         if key in LASTING:
             self.memory.remember(facts.UNSHOWN[notice.key], facts.Unshown(title, text, urgent, button))

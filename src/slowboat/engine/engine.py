@@ -164,7 +164,10 @@ class Engine:
                 error = _innermost(surprise)
                 if isinstance(error, Unrecorded):
                     raise
-                _log.exception("%s: begins anew", migration.order.name)
+                _log.exception(
+                    "begins anew after a mistake of slowboat's own",
+                    extra={"kind": "internal", "migration": migration.order.name},
+                )
                 migration = self._begin(migration.order, migration.tools)
                 with contextlib.suppress(Exception):  # as the last resort it is told by the journal alone
                     migration.stumbled(error)
@@ -403,6 +406,7 @@ class Engine:
         memory.remember(facts.LIMIT_UNTIL, until if limit or mode else 0.0)
         memory.remember(facts.LIMIT, limit)
         memory.remember(facts.MODE, mode)
+        memory.note("limit", policy.wished(limit, until, mode, self._world.conditions().zone))
         self._asked()
 
     def hold(self, holds: Sequence[tuple[str, str]]) -> None:
@@ -442,11 +446,13 @@ class Engine:
 
     def pressed(self, key: str) -> None:
         """The user has pressed the button below the notice of that key."""
-        for name, migration in self._migrations.items():
-            if key == f"handover-{name}":
-                task = asyncio.create_task(migration.switch_pressed())
-                self._pressed.add(task)
-                task.add_done_callback(self._pressed.discard)
+        meant = [name for name in self._migrations if key.endswith(f"-{name}")]
+        if not meant:
+            return
+        name = max(meant, key=len)  # another's name may end alike
+        task = asyncio.create_task(self._migrations[name].pressed(key.removesuffix(f"-{name}")))
+        self._pressed.add(task)
+        task.add_done_callback(self._pressed.discard)
 
     async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
         """What goes up, in order."""

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from slowboat.engine.context import Context
 
 
+HAND_OVER_NOW = "Hand over now"
+"""The button below the notice of a handover that waits for the user's word."""
+
+
 def shown(context: Context) -> tuple[HandoverState, str]:
     """Its state and, where it is not done, why."""
     memory = context.memory
@@ -211,6 +215,7 @@ async def undo(context: Context) -> None:
         context.memory.handover_undone()
         context.memory.handover_blocked("you took it back; `slowboat handover` does it again", math.inf)
     context.memory.note("handover", "The handover was taken back")
+    context.withdraw("handover")
 
 
 def refused(context: Context, error: SlowboatError) -> None:
@@ -226,4 +231,5 @@ def refused(context: Context, error: SlowboatError) -> None:
         context.memory.note("handover", f"The handover waits: {error}")
     else:
         title = f"{context.order.name}: the handover waits"
-        context.notify("handover", "handover", title, str(error), urgent=True)
+        button = HAND_OVER_NOW if error.code == "ask" else ""
+        context.notify("handover", "handover", title, str(error), urgent=True, button=button)

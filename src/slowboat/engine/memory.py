@@ -9,6 +9,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from slowboat.core.happenings import KINDS
 from slowboat.core.plan import advance
 from slowboat.core.words import Event, HandoverState, Phase
 from slowboat.engine import facts
@@ -157,10 +158,12 @@ class Memory:
         found = [(key, kind.of(text)) for key, text in self._facts.items() if key.startswith(kind.key) and text]
         return [(key.removeprefix(kind.key), value) for key, value in found]
 
-    def note(self, kind: str, text: str) -> None:
-        """A line for the history, and for the journal."""
+    def note(self, kind: str, text: str, *, urgent: bool = False) -> None:
+        """A line for the history, and for the journal; `urgent`: it needs the user, whatever its kind."""
         self.ledger.note(self.migration, kind, text)
-        _log.info("%s: %s", self.migration or "all migrations", text)
+        known = KINDS.get(kind)
+        level = logging.WARNING if urgent or (known and known.trouble) else logging.INFO
+        _log.log(level, "%s", text, extra={"kind": kind, "migration": self.migration})
 
     @property
     def estimate(self) -> UplinkEstimate:

@@ -204,8 +204,23 @@ class Migration:
         self.wake()
         return url
 
-    async def switch_pressed(self) -> None:
-        """The button below the notice of the handover: what comes of it is told where the button was."""
+    async def pressed(self, key: str) -> None:
+        """The button below the notice of that key: what comes of it is told where the button was."""
+        if key != "handover":
+            self.retry_now()
+        elif self.memory.handover is HandoverState.DONE:
+            await self._switch_pressed()
+        else:
+            await self._hand_over_pressed()
+
+    async def _hand_over_pressed(self) -> None:
+        try:
+            await self.hand_over()  # which tells of it
+        except SlowboatError as error:
+            title = f"{self.order.name}: the handover waits"
+            self._context.notify("handover", "handover", title, str(error), urgent=True)
+
+    async def _switch_pressed(self) -> None:
         try:
             url = await self.switch_front_end()
         except SlowboatError as error:
@@ -450,7 +465,7 @@ class Migration:
         except Unrecorded:
             raise  # nothing of it can be remembered: the engine ends, and begins again when it can
         except Exception as error:  # noqa: BLE001  # one migration's bad surprise must not stop the others
-            _log.exception("%s: %s failed", self.order.name, key)
+            _log.exception("%s failed", key, extra={"kind": "internal", "migration": self.order.name})
             self._trouble.failed(key, mistake(error, key), 0.0, renewing=key in self._renewing)
 
     async def _do(self, key: str, act: Coroutine[None, None, None]) -> None:

@@ -164,6 +164,18 @@ def of_all(
     )
 
 
+def holding(report: ManagerReport) -> tuple[str, ...] | None:
+    """What holds it back, in stable words: the activity and each reason's code. () where nothing does.
+
+    None while it only looks at things, which says neither. Who comes and goes on the line is no news.
+    """
+    if report.activity in {Activity.CHECKING, Activity.STARTING, Activity.STOPPING}:
+        return None
+    if report.activity in {Activity.SENDING, Activity.DONE}:
+        return () if report.activity is Activity.SENDING else (report.activity.value,)
+    return (report.activity.value, *sorted({reason.code for reason in report.reasons} - {"crowded"}))
+
+
 def in_a_line(report: ManagerReport, zone: tzinfo) -> str:
     """What it is doing, in one line: for the service manager. Whole percents, so that it changes rarely.
 

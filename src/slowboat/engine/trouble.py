@@ -37,6 +37,10 @@ ANSWERS = frozenset(
 ASK_THE_PROVIDER = "Ask the provider; `slowboat retry` tries again"
 
 
+TRY_AGAIN = "Try again"
+"""The button below what needs the user: pressed when it is mended."""
+
+
 class Trouble:
     """The troubles of one migration."""
 
@@ -147,7 +151,7 @@ class Trouble:
         which = f"{len(alike)} files" if others else "a file"
         text = f"{error.what}, and {others} more for the same reason. {error.hint}".strip() if others else str(error)
         title = f"{self._context.order.name}: {which} cannot be moved"
-        self._context.notify("refused", f"refused-{error.code}", title, text, urgent=True)
+        self._context.notify("refused", f"refused-{error.code}", title, text, urgent=True, button=TRY_AGAIN)
 
     def _is_stubborn(self, name: str, error: Transient) -> bool:
         """Whether the server has given the same answer about an object so often that waiting will not change it."""
@@ -175,9 +179,8 @@ class Trouble:
         # Tried again every hour, with whichever file is next: reported once.
         if self._context.observed.reported != error.code:
             self._context.observed.reported = error.code
-            self._context.notify(
-                "needs-user", "needs-you", f"{self._context.order.name} needs you", str(error), urgent=True
-            )
+            title = f"{self._context.order.name} needs you"
+            self._context.notify("needs-user", "needs-you", title, str(error), urgent=True, button=TRY_AGAIN)
 
     def calm(self) -> None:
         """Something worked: the next trouble starts its waits from the beginning."""
