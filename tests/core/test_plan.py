@@ -19,7 +19,6 @@ from slowboat.core.plan import (
     OBSERVE_EVERY,
     OBSERVE_OFTEN,
     RENEW_EVERY,
-    SETTLED,
     TRANSITIONS,
     Adopt,
     BreakOff,
@@ -34,11 +33,11 @@ from slowboat.core.plan import (
     Snapshot,
     Tidy,
     advance,
-    chain_is_whole,
     matches,
     plan,
     ready_for_handover,
 )
+from slowboat.core.roster import SETTLED, Roster
 from slowboat.core.words import (
     Activity,
     Event,
@@ -160,7 +159,7 @@ def test_the_plan_is_total_and_keeps_the_rules(s: Snapshot) -> None:
                 assert s.handover is HandoverState.DONE
                 assert s.mend_at is not None
                 assert s.mend_at <= NOW
-                assert chain_is_whole(not_held(s), 0)
+                assert Roster(not_held(s)).is_whole(0)
                 assert MEND not in s.busy
             case Tidy():
                 assert s.permit.open
@@ -195,7 +194,7 @@ def assert_may_be_renewed(s: Snapshot, one: Item, actions: tuple[object, ...]) -
 
 def assert_metadata_first(s: Snapshot, one: Item) -> None:
     if one.role is Role.VOLUME:
-        assert chain_is_whole(not_held(s), one.chain), "no volume before its chain's metadata"
+        assert Roster(not_held(s)).is_whole(one.chain), "no volume before its chain's metadata"
     earlier = [i for i in not_held(s) if i.chain == one.chain and i.role.is_metadata and i.rank < one.rank]
     if one.role.is_metadata:
         assert all(i.phase in SETTLED for i in earlier), "metadata in its order"

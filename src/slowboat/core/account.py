@@ -12,18 +12,15 @@ and backup sets; must not know how the cloud was looked at, nor where any of it 
 
 from __future__ import annotations
 
-import collections
 import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slowboat.core.capabilities import lives_in_segments
 from slowboat.core.chains import describe
-from slowboat.core.direct import GONE, REMOVED
-from slowboat.core.words import Phase
+from slowboat.core.roster import Kind, Roster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from slowboat.core.words import Item, SetId
 
@@ -94,71 +91,45 @@ class CloudAccount:
 
 
 def take(basis: AccountBasis) -> CloudAccount:
-    """The account. Total: there always is one."""
-    count: collections.Counter[_Kind] = collections.Counter()
-    size: collections.Counter[_Kind] = collections.Counter()
-    missing: dict[int, dict[SetId, int]] = {}
-    for item in basis.items:
-        kind = _kind(item)
-        count[kind] += 1
-        size[kind] += item.file.size
-        if kind is not _Kind.REMOVED:
-            chain = missing.setdefault(item.chain, {})
-            chain[item.set_id] = chain.get(item.set_id, 0) + (kind is not _Kind.THERE)
-    files = sum(count.values()) - count[_Kind.REMOVED]
-    complete = files > 0 and count[_Kind.THERE] == files
-    restorable = 0 in missing and not any(missing[0].values()) and not _lost_any(basis.items)
+    """The account. Total: there always is one. It walks over backup sets; the roster has counted their files."""
+    found = Roster.of(basis.items)
+    there, removed = found.count(Kind.THERE), found.count(Kind.REMOVED)
+    files = len(found) - removed
+    complete = files > 0 and there == files
+    missing = _missing(found)
+    restorable = 0 in missing and not any(missing[0].values()) and not _lost_any(found)
     newest, lacking = _restorable_sets(basis, missing)
     return CloudAccount(
         files=files,
-        files_there=count[_Kind.THERE],
-        size=sum(size.values()) - size[_Kind.REMOVED],
-        size_there=size[_Kind.THERE],
-        to_send=count[_Kind.TO_SEND],
-        size_to_send=size[_Kind.TO_SEND],
-        set_aside=count[_Kind.SET_ASIDE],
-        gone=count[_Kind.GONE],
-        removed=count[_Kind.REMOVED],
+        files_there=there,
+        size=sum(found.size(kind) for kind in Kind if kind is not Kind.REMOVED),
+        size_there=found.size(Kind.THERE),
+        to_send=found.count(Kind.TO_SEND),
+        size_to_send=found.size(Kind.TO_SEND),
+        set_aside=found.count(Kind.SET_ASIDE),
+        gone=found.count(Kind.GONE),
+        removed=removed,
         restorable=restorable,
         complete=complete,
         newest=newest,
         lacking=lacking,
         worth=_worth(basis, newest, files=files, restorable=restorable, complete=complete),
-        data_in=basis.segments if lives_in_segments(basis.items) else "",
+        data_in=basis.segments if found.in_segments else "",
     )
 
 
-class _Kind(enum.Enum):
-    """What one file is to the account."""
-
-    THERE = enum.auto()
-    TO_SEND = enum.auto()
-    SET_ASIDE = enum.auto()
-    GONE = enum.auto()
-    REMOVED = enum.auto()
-
-
-def _kind(item: Item) -> _Kind:
-    if item.phase is Phase.DONE:
-        return _Kind.THERE
-    if item.phase is not Phase.REFUSED:
-        return _Kind.TO_SEND
-    return {REMOVED: _Kind.REMOVED, GONE: _Kind.GONE}.get(item.error, _Kind.SET_ASIDE)
+def _missing(found: Roster) -> dict[int, dict[SetId, int]]:
+    """By chain and set: how many of the files that count are not there. What was removed whole is left out."""
+    missing = {
+        number: {set_id: one.missing for set_id, one in chain.sets.items() if one.counting}
+        for number, chain in found.chains.items()
+    }
+    return {number: sets for number, sets in missing.items() if sets}
 
 
-def _lost_any(items: Iterable[Item]) -> bool:
+def _lost_any(found: Roster) -> bool:
     """Whether its owner removed anything of the newest chain: what is left of it is no chain."""
-    return any(item.chain == 0 and is_removed(item) for item in items)
-
-
-def is_removed(item: Item) -> bool:
-    """Whether it is set aside because its owner has removed its backup set from the target."""
-    return item.phase is Phase.REFUSED and item.error == REMOVED
-
-
-def is_gone(item: Item) -> bool:
-    """Whether it is set aside because its whole backup set was gone after the end, and nobody knows why."""
-    return item.phase is Phase.REFUSED and item.error == GONE
+    return 0 in found.chains and found.chains[0].removed > 0
 
 
 def _worth(basis: AccountBasis, newest: SetId | None, *, files: int, restorable: bool, complete: bool) -> Worth:

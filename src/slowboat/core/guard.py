@@ -25,10 +25,9 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from slowboat.core.account import is_removed
 from slowboat.core.chains import describe
 from slowboat.core.direct import GONE, REMOVED, DirectSets, direct_sets, removed, sets_gone
-from slowboat.core.plan import SETTLED
+from slowboat.core.roster import SETTLED, Roster, is_removed
 from slowboat.core.versions import Verdict
 from slowboat.core.words import HandoverState, Phase, SetType
 
@@ -347,7 +346,7 @@ def _dangerous(duplicity: Judgement, known: Remembered) -> str:
 
 def is_complete(items: Iterable[Item]) -> bool:
     """Whether every file of the newest chain is confirmed; of nothing that was adopted, nothing can be destroyed."""
-    return all(item.phase is Phase.DONE for item in items if item.chain == 0)
+    return Roster.of(items).is_done(0)
 
 
 def _notify_danger(duplicity: Judgement, known: Remembered) -> Notify:

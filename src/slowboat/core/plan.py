@@ -25,13 +25,14 @@ A branch that decides one of these cases names it by its number.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slowboat.core.account import is_gone, is_removed
-from slowboat.core.parting import PARTED
+from slowboat.core.roster import SETTLED, Roster, is_parted
 from slowboat.core.words import Activity, Event, HandoverState, Permit, Phase, Reason
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = MappingProxyType(
     }
 )
 """The life of an object. A pair that is not here is a mistake in the program, not in the world."""
-
-SETTLED = frozenset({Phase.DONE, Phase.REFUSED})
 
 OBSERVE_EVERY = 6 * 3600.0
 """Seconds between listings while volumes trickle: a listing costs some kilobytes, and finds what others removed."""
@@ -110,7 +109,8 @@ class Snapshot:
 
     Attributes:
         now: seconds since the epoch.
-        items: everything adopted, by rank; () before the adoption.
+        items: everything adopted, by rank; () before the adoption. A `Roster` is taken as it is: whoever puts
+            anything into it afterwards has another snapshot.
         permit: may anything be sent, and why not.
         where: the source folder, for the words of a reason.
         drive_present: whether the source folder is there and is the right one.
@@ -139,7 +139,7 @@ class Snapshot:
     """
 
     now: float
-    items: tuple[Item, ...]
+    items: Sequence[Item]
     permit: Permit
     where: str = ""
     drive_present: bool = True
@@ -164,6 +164,10 @@ class Snapshot:
     tidy_at: float | None = None
     postponed: frozenset[SetId] = frozenset()
     postponed_why: Reason | None = None
+    roster: Roster = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roster", Roster.of(self.items))
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +264,7 @@ def _with_renewal(s: Snapshot, decision: Decision) -> Decision:
         # Rule 9 waits: one is being renewed already, or everything stops now.
         return decision
     taken = s.busy | {action.name for action in decision.actions if isinstance(action, Check | Send)}
-    due = {item.name: _due(s, item.name) for item in s.items if _begun(item) and item.name not in taken}
+    due = {item.name: _due(s, item.name) for item in s.roster.begun() if item.name not in taken}
     return _renewing_what_is_due(s, decision, due)
 
 
@@ -274,10 +278,6 @@ def _renewing_what_is_due(s: Snapshot, decision: Decision, due: Mapping[str, flo
         *([] if decision.wake_at is None else [decision.wake_at]),
     ]
     return replace(decision, wake_at=min(wakes, default=None))
-
-
-def _begun(item: Item) -> bool:
-    return item.segment > 0 and item.phase not in SETTLED
 
 
 def _due(s: Snapshot, name: str) -> float:
@@ -335,7 +335,7 @@ def _must_observe(s: Snapshot) -> bool:
         return True
     if s.finished:  # nothing is sent any more, so nothing is looked for until somebody asks
         return False
-    if stale and all(item.phase in SETTLED for item in s.items):  # rule 8 stands on one that shows everything
+    if stale and not s.roster.open:  # rule 8 stands on one that shows everything
         return True
     # Rules 6 and 8: by now it may show what it lacked.
     return s.now - s.sight.taken_at >= (min(LAG_SECONDS, s.observe_every) if _lags(s) else s.observe_every)
@@ -345,10 +345,10 @@ def _lags(s: Snapshot) -> frozenset[str]:
     """What the handover or the end waits for: it is there, and the listing does not show it."""
     if s.sight is None or s.finished or not s.sight.unlisted:
         return frozenset()
-    if all(item.phase in SETTLED for item in s.items) and _handover_settled(s):
+    if not s.roster.open and _handover_settled(s):
         return s.sight.unlisted
     if _handover_due(s):
-        return s.sight.unlisted.intersection(i.name for i in s.items if i.chain == 0 and i.role.is_metadata)
+        return s.sight.unlisted.intersection(item.name for item in s.roster.metadata(0))
     return frozenset()
 
 
@@ -367,15 +367,15 @@ def _go_on(s: Snapshot) -> Decision:
     if s.finished:
         late = (*((HandOver(),) if _hand_over_now(s) else ()), *((Mend(),) if _mend_due(s) else ()))
         tidy = (Tidy(),) if s.tidy_at is not None and s.tidy_at <= s.now and not s.busy and not late else ()
-        wakes = [when for when in (_next_handover(s), s.tidy_at) if when is not None and when > s.now]
-        return Decision((*late, *tidy), *_at_the_end(s), min(wakes, default=None))
+        later = [when for when in (_next_handover(s), s.tidy_at) if when is not None and when > s.now]
+        return Decision((*late, *tidy), *_at_the_end(s), min(later, default=None))
     # Rules 6 and 8: what stands there is not in the listing yet.
     if s.sight is not None and not s.busy and (lagging := _lags(s)):
         return _until_it_is_listed(s, lagging, s.sight)
     # Rule 8. It is done when that has been told.
-    at_the_end = all(item.phase in SETTLED for item in s.items) and _handover_settled(s)
+    at_the_end = not s.roster.open and _handover_settled(s)
     if at_the_end and s.busy <= {OBSERVE} and not _lags(s):
-        return Decision(() if s.busy else (Finish(),), Activity.CHECKING, _refusals(s.items))
+        return Decision(() if s.busy else (Finish(),), Activity.CHECKING, _refusals(s.roster))
     # Rule 5: metadata that has vanished goes before the volumes that are on the line.
     if _metadata_is_kept_waiting(s):
         return Decision((BreakOff(),), Activity.SENDING, s.permit.reasons)
@@ -385,22 +385,27 @@ def _go_on(s: Snapshot) -> Decision:
     if _mend_due(s):
         actions.append(Mend())
     # Rules 4, 5 and 7: as many objects as there are lanes, by rank; one that failed waits for its own time.
-    wanted = list(_wanted(s))
+    wakes: list[float] = []
     if s.drive_present:
-        waiting = [item for item in wanted if s.object_waits.get(item.name, 0.0) > s.now]
         free = max(0, s.lanes - len(s.busy))
-        ready = [item for item in wanted if s.object_waits.get(item.name, 0.0) <= s.now]
-        actions += [_act(item, s.sight) for item in ready[:free]]
-        wakes = [s.object_waits[item.name] for item in waiting]
-    else:
-        wakes = []
-    return _shown(s, tuple(actions), wanted, wakes)
+        ready = (item for item in _wanted(s) if s.object_waits.get(item.name, 0.0) <= s.now)
+        actions += [_act(item, s.sight) for item in itertools.islice(ready, free)]
+        wakes += _waits(s)
+    return _shown(s, tuple(actions), wakes)
 
 
-def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: list[float]) -> Decision:
+def _waits(s: Snapshot) -> Iterator[float]:
+    """When the time comes of each object that failed and is wanted."""
+    for name, until in s.object_waits.items():
+        item = s.roster.get(name)
+        if until > s.now and item is not None and _is_wanted(s, item):
+            yield until
+
+
+def _shown(s: Snapshot, actions: tuple[Action, ...], wakes: list[float]) -> Decision:
     reasons = s.permit.reasons
     # The drive is away, and something needs it: what is on the line can only fail.
-    if not s.drive_present and (wanted or s.busy):
+    if not s.drive_present and (s.busy or _is_anything_wanted(s)):
         return Decision(
             (*actions, BreakOff()) if s.busy else actions,
             Activity.WAITING,
@@ -419,8 +424,8 @@ def _shown(s: Snapshot, actions: tuple[Action, ...], wanted: list[Item], wakes: 
     if s.postponed_why is not None:
         reasons = (s.postponed_why, *reasons)
     # Nothing but what was set aside is left: only a person can bring it on.
-    refusals = _refusals(s.items)
-    if refusals and not wanted:
+    refusals = _refusals(s.roster)
+    if refusals and not _is_anything_wanted(s):
         return Decision(actions, Activity.NEEDS_USER, refusals, wake_at)
     # What is left waits for its own time, or for the handover.
     return Decision(actions, Activity.WAITING, (*refusals, *reasons), wake_at)
@@ -436,9 +441,10 @@ def _metadata_is_kept_waiting(s: Snapshot) -> bool:
 
     Without their manifest they would be somebody's remains, to be cleaned up; and the metadata may not wait an hour.
     """
-    metadata = (i for i in s.items if i.chain == 0 and i.role.is_metadata and i.set_id not in s.postponed)
-    first = any(i.phase not in SETTLED for i in metadata)
-    return first and any(not i.role.is_metadata and i.name in s.busy for i in s.items)
+    if not s.roster.open_metadata(0, s.postponed):
+        return False
+    busy = (s.roster.get(name) for name in s.busy)
+    return any(item is not None and not item.role.is_metadata for item in busy)
 
 
 def _act(item: Item, sight: Sight | None) -> Action:
@@ -447,45 +453,52 @@ def _act(item: Item, sight: Sight | None) -> Action:
 
 
 def _wanted(s: Snapshot) -> Iterator[Item]:
-    """The objects that may be acted on now, by rank: the gates of rules 5 to 7."""
-    items = tuple(item for item in s.items if item.set_id not in s.postponed)
-    whole = {chain: chain_is_whole(items, chain) for chain in {item.chain for item in items}}
+    """The objects that may be acted on now, by rank: the gates of rules 5 to 7.
+
+    Nobody walks over more of them than are taken, and those of sets that are postponed.
+    """
     gate_open = _handover_settled(s)
-    led: set[int] = set()  # chains whose next metadata file has been named: the order within is kept
-    for item in items:
-        if item.role.is_metadata:  # rule 5: one after another; an older chain's wait for the handover
-            if item.phase in SETTLED or item.chain in led:
-                continue
-            led.add(item.chain)
-            may = gate_open or item.chain == 0
-        else:  # rules 6 and 7: the canaries before the handover, the others after it
-            may = whole[item.chain] and (gate_open or (item.canary and item.chain == 0))
-        if may and item.phase not in SETTLED and item.name not in s.busy | s.renewing:
-            yield item
+    queues: list[Iterable[Item]] = []
+    for chain in s.roster.chains:
+        if not gate_open and chain != 0:  # rule 5: an older chain waits for the handover
+            continue
+        first = s.roster.first_metadata(chain, s.postponed)
+        if first is not None:  # rule 5: one after another, the order within is kept
+            queues.append((first,))
+        if s.roster.is_whole(
+            chain, s.postponed
+        ):  # rules 6 and 7: the canaries before the handover, the others after it
+            queues.append(s.roster.open_volumes(chain, s.postponed, canaries=True))
+            queues += [s.roster.open_volumes(chain, s.postponed)] if gate_open else []
+    by_rank = heapq.merge(*queues, key=_rank) if len(queues) > 1 else itertools.chain(*queues)
+    return (item for item in by_rank if item.name not in s.busy and item.name not in s.renewing)
 
 
-def chain_is_whole(items: Iterable[Item], chain: int) -> bool:
-    """Whether every metadata file of a chain is confirmed at the target, but for sets that are set aside."""
-    metadata = (item for item in items if item.chain == chain and item.role.is_metadata)
-    return all(item.phase is Phase.DONE or is_aside(item) for item in metadata)
+def _is_wanted(s: Snapshot, item: Item) -> bool:
+    """Whether `_wanted` has it."""
+    taken = item.name in s.busy or item.name in s.renewing or item.set_id in s.postponed
+    if taken or item.phase in SETTLED or not (item.chain == 0 or _handover_settled(s)):
+        return False
+    if item.role.is_metadata:
+        return s.roster.first_metadata(item.chain, s.postponed) == item
+    return s.roster.is_whole(item.chain, s.postponed) and (item.canary or _handover_settled(s))
 
 
-def is_parted(item: Item) -> bool:
-    """Whether it is set aside because its set does not fit what duplicity itself wrote to the target."""
-    return item.phase is Phase.REFUSED and item.error == PARTED
+def _is_anything_wanted(s: Snapshot) -> bool:
+    return next(_wanted(s), None) is not None
 
 
-def is_aside(item: Item) -> bool:
-    """Whether its whole backup set is set aside: nothing is wrong with the file, and nothing waits for it."""
-    return is_removed(item) or is_parted(item)
+def _rank(item: Item) -> int:
+    return item.rank
 
 
 def ready_for_handover(items: Iterable[Item]) -> bool:
     """Whether the newest chain's metadata is whole and each canary volume settled (one that is rotten stays behind)."""
-    items = tuple(items)
-    canaries = (item for item in items if item.canary and item.chain == 0)
-    gone = any(is_aside(item) for item in items if item.chain == 0)
-    return not gone and chain_is_whole(items, 0) and all(item.phase in SETTLED for item in canaries)
+    found = Roster.of(items)
+    newest = found.chains.get(0)
+    if newest is None:
+        return True
+    return not newest.aside and found.is_whole(0) and not len(newest.open_canaries)
 
 
 def unseen(items: Iterable[Item], sight: Sight) -> tuple[str, ...]:
@@ -505,12 +518,13 @@ def _handover_settled(s: Snapshot) -> bool:
     """The volumes wait for the handover, but not for one that is blocked or that can never become ready."""
     if s.follows or s.handover in (HandoverState.DONE, HandoverState.BLOCKED):
         return True
-    return any(i.phase is Phase.REFUSED and i.chain == 0 and i.role.is_metadata for i in s.items)
+    newest = s.roster.chains.get(0)
+    return newest is not None and newest.refused_metadata > 0
 
 
 def _handover_due(s: Snapshot) -> bool:
     """Whether it is still to be done, everything is there for it, and no blocked try forbids another one yet."""
-    if s.follows or s.handover is HandoverState.DONE or HAND_OVER in s.busy or not ready_for_handover(s.items):
+    if s.follows or s.handover is HandoverState.DONE or HAND_OVER in s.busy or not ready_for_handover(s.roster):
         return False
     return s.handover is HandoverState.PENDING or s.handover_at <= s.now
 
@@ -518,7 +532,7 @@ def _handover_due(s: Snapshot) -> bool:
 def _hand_over_now(s: Snapshot) -> bool:
     if not _handover_due(s):
         return False
-    newest = [item for item in s.items if item.chain == 0 and item.role.is_metadata]
+    newest = list(s.roster.metadata(0))
     if s.sight is None or s.sight.unlisted.intersection(item.name for item in newest):
         return False
     return all(matches(item, s.sight.objects.get(item.name)) for item in newest)
@@ -528,45 +542,44 @@ def _mend_due(s: Snapshot) -> bool:
     """Whether the cache can be made whole: all that belongs into it stands at the target again."""
     if s.mend_at is None or s.mend_at > s.now or MEND in s.busy or s.handover is not HandoverState.DONE:
         return False
-    metadata = (i for i in s.items if i.chain == 0 and i.role.is_metadata and i.set_id not in s.postponed)
+    metadata = (item for item in s.roster.metadata(0) if item.set_id not in s.postponed)
     return all(item.phase is Phase.DONE or is_parted(item) for item in metadata)
 
 
 def _at_the_end(s: Snapshot) -> tuple[Activity, tuple[Reason, ...]]:
     """What is shown where nothing is left to send: done, but where something is set aside, which a person must see."""
-    refusals = _refusals(s.items)
+    refusals = _refusals(s.roster)
     return (Activity.NEEDS_USER if refusals else Activity.DONE), refusals
 
 
-def _refusals(items: Iterable[Item]) -> tuple[Reason, ...]:
+def _refusals(roster: Roster) -> tuple[Reason, ...]:
     """What is set aside, each kind once; what its owner removed from the cloud is no reason."""
-    refused = [item for item in items if item.phase is Phase.REFUSED and not is_aside(item)]
-    gone = [item for item in refused if is_gone(item)]
-    stuck = [item for item in refused if not is_gone(item)]
     reasons = []
-    if stuck:
+    stuck, how_many = roster.stuck()
+    if stuck is not None:
         reasons.append(
             Reason(
                 "refused",
-                f"{_first_and_more(stuck)} cannot go up: {stuck[0].error}",
+                f"{_first_and_more(stuck, how_many)} cannot go up: {stuck.error}",
                 cure="see `slowboat plan` for the list; fix it and run `slowboat retry`",
             )
         )
-    if gone:
+    gone, how_many = roster.gone()
+    if gone is not None:
         reasons.append(
             Reason(
                 "gone",
-                f"{_first_and_more(gone)} had arrived in the cloud, and nothing of the backup set is there any more",
+                f"{_first_and_more(gone, how_many)} had arrived in the cloud, and nothing of the backup set is there "
+                "any more",
                 cure="run `slowboat retry` to send it again; where you removed it yourself, all is well",
             )
         )
     return tuple(reasons)
 
 
-def _first_and_more(items: Sequence[Item]) -> str:
-    more = len(items) - 1
-    return f"{items[0].name} and {more:,} more" if more else items[0].name
+def _first_and_more(first: Item, how_many: int) -> str:
+    return f"{first.name} and {how_many - 1:,} more" if how_many > 1 else first.name
 
 
 def _wants_drive(s: Snapshot) -> bool:
-    return any(item.phase not in SETTLED for item in s.items)
+    return s.roster.open > 0

@@ -15,7 +15,7 @@ from slowboat.core import account, names, urls
 from slowboat.core.account import AccountBasis
 from slowboat.core.dejadup import Account
 from slowboat.core.plan import ADOPT, HAND_OVER, MEND, OBSERVE, TIDY
-from slowboat.core.words import Notice, Role
+from slowboat.core.words import Notice
 from slowboat.engine import facts
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Context:
         key = (self.memory.moves, finished, self.observed.direct)
         if self._account is None or self._account[0] != key:
             basis = AccountBasis(
-                self.memory.items, finished=finished, direct=self.observed.direct, segments=self.segments_container
+                self.memory.roster, finished=finished, direct=self.observed.direct, segments=self.segments_container
             )
             self._account = (key, account.take(basis))
         return self._account[1]
@@ -213,11 +213,11 @@ class Context:
 
     def newest_metadata(self) -> tuple[Item, ...]:
         """The metadata files of the newest chain, in order."""
-        return tuple(item for item in self.memory.items if item.chain == 0 and item.role.is_metadata)
+        return tuple(self.memory.roster.metadata(0))
 
     def manifest_of(self, item: Item) -> Item | None:
         """The manifest of an object's backup set."""
-        return next((one for one in self.memory.items if one.set_id == item.set_id and one.role is Role.MANIFEST), None)
+        return self.memory.roster.manifest_of(item.set_id)
 
     def notify(self, kind: str, key: str, title: str, text: str, *, urgent: bool = False, button: str = "") -> None:
         """Once to the history, once to the desktop; `key` names what it is about within this migration."""
@@ -250,6 +250,8 @@ class Context:
         """
         end = f"-{self.order.name}"
         shown = [key.removesuffix(end) for key, _ in self.memory.all_of(facts.SHOWN) if key.endswith(end)]
+        if not shown:
+            return
         over = {"refused": not self.account().set_aside, "gone": not self.account().gone}
         for key in [key for key in shown if over.get(key.partition("-")[0])]:
             self.withdraw(key)

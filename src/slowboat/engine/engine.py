@@ -44,7 +44,7 @@ AFTER_A_SURPRISE = 60.0
 """Seconds until a migration that ended by a mistake of ours begins anew: whatever it was has gone by then, or the
 journal does not fill with it."""
 TICK = 1.0
-"""Seconds between reports while something is under way; at rest there are none."""
+"""Seconds between reports while something is under way and only counters move; at rest there are none."""
 
 
 class Engine:
@@ -99,6 +99,7 @@ class Engine:
         self._was_online = False
         self._booked_at = steady()
         self._changed = asyncio.Event()
+        self._at_once = True
         self._still = asyncio.Event()
         self._pressed: set[asyncio.Task[None]] = set()
         self._unrecorded: Unrecorded | None = None
@@ -171,7 +172,7 @@ class Engine:
                 migration = self._begin(migration.order, migration.tools)
                 with contextlib.suppress(Exception):  # as the last resort it is told by the journal alone
                     migration.stumbled(error)
-                self._changed.set()
+                self._show_at_once()
                 await asyncio.sleep(AFTER_A_SURPRISE)
 
     # -- the permit ------------------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ class Engine:
             yield
         except Unrecorded as error:
             self._unrecorded = error
-            self._changed.set()
+            self._show_at_once()
 
     def _world_changed(self) -> None:
         permits = [self._permit(name) for name in self._migrations]
@@ -253,7 +254,7 @@ class Engine:
                 migration.network_returned()
             migration.wake()
         self._wake_at(self._next_change())
-        self._changed.set()
+        self._show_at_once()
 
     def _next_change(self) -> float | None:
         """When the clock alone changes a permit: a pause ends, an hour of the schedule begins."""
@@ -272,7 +273,7 @@ class Engine:
         """The desktop's keyring was locked or unlocked, or has other entries of ours."""
         for migration in self._migrations.values():
             migration.keyring_changed()
-        self._changed.set()
+        self._show_at_once()
 
     def leapt(self) -> None:
         """The clock was set, or the machine has slept: no time that was reckoned before is taken for granted."""
@@ -310,17 +311,37 @@ class Engine:
             if self._unrecorded is not None:
                 raise self._unrecorded
             self._note_others()
+            self._at_once = False
             self._publish(self.report())
-            busy = self._under_way() or any(migration.verifying() for migration in self._migrations.values())
+            shown, busy = self._states(), self._is_busy()
             self._spending.settle(UNSETTLED if busy else 1)
             self._book(1 if not busy or self._steady() - self._booked_at >= BOOK_EVERY else UNSETTLED)
-            self._still.set()
-            self._changed.clear()
             try:
                 async with asyncio.timeout(TICK if busy else None):
-                    await self._changed.wait()
+                    await self._news(shown)
             except TimeoutError:
                 pass
+
+    async def _news(self, shown: Sequence[object]) -> None:
+        """Until there is something that is shown at once: all but counters that move while something is under way."""
+        self._still.set()
+        self._changed.clear()
+        while not self._at_once:
+            await self._changed.wait()
+            self._still.set()
+            self._changed.clear()
+            if not self._is_busy() or self._states() != shown:
+                return
+
+    def _is_busy(self) -> bool:
+        return self._under_way() or any(migration.verifying() for migration in self._migrations.values())
+
+    def _states(self) -> Sequence[object]:
+        return [migration.state() for migration in self._migrations.values()]
+
+    def _show_at_once(self) -> None:
+        self._at_once = True
+        self._changed.set()
 
     def _book(self, at_least: int) -> None:
         """Writes down what was sent, so that a kill loses little of the count, and what is shown never goes back."""

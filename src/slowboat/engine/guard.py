@@ -154,7 +154,7 @@ async def must_not_destroy(context: Context) -> None:
         NeedsUser: the handover waits (code "duplicity-version").
     """
     found = await ask_versions(context)
-    if found.advice.verdict is not Verdict.WAIT or is_complete(context.memory.items):
+    if found.advice.verdict is not Verdict.WAIT or is_complete(context.memory.roster):
         return
     raise NeedsUser(
         f"{found.name} must not see this backup before its last volume is in the cloud: {found.advice.danger}",
@@ -170,7 +170,7 @@ def waits_for_version(context: Context) -> bool:
 
 def waits_no_longer(context: Context) -> bool:
     """Whether the last volume is there, for which such a handover has waited."""
-    return waits_for_version(context) and is_complete(context.memory.items)
+    return waits_for_version(context) and is_complete(context.memory.roster)
 
 
 def reasons(context: Context) -> tuple[Reason, ...]:
@@ -184,7 +184,7 @@ def reasons(context: Context) -> tuple[Reason, ...]:
 def danger_now(context: Context) -> str:
     """What the worst duplicity may do to this chain as long as volumes are missing; "" where nothing is known."""
     found = context.observed.duplicity
-    return "" if found is None or is_complete(context.memory.items) else guard.danger_of(found)
+    return "" if found is None or is_complete(context.memory.roster) else guard.danger_of(found)
 
 
 def observe_every(context: Context) -> float:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from slowboat.core import backoff, names
 from slowboat.core.errors import NeedsUser, SlowboatError, Transient
-from slowboat.core.plan import SETTLED, matches, ready_for_handover
+from slowboat.core.plan import matches, ready_for_handover
+from slowboat.core.roster import SETTLED
 from slowboat.core.words import HandoverState
 from slowboat.engine import drive, facts, frontend, guard, target
 
@@ -41,13 +42,14 @@ def shown(context: Context) -> tuple[HandoverState, str]:
 
 def _not_yet(context: Context) -> tuple[HandoverState, str]:
     memory = context.memory
-    if not memory.items:
+    newest = memory.roster.chains.get(0)
+    if newest is None:
         return HandoverState.PENDING, "the drive has not been read yet"
-    if ready_for_handover(memory.items):
+    if ready_for_handover(memory.roster):
         return HandoverState.READY, ""
-    first = [item for item in memory.items if item.chain == 0 and (item.role.is_metadata or item.canary)]
-    left = [item for item in first if item.phase not in SETTLED]
-    return HandoverState.PENDING, f"{len(left)} of {len(first)} files must reach the cloud first"
+    left = len(newest.open_metadata) + len(newest.open_canaries)
+    first = len(newest.metadata) + newest.canaries
+    return HandoverState.PENDING, f"{left} of {first} files must reach the cloud first"
 
 
 async def do(context: Context) -> None:

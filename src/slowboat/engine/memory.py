@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from slowboat.core.happenings import KINDS
 from slowboat.core.plan import advance
+from slowboat.core.roster import Roster
 from slowboat.core.words import Event, HandoverState, Phase
 from slowboat.engine import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from slowboat.core.segmenting import UplinkEstimate
     from slowboat.core.words import Installed, Item, SourceFile
@@ -35,7 +36,7 @@ class Memory:
         self.ledger = ledger
         self.migration = migration
         self._facts = dict(ledger.facts(migration))
-        self._items = {item.name: item for item in ledger.items(migration)}
+        self.roster = Roster(ledger.items(migration))
         self.moves = 0  # how often a phase, or the list, has become another one: what was reckoned before holds no more
         self._as_tuple: tuple[Item, ...] | None = None
         for item in self.items:
@@ -47,8 +48,8 @@ class Memory:
         if self.get(facts.TARGET) not in {"", target}:
             paused = self.get(facts.PAUSED_UNTIL)
             self.ledger.forget(self.migration)
-            self._facts, self._items, self._as_tuple = {}, {}, None
-            self.moves += 1
+            self._facts = {}
+            self._list(())
             self.remember(facts.PAUSED_UNTIL, paused)
             self.note("target", f"The target is another one now ({target}): everything is looked at anew")
         self.remember(facts.TARGET, target)
@@ -57,26 +58,30 @@ class Memory:
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """Everything adopted, by rank."""
+        """Everything adopted, by rank, as it is now; what may be asked at each change asks the `roster` instead."""
         if self._as_tuple is None:
-            self._as_tuple = tuple(sorted(self._items.values(), key=lambda item: item.rank))
+            self._as_tuple = tuple(self.roster)
         return self._as_tuple
 
     def item(self, name: str) -> Item:
         """One adopted object."""
-        return self._items[name]
+        return self.roster.named(name)
 
     def adopt(self, items: Sequence[Item], manifests: Mapping[str, bytes], known: Mapping[str, str]) -> None:
         """Takes a new frozen list, and facts (`Fact.row`); what is known of a file that is the same stays known."""
         merged = [self._merged(item) for item in items]
         self.ledger.adopt(self.migration, merged, manifests, known)
-        self._items = {item.name: item for item in merged}
-        self._as_tuple = None
-        self.moves += 1
+        self._list(merged)
         self._facts.update(known)
 
+    def _list(self, items: Iterable[Item]) -> None:
+        """Another list, or the same files otherwise."""
+        self.roster = Roster(items)
+        self._as_tuple = None
+        self.moves += 1
+
     def _merged(self, item: Item) -> Item:
-        old = self._items.get(item.name)
+        old = self.roster.get(item.name)
         if old is None or not _is_same(old, item):
             return item
         return replace(
@@ -94,12 +99,11 @@ class Memory:
         """Adopted files as they are now, where nothing but their time is another one; by name."""
         items = tuple(replace(item, file=files.get(item.name, item.file)) for item in self.items)
         self.ledger.adopt(self.migration, items, {}, {})
-        self._items = {item.name: item for item in items}
-        self._as_tuple = None
+        self._list(items)
 
     def happened(self, name: str, event: Event, *, md5: str = "", error: str = "", slo_md5: str | None = None) -> Item:
         """One object's next phase by the table; `slo_md5` as the ledger's `move` takes it."""
-        old = self._items[name]
+        old = self.item(name)
         phase = advance(old.phase, event)
         attempt = event is Event.STARTED
         self.ledger.move(self.migration, name, phase, md5=md5, error=error, attempt=attempt, slo_md5=slo_md5)
@@ -115,26 +119,25 @@ class Memory:
 
     def learned(self, name: str, md5: str) -> None:
         """An object's MD5, before the server has confirmed it."""
-        old = self._items[name]
+        old = self.item(name)
         self.ledger.move(self.migration, name, old.phase, md5=md5)
         self._put(replace(old, md5=md5))
 
     def begun_segments(self, name: str, segment: int) -> None:
         """Fixes the size of an object's segments, in bytes."""
-        if self._items[name].segment != segment:
+        if (old := self.item(name)).segment != segment:
             self.ledger.begun_segments(self.migration, name, segment)
-            self._put(replace(self._items[name], segment=segment))
+            self._put(replace(old, segment=segment))
 
     def sent(self, name: str, count: int) -> None:
         """Adds bytes that went over the line, confirmed or not."""
         if count:
             self.ledger.sent(self.migration, name, count)
-            old = self._items[name]
+            old = self.item(name)
             self._put(replace(old, bytes_sent=old.bytes_sent + count))
 
     def _put(self, item: Item) -> Item:
-        old = self._items[item.name]
-        self._items[item.name] = item
+        old = self.roster.put(item)
         self._as_tuple = None
         if (old.phase, old.error) != (item.phase, item.error):
             self.moves += 1

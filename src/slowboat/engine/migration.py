@@ -114,7 +114,7 @@ class Migration:
 
     def drive_may_have_changed(self) -> None:
         """A mount, an unplugged cable, a new file."""
-        if not self.memory.items:
+        if not self.memory.roster:
             self._observed.blocked = None  # what was wrong with the folder may be mended
         self._observed.observe_drive = True
         self.wake()
@@ -243,6 +243,12 @@ class Migration:
         """What was decided last; where something has happened since, what will be: nobody is shown what is over."""
         return plan(self._snapshot()) if self._running and self._wake.is_set() else self._decision
 
+    def state(self) -> tuple[object, ...]:
+        """What of it is shown at once when it changes; all else that is shown are counters."""
+        memory, decided = self.memory, self._decision
+        last = memory.get(facts.FINISHED_AT), self._observed.last_error, self._verifier.state, self._running
+        return (decided.activity, decided.reasons, memory.handover, *last)
+
     def report(self) -> MigrationReport:
         """What is shown."""
         memory, observed = self.memory, self._observed
@@ -251,7 +257,7 @@ class Migration:
         state, why = handover.shown(self._context)
         shown = report.of_migration(
             self.order.name,
-            memory.items,
+            memory.roster,
             self._context.account(),
             self._decided(),
             source=self.order.source_dir,
@@ -327,7 +333,7 @@ class Migration:
         self._distrust_the_future(now)
         return Snapshot(
             now=now,
-            items=memory.items,
+            items=memory.roster,
             permit=self._permit_now(),
             where=self.order.source_dir,
             drive_present=observed.drive_present,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core.account import Worth, is_removed, keep, promise
+from slowboat.core.account import Worth, keep, promise
 from slowboat.core.capabilities import lives_in_segments
 from slowboat.core.errors import Refused, Transient, Unrecorded
-from slowboat.core.plan import SETTLED
+from slowboat.core.roster import SETTLED, is_removed
 from slowboat.core.words import Event, HandoverState, Phase
 from slowboat.engine import facts, parted, target
 from slowboat.engine.courier import Courier, Freight

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import names
 from slowboat.core.chains import describe
 from slowboat.core.parting import PARTED, parting
-from slowboat.core.plan import is_parted
+from slowboat.core.roster import is_parted
 from slowboat.core.words import Event, HandoverState, Phase, Reason, Role
 from slowboat.engine import departures, facts
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slowboat.core.account import promise
+from slowboat.core.roster import Kind
 from slowboat.core.schedule import at_wall
 from slowboat.core.words import Activity, ManagerReport, MigrationReport, Phase, Reason
 
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
     from slowboat.core.account import CloudAccount
     from slowboat.core.plan import Decision
+    from slowboat.core.roster import Roster
     from slowboat.core.words import HandoverState, Item
 
 
 def of_migration(
     name: str,
-    items: Sequence[Item],
+    roster: Roster,
     account: CloudAccount,
     decision: Decision,
     *,
@@ -47,10 +49,9 @@ def of_migration(
         rate: bytes per second now.
         estimated_rate: bytes per second to reckon the end by; 0 where nothing is known.
     """
-    volumes = [item for item in items if not item.role.is_metadata]
-    metadata = [item for item in items if item.role.is_metadata]
-    total = sum(item.file.size for item in items)
-    parts = sum(partly.get(item.name, 0) for item in items if item.phase is not Phase.DONE)
+    total = sum(roster.size(kind) for kind in Kind)
+    under_way = {name: item for name in partly if (item := roster.get(name)) is not None}
+    parts = sum(partly[name] for name, item in under_way.items() if item.phase is not Phase.DONE)
     done = min(total, account.size_there + parts)
     left = max(0, account.size_to_send - parts - in_flight)
     sending = decision.activity is Activity.SENDING and estimated_rate > 0
@@ -62,22 +63,22 @@ def of_migration(
         reasons=decision.reasons,
         handover=handover,
         handover_why=handover_why,
-        volumes_total=len(volumes),
-        volumes_done=_count(volumes, Phase.DONE),
-        volumes_refused=_count(volumes, Phase.REFUSED),
-        metadata_total=len(metadata),
-        metadata_done=_count(metadata, Phase.DONE),
+        volumes_total=roster.total(metadata=False),
+        volumes_done=roster.done(metadata=False),
+        volumes_refused=roster.refused(metadata=False),
+        metadata_total=roster.total(metadata=True),
+        metadata_done=roster.done(metadata=True),
         bytes_total=total,
         bytes_done=done,
         bytes_in_flight=in_flight,
-        bytes_sent=sum(item.bytes_sent for item in items),
+        bytes_sent=roster.bytes_sent,
         progress=_share(done, total),
         rate=rate,
         started_at=started_at,
         expected_end=now + left / estimated_rate if sending else 0.0,
         restorable_from_cloud=account.restorable,
-        behind=len({item.set_id for item in items}.intersection(account.lacking)),
-        newest_on_drive=max((item.set_id.end for item in items), default=0),
+        behind=len(roster.sets().intersection(account.lacking)),
+        newest_on_drive=max((one.end for one in roster.sets()), default=0),
         newest_in_cloud=account.newest.end if account.newest else 0,
         cloud_has=account.worth.value,
         cloud_has_text=promise(account),
@@ -105,10 +106,6 @@ def listed(items: Sequence[Item]) -> Sequence[Mapping[str, str | int | bool]]:
 def _share(part: int, whole: int) -> float:
     """From 0.0 to 1.0, and 1.0 for all of it alone; of nothing, nothing is done."""
     return part / whole if whole else 0.0
-
-
-def _count(items: Sequence[Item], phase: Phase) -> int:
-    return sum(item.phase is phase for item in items)
 
 
 BUSIEST_FIRST = (

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slowboat.core.account import is_removed
 from slowboat.core.errors import Refused
 from slowboat.core.framing import Framing
+from slowboat.core.roster import is_removed
 from slowboat.core.words import Event, Phase
 from slowboat.engine import facts
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import manifest, names
-from slowboat.core.account import is_removed
 from slowboat.core.errors import Refused, SourceAbsent, Stopped, Transient
 from slowboat.core.framing import Framing
+from slowboat.core.roster import is_removed
 from slowboat.core.segmenting import cut
 from slowboat.core.verify import Evidence, Reading, Report, damaged, verify
 from slowboat.core.words import Phase, Role

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slowboat.core import account, names
-from slowboat.core.account import AccountBasis, is_gone
+from slowboat.core.account import AccountBasis
 from slowboat.core.direct import GONE, REMOVED, direct_sets, sets_gone
+from slowboat.core.roster import is_gone
 from slowboat.core.verify import restorable, wording
 from slowboat.core.verify.report import (
     MOST_FINDINGS,
