@@ -176,3 +176,21 @@ def test_a_wrong_configuration_ends_in_words_and_not_in_a_loop(
     assert manager.show("slowboat.service", "LoadState") == {"LoadState": "not-found"}
     assert "it is not installed as a service" in slowboat(manager, check=False)
     assert manager.run("cat", CONFIG) == good
+
+
+def test_setup_starts_it_and_waits_until_it_sends(manager: UserManager, swift: SwiftServer, chain: Drive) -> None:
+    plugged_in(manager, chain)
+    container = swift.container()
+    account = {"ST_AUTH": swift.auth_url, "ST_USER": swift.user, "ST_KEY": swift.key}
+    words = ("setup", "--yes", "--container", container, "--limit", "2M")
+    said = " ".join(manager.run(PROGRAM, *words, env=account).split())
+    assert "slowboat is installed and runs" in said
+    assert "slowboat sends." in said or "slowboat runs" in said
+    assert f"backups go to swift://{container}/" in said
+    assert swift.key not in said
+    assert manager.show("slowboat.service", "ActiveState", "UnitFileState") == {
+        "ActiveState": "active",
+        "UnitFileState": "enabled",
+    }
+    until(lambda: get(manager, OBJECT, MANAGER, "State") == "done", manager)
+    assert "Everything is in the cloud already" in slowboat(manager, "setup", "--yes")

@@ -18,6 +18,7 @@ import click
 
 from slowboat import __version__
 from slowboat.cli import arguments, install, not_running, password, phrases, screen
+from slowboat.cli.setup import setup
 from slowboat.core.errors import SlowboatError
 from slowboat.core.words import HandoverState
 
@@ -454,5 +455,5 @@ def daemon(config: Path | None) -> int:
     return run(config)
 
 
-for _command in (password.password, install.install, install.uninstall, install.completion):
+for _command in (setup, password.password, install.install, install.uninstall, install.completion):
     cli.add_command(_command)

@@ -40,8 +40,18 @@ def install(*, only_print: bool, no_sandbox: bool) -> None:
         files = units.rendered(units.entry_point(), sandbox=not no_sandbox, writable=writable)
         screen.write("\n".join(f"# {units.data_home() / path}\n{text}" for path, text in files.items()))
         return
-    writable = _caches(_settings())
-    outcome = asyncio.run(units.install(sandbox=not no_sandbox, writable=writable))
+    run(sandbox=not no_sandbox)
+
+
+def run(*, sandbox: bool) -> None:
+    """Installs and starts the service, and says so.
+
+    Raises:
+        NeedsUser: the configuration is missing or wrong, there is no systemd here, or the service does not start.
+    """
+    from slowboat.edges import units
+
+    outcome = asyncio.run(units.install(sandbox=sandbox, writable=_caches(_settings())))
     _show_files("wrote", outcome.files)
     screen.say("slowboat is installed and runs, now and after each login. What it does: slowboat")
 

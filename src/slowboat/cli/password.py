@@ -7,6 +7,7 @@ never an argument: the arguments of a process can be read by everybody on the ma
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -32,10 +33,21 @@ def password(cloud: str, *, in_file: bool) -> None:
     It is asked for, and not shown; a script writes it to standard input. It goes into your keyring, or where there is
     none into a file that only you can read. A daemon that waits for it goes on.
     """
+    _must_be_wanted(cloud)
+    secret = asked(cloud)
+    where = keep(cloud, secret, in_file=in_file)
+    screen.say(f"The password for {cloud} is stored in {where}.")
+    screen.say(_retried())
+
+
+def keep(cloud: str, secret: Secret, *, in_file: bool = False) -> str:
+    """Stores it in the keyring, or where there is none, or with `in_file`, in a private file; says where.
+
+    Raises:
+        SlowboatError: it cannot be stored, or another one is found first.
+    """
     from slowboat.edges import secrets
 
-    _must_be_wanted(cloud)
-    secret = _asked(cloud)
     try:
         where = _stored_in_file(cloud, secret) if in_file else _stored(cloud, secret)
     except NeedsUser as error:
@@ -48,8 +60,7 @@ def password(cloud: str, *, in_file: bool) -> None:
             f"the password for {cloud} is stored in {where}, but another one is found first",
             hint=f"Remove the one in the keyring, or store this one there, too: it is labelled “slowboat: {cloud}”",
         )
-    screen.say(f"The password for {cloud} is stored in {where}.")
-    screen.say(_retried())
+    return where
 
 
 def _stored(cloud: str, secret: Secret) -> str:
@@ -67,6 +78,7 @@ def _stored_in_file(cloud: str, secret: Secret) -> str:
 
 def _must_be_wanted(cloud: str) -> None:
     """Raises SlowboatError where the configuration says that the daemon would not look for it there."""
+    from slowboat.edges import clouds_yaml
     from slowboat.edges.settings.checks import NAME
     from slowboat.edges.settings.cures import did_you_mean
 
@@ -87,6 +99,11 @@ def _must_be_wanted(cloud: str) -> None:
             f"the configuration takes the password for {cloud} from {phrases.plain(str(file))}",
             hint="Write it there, or remove key_file from the configuration",
         )
+    if known is not None and known[cloud].in_clouds_yaml and clouds_yaml.secret(cloud, os.environ):
+        raise SlowboatError(
+            f"the password for {cloud} stands in clouds.yaml, and is taken from there",
+            hint="Change it there (or in secure.yaml beside it), or remove it from there first",
+        )
 
 
 def _clouds() -> Mapping[str, Cloud] | None:
@@ -98,7 +115,7 @@ def _clouds() -> Mapping[str, Cloud] | None:
     return None
 
 
-def _asked(cloud: str) -> Secret:
+def asked(cloud: str) -> Secret:
     """What is typed, or comes from a pipe: one line, without its end."""
     from slowboat.edges.secrets import Secret
 

@@ -125,7 +125,9 @@ def _environment(cloud: Cloud) -> dict[str, str]:
     Raises:
         SlowboatError: there is no secret, or no token where duplicity could not get one by itself.
     """
-    who = Credentials.of(cloud, lambda: secret_of(cloud.name, cloud.key_file).reveal()).revealed()
+    who = Credentials.of(
+        cloud, lambda: secret_of(cloud.name, cloud.key_file, in_clouds_yaml=cloud.in_clouds_yaml).reveal()
+    ).revealed()
     environment = {"REQUESTS_CA_BUNDLE": cloud.cacert}
     match who.protocol:
         case 1 if not cloud.storage_url:

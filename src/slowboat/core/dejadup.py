@@ -118,6 +118,14 @@ def source_urls(values: Mapping[str, str], folder: str, home: str, hostname: str
     return folder_urls(folder, layout(values)) if leads else ()
 
 
+def local_folder(values: Mapping[str, str], home: str, hostname: str) -> str:
+    """The folder that the settings name by its whole path; "" where they lead to a drive, wherever that is mounted."""
+    if values.get("backend") == "local":
+        return posixpath.normpath(posixpath.join(home, _local(_text(values, "Local.folder", hostname))))
+    path = values.get("File.path", "") if values.get("backend") == "file" else ""
+    return path if path.startswith("/") else ""
+
+
 def _text(values: Mapping[str, str], key: str, hostname: str) -> str:
     return values.get(key, "$HOSTNAME").replace("$HOSTNAME", hostname)
 

@@ -202,6 +202,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How a container stands, and how much more may be stored.
+
+    Attributes:
+        stands: whether the container is there.
+        objects: how many objects are in it.
+        free: bytes until the nearest quota of the container or the account is full; None where none is told.
+    """
+
+    stands: bool = False
+    objects: int = 0
+    free: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Where a chain goes: a container, a prefix in it ("" or ending in "/"), the URLs duplicity will use for it.
 

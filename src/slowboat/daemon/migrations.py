@@ -102,4 +102,6 @@ def canaries(environment: Mapping[str, str], archive_dirs: Sequence[Path] = ()) 
 
 def _credentials(cloud: Cloud) -> Credentials:
     """A cloud's credentials; the secret is asked for when a token is."""
-    return Credentials.of(cloud, lambda: secret_of(cloud.name, cloud.key_file).reveal())
+    return Credentials.of(
+        cloud, lambda: secret_of(cloud.name, cloud.key_file, in_clouds_yaml=cloud.in_clouds_yaml).reveal()
+    )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from slowboat.core.errors import NeedsUser
-from slowboat.edges import xdg
+from slowboat.edges import clouds_yaml, xdg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,17 +68,25 @@ def attributes_of(cloud: str) -> dict[str, str]:
     return {"application": SERVICE, "cloud": cloud}
 
 
-def secret_of(cloud: str, key_file: Path | None = None, environment: Mapping[str, str] | None = None) -> Secret:
+def secret_of(
+    cloud: str,
+    key_file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    in_clouds_yaml: bool = False,
+) -> Secret:
     """The secret of a cloud. Blocking: the Secret Service is asked over D-Bus.
 
     In this order: `$CREDENTIALS_DIRECTORY/<cloud>` (systemd's LoadCredential=); `key_file`, and nothing else,
-    where the user named one; the Secret Service; `$XDG_CONFIG_HOME/slowboat/secrets/<cloud>`. For the cloud
-    "env" it is ST_KEY, OS_PASSWORD or OS_APPLICATION_CREDENTIAL_SECRET.
+    where the user named one; clouds.yaml, where the cloud is described there; the Secret Service;
+    `$XDG_CONFIG_HOME/slowboat/secrets/<cloud>`. For the cloud "env" it is ST_KEY, OS_PASSWORD or
+    OS_APPLICATION_CREDENTIAL_SECRET.
 
     Args:
         cloud: the cloud's name in the settings.
         key_file: where the user says that it stands, or None.
         environment: os.environ, if not given.
+        in_clouds_yaml: whether the cloud is one of clouds.yaml.
 
     Raises:
         NeedsUser: there is none ("no-secret"), the keyring is locked ("secret-locked"), the file is not private or
@@ -92,6 +100,8 @@ def secret_of(cloud: str, key_file: Path | None = None, environment: Mapping[str
         return found
     if key_file is not None:
         return _private(key_file) or _absent(cloud, f"{key_file} does not exist", f"Write the key to {key_file}")
+    if in_clouds_yaml and (kept := clouds_yaml.secret(cloud, environment)):
+        return _line_of(kept.encode(), f"The password of {cloud} in clouds.yaml", "Correct it there")
     file = _secrets_folder(environment) / cloud
     if (found := _from_service(cloud, environment)) is not None or (found := _private(file)) is not None:
         return found

@@ -92,6 +92,25 @@ async def adopt(
         NeedsUser: something is missing or ambiguous; all problems of the newest chain in one message.
         SourceAbsent, Refused: reading the drive's own manifests failed.
     """
+    adopted = await examine(
+        source, cache, files, url=url, file_prefix=file_prefix, canary=canary, where=where, set_by_set=set_by_set
+    )
+    md5s = await sameness.hashes(source, adopted.items, known)
+    return replace(adopted, items=tuple(replace(item, md5=md5s.get(item.name, "")) for item in adopted.items))
+
+
+async def examine(
+    source: Source,
+    cache: Cache,
+    files: Sequence[SourceFile],
+    *,
+    url: str,
+    file_prefix: str | None,
+    canary: Sequence[tuple[bytes, ...]],
+    where: str = ".",
+    set_by_set: bool = False,
+) -> Adopted:
+    """What `adopt` would find, without reading the files that have no hash of duplicity's. Raises as it does."""
     # In threads: a folder may hold a hundred thousand files, and who asks meanwhile is to be answered.
     inventory = await asyncio.to_thread(chains.take_inventory, files, file_prefix)
     beyond = await source.out_of_reach()
@@ -101,9 +120,7 @@ async def adopt(
     directory = await cache.find(keys, url) if keys else None
     texts = await _manifests(source, inventory, await cache.manifests(directory) if directory else {})
     links = chains.links(inventory, beyond, where)
-    adopted = await asyncio.to_thread(_put_in_order, inventory, texts, canary, files, links, set_by_set=set_by_set)
-    md5s = await sameness.hashes(source, adopted.items, known)
-    return replace(adopted, items=tuple(replace(item, md5=md5s.get(item.name, "")) for item in adopted.items))
+    return await asyncio.to_thread(_put_in_order, inventory, texts, canary, files, links, set_by_set=set_by_set)
 
 
 def _put_in_order(

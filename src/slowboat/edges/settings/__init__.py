@@ -1,13 +1,14 @@
 """The user's configuration: one TOML file, read whole, checked whole, and frozen.
 
-`shape` is what may stand in it, `amounts` how rates, sizes and hours are written, `lines` where a key stands in
-the text, `checks` what must hold beyond types, `reading` puts them together. docs/configuration.md tells the user.
+`shape` is what may stand in it, `amounts` how rates, sizes and hours are written, `lines` where a key stands in the
+text, `checks` what must hold beyond types, `cures` what a slip was meant to be, `reading` puts them together, `writing`
+adds to the file. docs/configuration.md tells the user.
 
 Knows the file's grammar and the user's mistakes; must not know what a rule means for the permit.
 """
 
 from slowboat.edges.settings.amounts import parse_rate, parse_size
-from slowboat.edges.settings.reading import EXAMPLE, config_path, load, parse, state_dir
+from slowboat.edges.settings.reading import EXAMPLE, config_path, env_cloud, load, parse, state_dir
 from slowboat.edges.settings.shape import ENV_CLOUD, Cloud, MigrationSettings, Settings
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "MigrationSettings",
     "Settings",
     "config_path",
+    "env_cloud",
     "load",
     "parse",
     "parse_rate",

@@ -199,11 +199,11 @@ def _cloud_of(here: Where, wanted: str, clouds: tuple[str, ...]) -> str:
         return wanted
     if not wanted and len(clouds) == 1:
         return clouds[0]
-    if not clouds:
+    if not clouds and not wanted:
         raise Wrong((*here, "cloud"), "there is no cloud to send it to", "Add a table [cloud.mycloud]")
-    known = ", ".join(clouds)
+    known = f"Known are: {', '.join(clouds)}" if clouds else "Add that table, or describe it in clouds.yaml"
     what = f"there is no [cloud.{shown(wanted)}]" if wanted else f"{'.'.join(here)} does not say which cloud"
-    raise Wrong((*here, "cloud"), what, f"Known are: {known}")
+    raise Wrong((*here, "cloud"), what, known)
 
 
 def _container(where: Where, text: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -13,7 +14,7 @@ import msgspec
 
 from slowboat.core.errors import NeedsUser
 from slowboat.core.identity import Identity
-from slowboat.edges import xdg
+from slowboat.edges import clouds_yaml, xdg
 from slowboat.edges.settings import checks, cures
 from slowboat.edges.settings.checks import Wrong
 from slowboat.edges.settings.lines import line_of
@@ -66,13 +67,14 @@ def state_dir(environment: Mapping[str, str] | None = None) -> Path:
     return xdg.folder("XDG_STATE_HOME", environment) / xdg.OURS
 
 
-def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+def load(path: Path | None = None, environment: Mapping[str, str] | None = None, *, begun: bool = False) -> Settings:
     """Reads and checks the configuration file.
 
     Args:
         path: the file; None: the usual one.
-        environment: os.environ, if not given. Without any [cloud.NAME] in the file, its ST_* or OS_* make the
-            cloud "env".
+        environment: os.environ, if not given. Without any [cloud.NAME] in the file, its OS_CLOUD names one of
+            clouds.yaml, or its ST_* or OS_* make the cloud "env".
+        begun: whether a file in which nothing is to be moved yet is as good as any.
 
     Raises:
         NeedsUser: there is no such file ("no-config"), or something in it is wrong ("config").
@@ -99,11 +101,11 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
             hint=f"Make it a file of yours: chmod u+r {path}",
             code="config",
         ) from error
-    return parse(raw, path, environment)
+    return parse(raw, path, environment, begun=begun)
 
 
-def parse(raw: bytes, path: Path, environment: Mapping[str, str]) -> Settings:
-    """Checks the text of a configuration file; `path` is for sentences. Raises as `load` does."""
+def parse(raw: bytes, path: Path, environment: Mapping[str, str], *, begun: bool = False) -> Settings:
+    """Checks the text of a configuration file; `path` is for sentences, `begun` as in `load`. Raises as that does."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -114,10 +116,10 @@ def parse(raw: bytes, path: Path, environment: Mapping[str, str]) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise _no_toml(path, text, str(error)) from None
     found: list[Wrong] = []
-    settings = _settings(tables, path, environment, found)
+    settings = _settings(tables, path, environment, found, begun=begun)
     if settings is None:
         raise _all_of(path, text, found)
-    return settings
+    return replace(settings, digest=hashlib.sha256(raw).hexdigest())
 
 
 def _all_of(path: Path, text: str, found: list[Wrong]) -> NeedsUser:
@@ -149,7 +151,7 @@ def _no_toml(path: Path, text: str, message: str) -> NeedsUser:
 
 
 def _settings(
-    tables: dict[str, Any], path: Path, environment: Mapping[str, str], found: list[Wrong]
+    tables: dict[str, Any], path: Path, environment: Mapping[str, str], found: list[Wrong], *, begun: bool = False
 ) -> Settings | None:
     """The settings, or None where mistakes were `found`: all that do not follow from another."""
 
@@ -168,18 +170,23 @@ def _settings(
     if top is None:
         return None
     clouds = {name: judged(checks.cloud, name, table) for name, table in named("cloud", top.cloud, CloudTable).items()}
-    if not top.cloud:
+    for name, key in _named_elsewhere(top, environment).items():
+        before = len(found)
+        elsewhere = judged(_cloud_of_others, name, key, environment)
+        if elsewhere is not None or len(found) > before:
+            clouds[name] = elsewhere
+    if not clouds:
         before = len(found)
         of_environment = judged(env_cloud, environment)
         clouds = {ENV_CLOUD: of_environment} if of_environment is not None or len(found) > before else {}
-    known = tuple(top.cloud or clouds)  # also those with mistakes: that one is missing would be another mistake
+    known = tuple({**top.cloud, **clouds})  # also those with mistakes: that one is missing would be another mistake
     migrations = {
         name: judged(checks.migration, name, table, known)
         for name, table in named("migration", top.migration, MigrationTable).items()
     }
     judged(checks.distinct, [one for one in migrations.values() if one is not None])
     rules = _rules(top, named, judged, found)
-    if not top.migration and not found:  # a file just begun: one thing at a time
+    if not top.migration and not found and not begun:  # a file just begun: one thing at a time
         found.append(Wrong((), "nothing is to be moved", "Add a table [migration.home]; see docs/configuration.md"))
     if found or rules is None:
         return None
@@ -285,6 +292,34 @@ def _right(field: msgspec.structs.FieldInfo) -> str:
         if get_origin(kind) is Literal:
             words += [f'"{value}"' for value in sorted(get_args(kind), key=str) if isinstance(value, str)]
     return f"Use one of: {', '.join(words)}" if words else ""
+
+
+def _named_elsewhere(top: TopTable, environment: Mapping[str, str]) -> dict[str, Where]:
+    """Clouds that are named and have no table here, and where they are named."""
+    named: dict[Any, Where] = {
+        table.get("cloud"): ("migration", name, "cloud") for name, table in top.migration.items()
+    }
+    if not top.cloud and (given := environment.get("OS_CLOUD")):
+        named.setdefault(given, ("OS_CLOUD",))
+    return {name: where for name, where in named.items() if isinstance(name, str) and name and name not in top.cloud}
+
+
+def _cloud_of_others(name: str, key: Where, environment: Mapping[str, str]) -> Cloud | None:
+    """A cloud of clouds.yaml; None where that has none of this name."""
+    try:
+        identity = clouds_yaml.identity(name, environment)
+    except NeedsUser as error:
+        raise Wrong(key, error.what, error.hint) from None
+    if identity is None:
+        return None
+    if checks.NAME.fullmatch(name) is None:
+        raise Wrong(
+            key, f"{checks.shown(name)!r} is a name that slowboat cannot take", "Call it otherwise in clouds.yaml"
+        )
+    checks.private_url(key, identity.auth_url)
+    if identity.storage_url:
+        checks.private_url(key, identity.storage_url)
+    return Cloud.of(identity, name, in_clouds_yaml=True)
 
 
 _INTERFACES: Mapping[str, Literal["public", "internal", "admin"]] = {

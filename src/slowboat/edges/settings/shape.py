@@ -132,17 +132,18 @@ class Cloud(Identity):
     Attributes:
         name: the user's word for it, or ENV_CLOUD.
         key_file: where the secret stands, or None: looked for by the cloud's name.
+        in_clouds_yaml: whether it is described in clouds.yaml, where its secret may stand as well.
     """
 
     name: str
     key_file: Path | None = None
+    in_clouds_yaml: bool = False
 
     @classmethod
-    def of(cls, identity: Identity, name: str, key_file: Path | None = None) -> Cloud:
+    def of(cls, identity: Identity, name: str, key_file: Path | None = None, *, in_clouds_yaml: bool = False) -> Cloud:
         """That identity under a name."""
-        return cls(
-            name=name, key_file=key_file, **{each.name: getattr(identity, each.name) for each in fields(Identity)}
-        )
+        known = {each.name: getattr(identity, each.name) for each in fields(Identity)}
+        return cls(name=name, key_file=key_file, in_clouds_yaml=in_clouds_yaml, **known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +184,7 @@ class Settings:
         clouds: by name.
         migrations: by name, in the file's order.
         rules: what the permit follows; the limit is its cap.
+        digest: the SHA-256 of the file, by which it is told whether it has been edited since.
     """
 
     path: Path | None
@@ -190,3 +192,4 @@ class Settings:
     clouds: Mapping[str, Cloud]
     migrations: Mapping[str, MigrationSettings]
     rules: Rules
+    digest: str = ""

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from slowboat.core.segmenting import LARGEST
-from slowboat.core.words import Limits, RemoteObject
+from slowboat.core.words import Limits, RemoteObject, Room
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,6 +109,30 @@ def _section(value: object) -> dict[str, Any] | None:
 
 def _within(value: object, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+# -- an account and a container ---------------------------------------------------------------------------------
+
+
+def room(container: Mapping[str, str] | None, account: Mapping[str, str]) -> Room:
+    """How a container stands (None: it is not there), and what the quotas leave; a figure of an odd kind is not told.
+
+    https://docs.openstack.org/swift/latest/middleware.html#module-swift.common.middleware.account_quotas
+    https://docs.openstack.org/swift/latest/middleware.html#module-swift.common.middleware.container_quotas
+    """
+    kept = container or {}
+    quotas = (
+        (_figure(account, "x-account-meta-quota-bytes"), _figure(account, "x-account-bytes-used")),
+        (_figure(kept, "x-container-meta-quota-bytes"), _figure(kept, "x-container-bytes-used")),
+    )
+    left = [max(0, quota - (used or 0)) for quota, used in quotas if quota is not None]
+    objects = _figure(kept, "x-container-object-count") or 0
+    return Room(stands=container is not None, objects=objects, free=min(left, default=None))
+
+
+def _figure(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(name, "").strip()
+    return min(int(text), _MOST_BYTES) if text.isdecimal() and text.isascii() and len(text) < 40 else None
 
 
 # -- listings --------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from slowboat.edges.swift.throttle import BodyBroken
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from slowboat.core.words import Limits
+    from slowboat.core.words import Limits, Room
     from slowboat.edges.swift.auth import Access
     from slowboat.edges.swift.throttle import Body
     from slowboat.edges.swift.wire import Wire
@@ -41,6 +41,9 @@ https://docs.openstack.org/swift/latest/middleware.html#module-swift.common.midd
 
 _SILENT_INFO = frozenset({401, 403, 404, 405, 501})
 """Answers of a server that does not tell its limits."""
+
+_CLOSED_ACCOUNT = frozenset({401, 403, 404, 405, 501})
+"""Answers to who may use a container, but not ask about its account."""
 
 _PAGE: Final = 2000
 """Rows of a page at most: with the longest names, escaped, they stay below the bound of an answer."""
@@ -145,6 +148,21 @@ class StoreCalls:
                 self.asked("CONTAINER", f"the container {container}"),
                 lambda: swift.put_container(container=container, **self.address()),
             )
+
+    def room(self, container: str) -> Room:
+        """How a container stands and what its quota and the account's leave; makes nothing.
+
+        Who may not ask about the account hears nothing of its quota.
+        """
+        account = self.ask(
+            self.asked("CONTAINER", "the account"), lambda: swift.head_account(**self.address()), _CLOSED_ACCOUNT
+        )
+        found = self.ask(
+            self.asked("CONTAINER", f"the container {container}"),
+            lambda: swift.head_container(container=container, **self.address()),
+            frozenset({404}),
+        )
+        return answers.room(found, account or {})
 
     def page(self, container: str, prefix: str, marker: str, limits: Limits) -> Sequence[RemoteObject] | None:
         """One page of a listing, after `marker`; None where there is no such container."""

@@ -15,6 +15,7 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from slowboat.core.errors import Refused, Transient
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from slowboat.core.capabilities import Findings
-    from slowboat.core.words import Limits
+    from slowboat.core.words import Limits, Room
     from slowboat.edges.swift.calls import StoreCalls
     from slowboat.edges.swift.credentials import Credentials
     from slowboat.edges.swift.throttle import Readable
@@ -109,6 +110,15 @@ class SwiftStore:
         if found.sure:
             self._limits = found.limits
         return found.limits
+
+    async def room(self) -> Room:
+        """How the container stands, and what the quotas leave."""
+        return await self._small(lambda calls: calls.room(self._container))
+
+    async def make(self) -> None:
+        """Makes the container and that of the segments, where they are not there yet."""
+        for container in (self._container, self.segments_container):
+            await self._small(partial(_made, container=container))
 
     async def listing(self, prefix: str, *, segments: bool = False) -> Sequence[RemoteObject]:
         """All objects whose names begin with `prefix`; () where no container is.
@@ -411,6 +421,10 @@ class SwiftStore:
         from slowboat.edges.swift.wire import Wire
 
         return Wire(cacert=self._credentials.cacert, on_abort=self.throttle.wake)
+
+
+def _made(calls: StoreCalls, container: str) -> None:
+    calls.stand(container)
 
 
 def _worth_another(problem: BaseException) -> bool:
