@@ -35,7 +35,7 @@ _NO_DRIVES: Final = frozenset(
     | {"fuse.portal", "fuse.gvfsd-fuse", "binfmt_misc", "rpc_pipefs", "iso9660"}
 )
 """File systems on which no backup lies (proc_filesystems(5)); a tmpfs may be somebody's pretend drive."""
-_SYSTEM: Final = ("/boot", "/dev", "/efi", "/etc", "/proc", "/run", "/snap", "/sys", "/tmp", "/usr", "/var")  # noqa: S108
+_SYSTEM: Final = ("/boot", "/dev", "/efi", "/etc", "/proc", "/run", "/snap", "/sys", "/tmp", "/usr", "/var")  # noqa: S108 (nothing is written there)
 """Where the system mounts its own."""
 _DRIVES: Final = ("/run/media", "/media", "/mnt")
 """Where desktops and people mount theirs (udisks(8), Filesystem Hierarchy Standard 3.0), below the system's or not."""
