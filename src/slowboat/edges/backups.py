@@ -74,7 +74,7 @@ def folders(where: Sequence[Path], *, patience: float = PATIENCE) -> tuple[Path,
     skip = frozenset(where)
     for top in where:
         # A daemon thread: one that hangs in the kernel, as with a network share, must not keep the program.
-        threading.Thread(target=_look_through, args=(top, skip - {top}, deadline, answers), daemon=True).start()
+        threading.Thread(target=_search, args=(top, skip - {top}, deadline, answers), daemon=True).start()
     found: dict[Path, None] = {}
     at_work = len(where)
     while at_work:
@@ -89,7 +89,7 @@ def folders(where: Sequence[Path], *, patience: float = PATIENCE) -> tuple[Path,
     return tuple(sorted(found))
 
 
-def _look_through(top: Path, skip: frozenset[Path], deadline: float, answers: queue.SimpleQueue[Path | None]) -> None:
+def _search(top: Path, skip: frozenset[Path], deadline: float, answers: queue.SimpleQueue[Path | None]) -> None:
     try:
         for number, (folder, inside) in enumerate(_walk(top, skip)):
             if number > MOST_FOLDERS or time.monotonic() > deadline:

@@ -19,7 +19,7 @@ from slowboat.core import proposal
 from slowboat.core.errors import NeedsUser, SlowboatError
 
 if TYPE_CHECKING:
-    from slowboat.cli.setup.discovery import Backup, Discovered, KnownCloud
+    from slowboat.cli.setup.discovery import Discovered, FoundBackup, KnownCloud
     from slowboat.cli.setup.questions import Questions
     from slowboat.cli.setup.trial import Found
     from slowboat.core.proposal import Handover
@@ -117,7 +117,7 @@ class _Choice:
         fresh: whether that has yet to be stored.
     """
 
-    backup: Backup
+    backup: FoundBackup
     adopted: Adopted
     cloud: KnownCloud
     secret: Secret
@@ -138,7 +138,7 @@ class _Setup:
         from slowboat.cli.setup import discovery, summary
 
         screen.say("Looking for backups and clouds ...")
-        there = asyncio.run(discovery.look_around(self._known, self._wishes.source))
+        there = asyncio.run(discovery.discover(self._known, self._wishes.source))
         backup = self._backup(there)
         for line in summary.about_backup(backup):
             screen.say(f"  {phrases.plain(line)}")
@@ -150,21 +150,21 @@ class _Setup:
 
     # -- which backup, which cloud ---------------------------------------------------------------------------
 
-    def _backup(self, there: Discovered) -> Backup:
+    def _backup(self, there: Discovered) -> FoundBackup:
         from slowboat.cli.setup import discovery, summary
 
         found = there.backups
         if not found and self._wishes.source is None:
             screen.say("There is no backup of duplicity's on the drives that are connected, nor in your home.")
             folder = Path(self._ask.text("The folder with the backup", flag="--source")).expanduser()
-            found = asyncio.run(discovery.look_around(self._known, folder.absolute())).backups
+            found = asyncio.run(discovery.discover(self._known, folder.absolute())).backups
         if not found:
             raise SlowboatError(f"there is no backup in {self._wishes.source}", hint="Connect the drive, and try again")
         fresh = [one for one in found if self._migration_of(one) is None] or list(found)
         sound = [one for one in fresh if one.problem is None] or fresh
         return sound[self._ask.which("Which backup?", [summary.backup(one) for one in sound])]
 
-    def _migration_of(self, backup: Backup) -> MigrationSettings | None:
+    def _migration_of(self, backup: FoundBackup) -> MigrationSettings | None:
         for one in self._known.migrations.values() if self._known else ():
             if one.source == backup.folder and (backup.file_prefix is None or one.file_prefix == backup.file_prefix):
                 return one
@@ -195,7 +195,7 @@ class _Setup:
 
     # -- the place, tried ------------------------------------------------------------------------------------
 
-    def _place(self, backup: Backup, adopted: Adopted, there: Discovered) -> _Choice:
+    def _place(self, backup: FoundBackup, adopted: Adopted, there: Discovered) -> _Choice:
         from slowboat.cli.setup import summary, trial
 
         known, wish = self._migration_of(backup), self._wishes

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Backup:
+class FoundBackup:
     """A backup on a drive.
 
     Attributes:
@@ -84,12 +84,12 @@ class KnownCloud:
 class Discovered:
     """All of it."""
 
-    backups: Sequence[Backup]
+    backups: Sequence[FoundBackup]
     clouds: Sequence[KnownCloud]
     duplicities: Sequence[Installation]
 
 
-async def look_around(known: Settings | None, source: Path | None) -> Discovered:
+async def discover(known: Settings | None, source: Path | None) -> Discovered:
     """Looks everywhere; reads nothing but names, small files, and manifests in duplicity's caches.
 
     Args:
@@ -126,14 +126,14 @@ def _folders(source: Path | None, values: Mapping[str, str]) -> Sequence[Path]:
 # -- backups -----------------------------------------------------------------------------------------------------
 
 
-async def _backups_in(folder: Path, values: Mapping[str, str], known: Settings | None) -> Sequence[Backup]:
+async def _backups_in(folder: Path, values: Mapping[str, str], known: Settings | None) -> Sequence[FoundBackup]:
     """The backups in one folder: several, where hosts share it."""
     from slowboat.edges.source import Source
 
     try:
         files = await Source(folder).listing()
     except SlowboatError as error:
-        return [Backup(folder, problem=error)]
+        return [FoundBackup(folder, problem=error)]
     inventory = await asyncio.to_thread(chains.take_inventory, files, None)
     prefixes: Iterable[str | None] = inventory.candidates or (None,)
     return [await _backup(folder, files, prefix, values, known) for prefix in prefixes]
@@ -145,7 +145,7 @@ async def _backup(
     prefix: str | None,
     values: Mapping[str, str],
     known: Settings | None,
-) -> Backup:
+) -> FoundBackup:
     from slowboat.daemon.migrations import canaries
     from slowboat.edges.cache import Cache, usual_archive_dirs
     from slowboat.edges.source import Source
@@ -157,7 +157,7 @@ async def _backup(
     inventory = await asyncio.to_thread(chains.take_inventory, files, prefix)
     ours = [file for chain in inventory.chains for file in chain.files]
     names = dejadup.source_urls(values, os.fspath(folder), os.fspath(xdg.home()), socket.gethostname())
-    found = Backup(
+    found = FoundBackup(
         folder, prefix, inventory.newest, sum(file.size for file in ours), len(ours),
         front_end=dejadup.layout(values) if names else None,
     )  # fmt: skip

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from slowboat.cli.setup.discovery import Backup
-    from slowboat.cli.setup.trial import Found, Probed
+    from slowboat.cli.setup.discovery import FoundBackup
+    from slowboat.cli.setup.trial import Found, ProbeResult
     from slowboat.core.proposal import Handover
     from slowboat.core.versions import Installation
     from slowboat.core.words import Item
 
 
-def backup(one: Backup) -> str:
-    """A backup in a line: `/media/anna/Backup/lenny: 104.1 GB in 4,126 files, the newest the full of ...`."""
+def backup(one: FoundBackup) -> str:
+    """A backup in a line: `/media/anna/FoundBackup/lenny: 104.1 GB in 4,126 files, the newest the full of ...`."""
     whose = f" (file prefix {one.file_prefix})" if one.file_prefix else ""
     if one.newest is None:
         return f"{one.folder}{whose}: {one.problem.what if one.problem else 'no backup'}"
@@ -42,7 +42,7 @@ def backup(one: Backup) -> str:
     )
 
 
-def about_backup(one: Backup) -> Iterator[str]:
+def about_backup(one: FoundBackup) -> Iterator[str]:
     """What is known of the chosen one, line by line."""
     yield backup(one)
     if one.cache is not None:
@@ -77,7 +77,7 @@ def cloud(found: Found, container: str, items: Sequence[Item]) -> Iterator[str]:
         yield f"Container {container}: is there"
 
 
-def abilities(found: Found, probed: Probed, container: str) -> str:
+def abilities(found: Found, probed: ProbeResult, container: str) -> str:
     """What the probe has shown, a sentence."""
     trouble = limitation(found.limits, probed.can, f"{container}_segments")
     return f"{trouble}." if trouble else "The cloud takes large files in pieces: an interruption costs seconds."

@@ -55,7 +55,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
+class ProbeResult:
     """What the cloud can do, and how many bytes per second it took; 0 where that could not be measured."""
 
     can: Capabilities
@@ -85,7 +85,7 @@ async def examine(who: Credentials, container: str, prefix: str, items: Sequence
     return Found(room, limits, there, direct.strangers(items, there))
 
 
-async def make_and_probe(who: Credentials, container: str, prefix: str) -> Probed:
+async def make_and_probe(who: Credentials, container: str, prefix: str) -> ProbeResult:
     """Makes the containers where they are not there, and tries what slowboat needs of them.
 
     Raises:
@@ -97,7 +97,7 @@ async def make_and_probe(who: Credentials, container: str, prefix: str) -> Probe
     try:
         await store.make()
         can = judge(await store.observe(stem))
-        return Probed(can, await _rate(store, f"{PROBES}{stem}/line") if can.segments else 0)
+        return ProbeResult(can, await _rate(store, f"{PROBES}{stem}/line") if can.segments else 0)
     finally:
         await store.close()
 

@@ -71,8 +71,8 @@ def migration_text(new: NewMigration) -> str:
         ("handover", quoted(new.handover), _HANDOVER[new.handover]),
     ]
     lines = [(f"{key} = {value}", why) for key, value, why in rows if value]
-    width = max((len(line) for line, why in lines if why and len(line) <= 60), default=0)
-    commented = [f"{line:<{width}}  # {why}" if why else line for line, why in lines]
+    column = max((len(line) for line, why in lines if why and len(line) <= 60), default=0)
+    commented = [f"{line:<{column}}  # {why}" if why else line for line, why in lines]
     return "\n".join([f"[migration.{new.name}]", *commented, ""])
 
 
