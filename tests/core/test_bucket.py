@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowboat.core.bucket import LARGEST_QUANTUM, SMALLEST_QUANTUM, Bucket, burst, quantum
+from slowboat.core.bucket import LARGEST_QUANTUM, SMALLEST_QUANTUM, UNCAPPED_QUANTUM, Bucket, burst, quantum
 
 rates = st.floats(min_value=1, max_value=1e9)
 pauses = st.floats(min_value=0, max_value=30)
@@ -53,7 +53,7 @@ def test_the_cap_is_used_up(rate, pieces):
 
 @given(st.one_of(st.none(), st.floats(min_value=0, max_value=1e12)))
 def test_a_quantum_is_neither_a_lone_segment_nor_a_burst(rate):
-    assert SMALLEST_QUANTUM <= quantum(rate) <= LARGEST_QUANTUM
+    assert SMALLEST_QUANTUM <= quantum(rate) <= (UNCAPPED_QUANTUM if rate is None else LARGEST_QUANTUM)
     assert rate is None or quantum(rate) <= burst(rate)
 
 

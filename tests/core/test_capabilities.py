@@ -21,18 +21,30 @@ def stands(md5: str, size: int = 100, **more) -> Trial:
 REFUSED = Trial(answered=True, message="Unprocessable Entity")
 THERE = stands(SLO, slo=True)
 SWIFT = Findings(
-    FIRST, WHOLE, SLO, 100, guarded=stands(FIRST), checked=THERE, unchecked=NOT_TRIED, joined=stands(WHOLE)
+    FIRST,
+    WHOLE,
+    SLO,
+    100,
+    guarded=stands(FIRST),
+    wrong=Trial(answered=True),
+    checked=THERE,
+    unchecked=NOT_TRIED,
+    joined=stands(WHOLE),
 )
 RGW = replace(SWIFT, guarded=stands(OTHER), checked=REFUSED, unchecked=THERE, joined=stands(LIST, 0))
 
 
 def test_openstack_swift_can_all_of_it():
-    assert judge(SWIFT) == Capabilities(guards=True, segments=True, slo=True, checks_slo=True, joins=True)
+    assert judge(SWIFT) == Capabilities(
+        guards=True, checks_md5=True, segments=True, slo=True, checks_slo=True, joins=True
+    )
     assert judge(SWIFT).complete
 
 
 def test_ceph_s_gateway_replaces_what_is_guarded_checks_no_slo_and_joins_nothing():
-    assert judge(RGW) == Capabilities(guards=False, segments=True, slo=True, checks_slo=False, joins=False)
+    assert judge(RGW) == Capabilities(
+        guards=False, checks_md5=True, segments=True, slo=True, checks_slo=False, joins=False
+    )
 
 
 def test_a_swift_without_slo_stores_the_list_and_that_is_no_slo():
@@ -55,7 +67,10 @@ def test_a_copy_joins_only_where_the_right_plain_object_stands_for_ever(copy):
     assert judge(replace(SWIFT, joined=copy)).joins is False
 
 
-@pytest.mark.parametrize(("lost", "unknown"), [("guarded", "guards"), ("checked", "checks_slo"), ("joined", "joins")])
+@pytest.mark.parametrize(
+    ("lost", "unknown"),
+    [("guarded", "guards"), ("wrong", "checks_md5"), ("checked", "checks_slo"), ("joined", "joins")],
+)
 def test_what_had_no_answer_is_not_known(lost, unknown):
     found = judge(replace(SWIFT, unchecked=THERE, **{lost: NOT_TRIED}))
     assert getattr(found, unknown) is None
@@ -70,7 +85,13 @@ def test_an_slo_that_had_no_answer_is_not_known():
 def test_a_closed_container_can_nothing_and_says_why():
     found = judge(Findings(closed="the server forbids it"))
     assert found == Capabilities(
-        guards=False, segments=False, slo=False, checks_slo=False, joins=False, message="the server forbids it"
+        guards=False,
+        checks_md5=False,
+        segments=False,
+        slo=False,
+        checks_slo=False,
+        joins=False,
+        message="the server forbids it",
     )
 
 
@@ -80,8 +101,8 @@ def test_no_answer_at_all_is_nothing_known():
 
 ANY = st.builds(
     Capabilities,
-    *[st.sampled_from([None, True, False])] * 5,
-    message=st.sampled_from(["", "Service Unavailable", "no such=thing said=x"]),
+    *[st.sampled_from([None, True, False])] * 6,
+    message=st.sampled_from(["", "Service Unavailable", "no such=thing message=x"]),
 )
 
 
@@ -98,7 +119,7 @@ def test_whatever_else_the_ledger_says_is_something(text):
 @given(ANY, ANY)
 def test_an_unanswered_question_leaves_what_was_known(new, before):
     both = new.else_as(before)
-    for name in ("guards", "segments", "slo", "checks_slo", "joins"):
+    for name in ("guards", "checks_md5", "segments", "slo", "checks_slo", "joins"):
         known = getattr(new, name)
         assert getattr(both, name) == (getattr(before, name) if known is None else known)
 

@@ -65,7 +65,7 @@ async def store(rgw: RgwServer) -> AsyncIterator[SwiftStore]:
 
 
 class TestAgainstRgw(StoreConformance):
-    can = Capabilities(guards=False, segments=True, slo=True, checks_slo=False, joins=False)
+    can = Capabilities(guards=False, checks_md5=True, segments=True, slo=True, checks_slo=False, joins=False)
     lists_slos = False
     checks_parts = False
 

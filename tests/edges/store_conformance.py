@@ -30,18 +30,19 @@ class Pieces:
     def __init__(self, data: bytes, error: Exception | None = None) -> None:
         self._data, self._at, self._error = data, 0, error
 
-    def read(self, size: int, /) -> bytes:
-        piece = self._data[self._at : self._at + max(1, min(size, 7001))]
+    def readinto(self, buffer: memoryview, /) -> int:
+        piece = self._data[self._at : self._at + max(1, min(len(buffer), 7001))]
         self._at += len(piece)
         if not piece and self._error:
             raise self._error
-        return piece
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 class StoreConformance:
     """Promises of `engine.ports.Store`; those that hang on what a server can do, of a server that can do `can`."""
 
-    can = Capabilities(guards=True, segments=True, slo=True, checks_slo=True, joins=True)
+    can = Capabilities(guards=True, checks_md5=True, segments=True, slo=True, checks_slo=True, joins=True)
     lists_slos = True
     checks_parts = True
 

@@ -2,7 +2,7 @@
 
 The unreadable blocks are an ext4 file system on a loop device whose image is cut short under it: the kernel then
 answers EIO for those blocks and goes on serving the others, as a rotting disk does. Only ENODEV and its kin, which
-need hardware to leave, are put in at os.read.
+need hardware to leave, are put in at os.readv.
 """
 
 from __future__ import annotations
@@ -30,12 +30,27 @@ from slowboat.edges.source import Source, drive, folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from slowboat.edges.source.reader import FileReader
+
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
 
 
 def known(path: Path) -> SourceFile:
     found = path.stat()
     return SourceFile(path.name, found.st_size, found.st_mtime_ns)
+
+
+async def whole(source: Source, file: SourceFile) -> bytes:
+    """All that a file holds."""
+    blocks: list[bytes] = []
+    await source.digest(file, feed=blocks.append)
+    return b"".join(blocks)
+
+
+def taken(reader: FileReader, size: int) -> bytes:
+    """The next bytes of a reader, at most `size`."""
+    buffer = memoryview(bytearray(size))
+    return bytes(buffer[: reader.readinto(buffer)])
 
 
 def put(path: Path, content: bytes) -> SourceFile:
@@ -115,9 +130,9 @@ async def test_links_and_files_of_others_are_told_apart(reachable: Path) -> None
         found = await Source(place).out_of_reach()
         assert found.forbidden == ("roots",)
         assert sorted(file.name for file in await Source(place).listing()) == ["mine", "roots"]
-        assert await Source(place).read(mine) == b"1"
+        assert await whole(Source(place), mine) == b"1"
         with pytest.raises(Refused, match="may not be read by you") as refused:
-            await Source(place).read(roots)
+            await whole(Source(place), roots)
     assert refused.value.code == "forbidden-file"
     assert f'\nsudo chown -R "$USER" {place}' in refused.value.hint
     assert "smartctl" not in refused.value.hint
@@ -156,7 +171,7 @@ def test_reading_and_hashing_any_part(
     length = min(length, len(content) - offset)
     source = Source(place)
     with source.open(file, offset) as opened:
-        blocks = list(iter(lambda: opened.read(block), b""))
+        blocks = list(iter(lambda: taken(opened, block), b""))
     assert b"".join(blocks) == content[offset:]
     assert all(len(one) <= block for one in blocks)
     fed: list[bytes] = []
@@ -165,7 +180,7 @@ def test_reading_and_hashing_any_part(
     assert b"".join(fed) == part
     assert (digests.md5, digests.size) == (hashlib.md5(part).hexdigest(), length)
     assert digests.sha1 == hashlib.sha1(part).hexdigest()
-    assert asyncio.run(source.read(file)) == content
+    assert asyncio.run(whole(source, file)) == content
 
 
 async def test_a_large_file_comes_in_blocks_of_a_mebibyte(tmp_path: Path) -> None:
@@ -202,10 +217,10 @@ async def test_a_file_that_changed_before_the_reading_is_refused(tmp_path: Path,
 def test_a_file_that_changes_during_the_reading_is_refused_before_its_last_byte(tmp_path: Path, change: str) -> None:
     file = put(tmp_path / "a", b"x" * 100)
     with Source(tmp_path).open(file) as opened:
-        assert opened.read(50) == b"x" * 50
+        assert taken(opened, 50) == b"x" * 50
         CHANGES[change](tmp_path / "a")
         with pytest.raises(Refused) as refused:
-            opened.read(50)
+            taken(opened, 50)
     assert refused.value.code == "changed"
 
 
@@ -214,7 +229,7 @@ def test_a_name_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
     put(tmp_path / "secret", b"x")
     for name in ("../secret", "..", "", "in/x"):
         with Source(tmp_path / "in").open(SourceFile(name, 1, 1)) as opened, pytest.raises(Refused):
-            opened.read(1)
+            taken(opened, 1)
 
 
 def _open_files() -> int:
@@ -227,13 +242,13 @@ def test_nothing_is_opened_before_the_first_read_nor_left_open(tmp_path: Path) -
     before = _open_files()
     with Source(tmp_path, expected=None).open(file) as opened:
         assert _open_files() == before
-        opened.read(1)
+        taken(opened, 1)
         assert _open_files() == before + 1
     for wrong in (SourceFile("a", 5, 5), SourceFile("b", 5, 5)):
         with Source(tmp_path).open(wrong) as opened, pytest.raises(Refused):
-            opened.read(1)
+            taken(opened, 1)
     with Source(tmp_path, expected="uuid:other").open(file) as opened, pytest.raises(SourceAbsent):
-        opened.read(1)
+        taken(opened, 1)
     assert _open_files() == before
 
 
@@ -249,7 +264,7 @@ def test_the_drive_is_opened_only_for_reading(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "open", watched)
     asyncio.run(Source(tmp_path).listing())
-    asyncio.run(Source(tmp_path).read(file))
+    asyncio.run(whole(Source(tmp_path), file))
     assert len(flags) >= 3
     for flag in flags:
         assert flag & os.O_ACCMODE == os.O_RDONLY
@@ -260,7 +275,7 @@ def test_the_drive_is_opened_only_for_reading(tmp_path: Path, monkeypatch: pytes
 async def test_reading_leaves_the_access_time(tmp_path: Path) -> None:
     file = put(tmp_path / "a", b"x" * 10)
     os.utime(tmp_path / "a", ns=(5, file.mtime_ns))
-    await Source(tmp_path).read(file)
+    await whole(Source(tmp_path), file)
     assert (tmp_path / "a").stat().st_atime_ns == 5
 
 
@@ -269,19 +284,19 @@ async def test_what_the_kernel_says_of_a_drive_that_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     file = put(tmp_path / "a", b"x" * 10)
-    monkeypatch.setattr(os, "read", lambda *_: (_ for _ in ()).throw(OSError(number, "gone")))
+    monkeypatch.setattr(os, "readv", lambda *_: (_ for _ in ()).throw(OSError(number, "gone")))
     with pytest.raises(SourceAbsent):
-        await Source(tmp_path).read(file)
+        await whole(Source(tmp_path), file)
 
 
 async def test_a_pulled_device_is_known_by_sys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = put(tmp_path / "a", b"x" * 10)
-    monkeypatch.setattr(os, "read", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "input/output")))
+    monkeypatch.setattr(os, "readv", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "input/output")))
     with pytest.raises(Refused):
-        await Source(tmp_path).read(file)
+        await whole(Source(tmp_path), file)
     monkeypatch.setattr(drive, "unplugged", lambda _: True)
     with pytest.raises(SourceAbsent):
-        await Source(tmp_path).read(file)
+        await whole(Source(tmp_path), file)
     with pytest.raises(SourceAbsent):
         await Source(tmp_path).listing()
 
@@ -370,14 +385,14 @@ async def test_pulled_and_plugged_again_and_another_in_its_place(drives: Drives)
         await source.listing()
     assert gone.value.code == "source-absent"
     with pytest.raises(SourceAbsent):
-        await source.read(file)
+        await whole(source, file)
     with pytest.raises(SourceAbsent):  # nor for a file that was deleted, even where no identity is known
-        await Source(drives.place).read(file)
+        await whole(Source(drives.place), file)
 
     drives.plug(other)
     put(drives.place / "a", b"y" * 5000)
     os.utime(drives.place / "a", ns=(1, file.mtime_ns))  # the same name, size and time
-    for attempt in (source.listing(), source.read(file), source.identity()):
+    for attempt in (source.listing(), whole(source, file), source.identity()):
         with pytest.raises(SourceAbsent) as absent:
             await attempt
         assert identity in absent.value.what
@@ -386,7 +401,7 @@ async def test_pulled_and_plugged_again_and_another_in_its_place(drives: Drives)
     drives.pull()
 
     drives.plug(mine)
-    assert await source.read(file) == b"x" * 5000
+    assert await whole(source, file) == b"x" * 5000
     assert await source.identity() == identity
 
 
@@ -454,11 +469,11 @@ async def test_pulled_in_mid_reading_by_a_lazy_unmount(drives: Drives) -> None:
     file = put(drives.place / "a", b"x" * 5000)
     source = Source(drives.place, expected=await Source(drives.place).identity())
     with source.open(file) as opened:
-        opened.read(100)
+        taken(opened, 100)
         drives.pull(lazily=True)
-        assert len(opened.read(10000)) == 4900
+        assert len(taken(opened, 10000)) == 4900
     with pytest.raises(SourceAbsent):
-        await source.read(file)
+        await whole(source, file)
 
 
 @NEEDS_ROOT
@@ -471,13 +486,13 @@ async def test_unreadable_blocks_refuse_the_file_and_not_the_drive(drives: Drive
     os.sync()
     # The image keeps what the first blocks hold; what the large file's end stands on is gone.
     drives.plug(image)
-    await Source(drives.place).read(good)  # the folder and the small file are in memory from here on
+    await whole(Source(drives.place), good)  # the folder and the small file are in memory from here on
     os.truncate(image, 7 << 20)
     source = Source(drives.place, expected=await Source(drives.place).identity())
     with pytest.raises(Refused, match=r"bad in .* cannot be read at byte \d+: Input/output error") as refused:
         await source.digest(bad)
     assert refused.value.code == "read-error"
-    assert await source.read(good) == b"g" * 1000
+    assert await whole(source, good) == b"g" * 1000
     assert {"good", "bad"} <= {file.name for file in await source.listing()}
 
 
@@ -489,4 +504,4 @@ async def test_a_drive_remounted_read_only_is_read_on(drives: Drives) -> None:
     os.sync()
     subprocess.run(["mount", "-o", "remount,ro", drives.place], check=True)
     assert file in await source.listing()
-    assert await source.read(file) == b"x" * 50
+    assert await whole(source, file) == b"x" * 50

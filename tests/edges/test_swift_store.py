@@ -31,7 +31,7 @@ class TestAgainstRealSwift(StoreConformance):
 
 
 class TestAgainstCephsGateway(StoreConformance):
-    can = Capabilities(guards=False, segments=True, slo=True, checks_slo=False, joins=False)
+    can = Capabilities(guards=False, checks_md5=True, segments=True, slo=True, checks_slo=False, joins=False)
     lists_slos = checks_parts = False
 
     @pytest.fixture

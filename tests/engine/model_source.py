@@ -60,26 +60,25 @@ class ModelSource:
     def open(self, file: SourceFile, offset: int = 0) -> Iterator[_Reader]:
         yield _Reader(self, file, offset)
 
-    async def read(self, file: SourceFile) -> bytes:
-        blocks: list[bytes] = []
-        await self.digest(file, feed=blocks.append)
-        return b"".join(blocks)
-
     async def digest(
         self,
         file: SourceFile,
         offset: int = 0,
         length: int | None = None,
         feed: Callable[[bytes], None] | None = None,
+        *,
+        sha1: bool = True,
     ) -> Digests:
-        md5, sha1, done = hashlib.md5(usedforsecurity=False), hashlib.sha1(usedforsecurity=False), 0
+        md5, other, done = hashlib.md5(usedforsecurity=False), hashlib.sha1(usedforsecurity=False), 0
         left = file.size - offset if length is None else length
         await asyncio.sleep(0)
         reader = _Reader(self, file, offset)
-        while done < left and (block := reader.read(min(BLOCK, left - done))):
+        buffer = memoryview(bytearray(min(BLOCK, left)))
+        while done < left and (count := reader.readinto(buffer[: left - done])):
+            block = bytes(buffer[:count])
             md5.update(block)
-            sha1.update(block)
-            done += len(block)
+            other.update(block)
+            done += count
             if feed:
                 feed(block)
         if self.cancel_in is not None:
@@ -88,15 +87,15 @@ class ModelSource:
                 self.cancel_in = None
                 raise asyncio.CancelledError
         await asyncio.sleep(0)
-        return Digests(md5.hexdigest(), sha1.hexdigest(), done)
+        return Digests(md5.hexdigest(), other.hexdigest() if sha1 else "", done)
 
 
 class _Reader:
     def __init__(self, source: ModelSource, file: SourceFile, offset: int) -> None:
         self._source, self._file, self._at = source, file, offset
 
-    def read(self, size: int, /) -> bytes:
-        source, file, at = self._source, self._file, self._at
+    def readinto(self, buffer: memoryview, /) -> int:
+        source, file, at, size = self._source, self._file, self._at, len(buffer)
         if source.absent_at is not None and at + size > source.absent_at:
             raise _absent()
         if file.name not in source.files or source.file(file.name) != file:
@@ -110,7 +109,8 @@ class _Reader:
         source.misreads = [wrong for wrong in source.misreads if not at <= wrong < at + len(block)]
         self._at += len(block)
         source.bytes_read[file.name] = source.bytes_read.get(file.name, 0) + len(block)
-        return bytes(block)
+        buffer[: len(block)] = block
+        return len(block)
 
 
 def _absent() -> SourceAbsent:

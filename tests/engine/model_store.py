@@ -44,6 +44,7 @@ class Quirks:
 
     Attributes:
         guards: `If-None-Match: *` is heeded.
+        checks_md5: a body of another MD5 than its `ETag` says is not stored.
         slo: it makes SLOs; else it stores the list of segments as an object.
         checks_slo: the ETag at an SLO's PUT is that of the SLO; else it is held against the list's own MD5.
         checks_parts: the MD5s in that list are held against the segments.
@@ -54,6 +55,7 @@ class Quirks:
     """
 
     guards: bool = True
+    checks_md5: bool = True
     slo: bool = True
     checks_slo: bool = True
     checks_parts: bool = True
@@ -70,17 +72,20 @@ NO_SLO = Quirks(slo=False, joins="refused")
 NO_COPY = Quirks(joins="refused")
 ARCHIVE = Quirks(joins="later")
 CLOSED = Quirks(open=False)
+CARELESS = Quirks(checks_md5=False)
 SERVERS = {
     "swift": SWIFT, "rgw": RGW, "no slo": NO_SLO, "no copy": NO_COPY, "archive": ARCHIVE, "closed": CLOSED,
+    "careless": CARELESS,
 }  # fmt: skip
-ALL = Capabilities(guards=True, segments=True, slo=True, checks_slo=True, joins=True)
-NONE = Capabilities(guards=False, segments=False, slo=False, checks_slo=False, joins=False)
+ALL = Capabilities(guards=True, checks_md5=True, segments=True, slo=True, checks_slo=True, joins=True)
+NONE = Capabilities(guards=False, checks_md5=False, segments=False, slo=False, checks_slo=False, joins=False)
 CAN = {
     SWIFT: ALL,
     RGW: replace(ALL, guards=False, checks_slo=False, joins=False),
-    NO_SLO: replace(NONE, guards=True, segments=True),
+    NO_SLO: replace(NONE, guards=True, checks_md5=True, segments=True),
     NO_COPY: replace(ALL, joins=False, message="it does not copy"),
     ARCHIVE: replace(ALL, joins=None, message="it is not readable yet"),
+    CARELESS: replace(ALL, checks_md5=False),
     CLOSED: replace(NONE, message="this user may not write there"),
 }
 """What a probe must find of each (the conformance suite sees to it)."""
@@ -255,11 +260,13 @@ class ModelStore:
         fault = await self._begin(f"PUT {name}")
         data = await self._received(name, body, size, fault, progress)
 
+        wrong = etag and hashlib.md5(data, usedforsecurity=False).hexdigest() != etag
+
         def work() -> RemoteObject:
             if len(data) > self._limits.max_object:
                 raise Refused("too large", code="too-large")
             self._must_fit(len(data))
-            if etag and hashlib.md5(data, usedforsecurity=False).hexdigest() != etag:
+            if wrong and self.quirks.checks_md5:
                 raise Transient("another checksum", code="mismatch", scope="object")
             self._guard(name, segments=segments, guarded=guarded)
             container = self.segments if segments else self.target
@@ -268,6 +275,8 @@ class ModelStore:
         if segments:
             self._count_again(name, data)
         made = await self._end(fault, work)
+        if wrong:
+            raise Transient("another checksum", code="mismatch", scope="object")
         if segments:
             self.confirmed[name] = made.md5
         return made
@@ -419,13 +428,14 @@ class ModelStore:
             if ends is not None and len(data) >= ends:
                 break
             await self._paced(len(data))
-            block = reader.read(min(max(BLOCK, size // 64), size - len(data)))
-            if not block:
+            buffer = memoryview(bytearray(min(max(BLOCK, size // 64), size - len(data))))
+            count = reader.readinto(buffer)
+            if not count:
                 raise Refused(f"{name} ended early", code="short")
-            data += block
-            self.sent[name] = self.sent.get(name, 0) + len(block)
+            data += buffer[:count]
+            self.sent[name] = self.sent.get(name, 0) + count
             if progress:
-                progress(len(block))
+                progress(count)
             await asyncio.sleep(0)
         if ends is not None:
             raise _misfortune(fault)

@@ -29,7 +29,10 @@ VALUES = [
     (facts.HANDOVER_AT, math.inf),
     (facts.ESTIMATE, UplinkEstimate(1000.0, 20.0, 3.0)),
     (facts.DATA_REPORTED, True),
-    (facts.CAPABILITIES, Capabilities(guards=True, segments=True, joins=False, message="not now = never")),
+    (
+        facts.CAPABILITIES,
+        Capabilities(guards=True, checks_md5=True, segments=True, joins=False, message="not now = never"),
+    ),
     (facts.HANDOVER, HandoverState.BLOCKED),
     (facts.INSTALLED, (Installed(Path("/cache"), "swift://c", {"a": (1, 2)}, adopted=True),)),
     (facts.INSTALLING, ("swift://c", "pydrive://d")),

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from edges.store_conformance import StoreConformance
-from engine.model_store import ARCHIVE, CAN, CLOSED, NO_COPY, NO_SLO, RGW, ModelStore
+from engine.model_store import ARCHIVE, CAN, CARELESS, CLOSED, NO_COPY, NO_SLO, RGW, ModelStore
 from slowboat.core.capabilities import judge
 
 
@@ -34,7 +34,7 @@ class TestModelOfASwiftWithoutCopy(StoreConformance):
         return ModelStore(time.time, quirks=NO_COPY)
 
 
-@pytest.mark.parametrize("quirks", [NO_SLO, ARCHIVE, CLOSED])
+@pytest.mark.parametrize("quirks", [NO_SLO, ARCHIVE, CARELESS, CLOSED])
 async def test_the_probe_finds_what_a_lesser_server_can(quirks):
     assert judge(await ModelStore(time.time, quirks=quirks).observe("m")) == CAN[quirks]
 

@@ -20,14 +20,17 @@ SMALLEST_QUANTUM = 2 * SEGMENT
 LARGEST_QUANTUM = 16384
 """What an HTTP library asks its body for at once (urllib3's block size)."""
 
+UNCAPPED_QUANTUM = 65536
+"""Where nothing is to be held back: each handing over costs the processor time, whatever its size."""
+
 QUANTUM_SECONDS = 0.010
 BURST_SECONDS = 0.020
 
 
 def quantum(rate: float | None) -> int:
-    """Bytes to hand over at once: 10 ms of `rate`, at least two segments, at most 16 KiB."""
+    """Bytes to hand over at once: 10 ms of `rate`, at least two segments, at most 16 KiB; 64 KiB without a cap."""
     if rate is None:
-        return LARGEST_QUANTUM
+        return UNCAPPED_QUANTUM
     return int(min(LARGEST_QUANTUM, max(SMALLEST_QUANTUM, rate * QUANTUM_SECONDS)))
 
 

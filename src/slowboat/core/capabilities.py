@@ -47,6 +47,7 @@ class Findings:
         size: bytes of all the segments.
         closed: why nothing can be stored there at all, a phrase; "" where it can.
         guarded: a PUT with `If-None-Match: *` of other bytes to a name where `first` stood.
+        wrong: a PUT to a free name whose `ETag` names the MD5 of other bytes.
         checked: a PUT of an SLO with its ETag in the header of that name.
         unchecked: one without that header.
         joined: a COPY of that SLO.
@@ -58,6 +59,7 @@ class Findings:
     size: int = 0
     closed: str = ""
     guarded: Trial = NOT_TRIED
+    wrong: Trial = NOT_TRIED
     checked: Trial = NOT_TRIED
     unchecked: Trial = NOT_TRIED
     joined: Trial = NOT_TRIED
@@ -69,6 +71,7 @@ class Capabilities:
 
     Attributes:
         guards: a PUT with `If-None-Match: *` replaces nothing.
+        checks_md5: a PUT whose `ETag` is not the MD5 of its body stores nothing.
         segments: the segments' container can be written.
         slo: it makes an SLO of segments.
         checks_slo: it makes one only where the `ETag` header names what it is made of. Where it does, the header
@@ -78,6 +81,7 @@ class Capabilities:
     """
 
     guards: bool | None = None
+    checks_md5: bool | None = None
     segments: bool | None = None
     slo: bool | None = None
     checks_slo: bool | None = None
@@ -87,7 +91,7 @@ class Capabilities:
     @property
     def complete(self) -> bool:
         """Whether nothing is left to be asked."""
-        return None not in (self.guards, self.segments, self.slo, self.joins)
+        return None not in (self.guards, self.checks_md5, self.segments, self.slo, self.joins)
 
     def text(self) -> str:
         """For the ledger; `parse` reads it back."""
@@ -116,13 +120,22 @@ def parse(text: str) -> Capabilities:
 def judge(seen: Findings) -> Capabilities:
     """What the observations prove."""
     if seen.closed:
-        return Capabilities(guards=False, segments=False, slo=False, checks_slo=False, joins=False, message=seen.closed)
+        return Capabilities(
+            guards=False,
+            checks_md5=False,
+            segments=False,
+            slo=False,
+            checks_slo=False,
+            joins=False,
+            message=seen.closed,
+        )
     checked, unchecked = _is_slo(seen.checked, seen), _is_slo(seen.unchecked, seen)
     slo = True if checked or unchecked else (None if None in (checked, unchecked) else False)
     joins = _proven(seen.joined, right=joined(seen)) if slo else slo
     message = next((trial.message for trial in (seen.unchecked, seen.joined) if trial.message), "")
     return Capabilities(
         guards=_proven(seen.guarded, right=seen.guarded.stands is not None and seen.guarded.stands.md5 == seen.first),
+        checks_md5=_proven(seen.wrong, right=seen.wrong.stands is None),
         segments=True if seen.size else None,
         slo=slo,
         checks_slo=checked,

@@ -16,19 +16,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slowboat.core import names
+from slowboat.core import names, segmenting
 from slowboat.core.errors import NeedsUser, Refused, Transient
+from slowboat.core.segmenting import fits_one_put
 from slowboat.core.way import NoWay, UploadWay, way
 from slowboat.engine import file_errors
 from slowboat.engine.proving import Prover
-from slowboat.engine.segmented import Hashes, Portion
+from slowboat.engine.segmented import Warranted
 from slowboat.engine.segments import LIFE, Freight, Segments
 
 if TYPE_CHECKING:
     from slowboat.core.way import Means
     from slowboat.core.words import Digests, Item, RemoteObject
-    from slowboat.engine.ports import Source, Store
+    from slowboat.engine.ports import Reader, Source, Store
     from slowboat.engine.segments import Cut, Trip
+
+READ_AGAIN = frozenset({"mismatch", "misread"})
+"""Codes after which a body may have been another one than was proven."""
 
 __all__ = ["LIFE", "Courier", "Freight", "Standing"]
 
@@ -82,10 +86,10 @@ class Courier:
             raise file_errors.no_way(item, found)
         if item.segment and (mended := await self._mended(item, freight)):
             return mended
-        if found is UploadWay.ONE_PUT:
+        if found is UploadWay.ONE_PUT and item.sha1 and item.file.size <= segmenting.SMALLEST:
+            return await self._in_memory(item, means, freight)
+        if found in (UploadWay.ONE_PUT, UploadWay.WHOLE):
             return await self._in_one_put(item, means, freight)
-        if found is UploadWay.WHOLE:
-            return await self._whole(item, means, freight)
         if found is UploadWay.JOINED:
             return await self._joined(item, means, freight)
         return await self._in_place(item, means, freight)
@@ -150,54 +154,58 @@ class Courier:
 
     # -- one PUT ---------------------------------------------------------------------------------------------
 
-    async def _in_one_put(self, item: Item, means: Means, freight: Freight) -> Standing:
+    async def _in_memory(self, item: Item, means: Means, freight: Freight) -> Standing:
+        """A small volume: read once, hashed, and sent out of memory."""
         freight.ask(item.file.size)
         body, digests = await self._prover.in_memory(item)
         freight.known(digests.md5)
         if not means.can.guards:
             await self._must_be_free(item)
         stored = await self._store.put(self._full(item), body, len(body), etag=digests.md5, progress=freight.progress)
-        if stored.md5 != digests.md5:
-            raise file_errors.mismatch(item)
         return Standing(digests.md5, stored)
 
-    async def _whole(self, item: Item, means: Means, freight: Freight) -> Standing:
-        """A large object in one PUT: its MD5 must be known before, as the server is to check it."""
+    async def _in_one_put(self, item: Item, means: Means, freight: Freight) -> Standing:
+        """An object in one PUT: its MD5 is known before, and the server is to hold the body against it.
+
+        So the file is read twice, the second time mostly out of the system's memory, and is never held in ours.
+        """
         freight.ask(item.file.size)
-        await self._must_be_free(item)  # before anything is read or paid for
+        if not fits_one_put(item.file.size, means.line, means.limits):
+            await self._must_be_free(item)  # before much is read or paid for
         md5 = item.md5 or (await self.prove(item)).md5
-        freight.known(md5)
-        if not means.can.guards:
-            await self._must_be_free(item)
         try:
-            stored = await self._streamed(item, md5, freight)
+            stored = await self._streamed(item, md5, means, freight)
         except NeedsUser as error:
             raise file_errors.no_room(item, error) if error.code == "quota" else error from None
         except Transient as error:
-            if error.code == "mismatch" and (await self.prove(item)).md5 != md5:
+            if error.code not in READ_AGAIN or (again := (await self.prove(item)).md5) == md5:
+                raise
+            if item.md5:
                 raise file_errors.other_than_adopted(item) from None
-            raise
+            md5, stored = again, await self._streamed(item, again, means, freight)
         if item.segment:
             await self.sweep(item)
         return Standing(md5, stored)
 
-    async def _streamed(self, item: Item, md5: str, freight: Freight) -> RemoteObject:
+    async def _streamed(self, item: Item, md5: str, means: Means, freight: Freight) -> RemoteObject:
+        if item.sha1:  # of anything else, this is one reading's word until the server has agreed
+            freight.known(md5)
+        if not means.can.guards:
+            await self._must_be_free(item)
         with self._source.open(item.file) as reader:
-            portion = Portion(reader, item.file.size, Hashes())
-            stored = await self._store.put(
-                self._full(item), portion, item.file.size, etag=md5, progress=freight.progress
-            )
-        if stored.md5 != md5:
-            raise file_errors.mismatch(item)
-        return stored
+            body: Reader = reader
+            if not means.can.checks_md5:
+                body = Warranted(reader, item.file.size, md5, lambda: file_errors.misread(item))
+            return await self._store.put(self._full(item), body, item.file.size, etag=md5, progress=freight.progress)
 
     # -- segments --------------------------------------------------------------------------------------------
 
     async def _joined(self, item: Item, means: Means, freight: Freight) -> Standing:
         await self._must_be_free(item)  # before anything is paid for, or done to segments that may be its data
         trip = await self._segments.bring(item, means, freight, stay=False)
-        md5 = trip.upload.hashes.md5.hexdigest()
-        freight.known(md5)
+        md5 = trip.upload.hashes.md5_so_far or trip.upload.expected
+        if item.sha1:  # of anything else, this is one reading's word until the server has agreed
+            freight.known(md5)
         try:
             return await self._join(trip, md5, checked=bool(means.can.checks_slo))
         except Transient as error:
@@ -209,16 +217,38 @@ class Courier:
             await self.sweep(item)  # so that there is room for it in one piece
             raise file_errors.cramped(item) from None
         except Refused as error:
-            if error.code != "exists":  # what the server has is of no use, and another try is to send it again
+            problem = await self._look_closer(trip, md5, error) if error.code == "mismatch" else error
+            if problem.code != "exists":  # what the server has is of no use, and another try is to send it again
                 with suppress(Transient):
                     await self.sweep(item)
-            raise
+            raise problem from None
+
+    async def _look_closer(self, trip: Trip, md5: str, said: Refused) -> Refused:
+        """What the server joined has another MD5: is it a segment, a reading, or the server? What is to be raised then.
+
+        Raises:
+            Transient: the next call will see to it, and send no segment again that is right.
+            Refused: the file on the drive is wrong.
+        """
+        item = trip.item
+        if not trip.upload.alone and not (item.md5 and not item.sha1):
+            self._segments.doubt(trip)
+            raise file_errors.mismatch(item)
+        if (await self.prove(item)).md5 == md5:
+            if trip.upload.alone:
+                return said
+            self._segments.doubt(trip)
+            raise file_errors.mismatch(item)
+        if item.md5:
+            return file_errors.other_than_adopted(item)
+        self._segments.forget(item)
+        raise file_errors.misread(item)
 
     async def _join(self, trip: Trip, md5: str, *, checked: bool) -> Standing:
         """The server makes one plain object of the segments, and they go."""
         item, whole = trip.item, self._full(trip.item)
         slo = names.slo_name(whole, item.file.size, trip.upload.segment)
-        await self._store.put_slo(slo, trip.upload.parts, checked=checked, expires_after=LIFE)
+        await self._store.put_slo(slo, trip.upload.in_order, checked=checked, expires_after=LIFE)
         await self._must_be_free(item)
         made = await self._store.copy(slo, whole, etag=md5)
         await self.sweep(item)
@@ -236,13 +266,13 @@ class Courier:
 
     async def _stay_an_slo(self, item: Item, means: Means, freight: Freight) -> Standing:
         trip = await self._segments.bring(item, means, freight, stay=True)
-        md5 = trip.upload.hashes.md5.hexdigest()
+        md5 = trip.upload.hashes.md5_so_far
         freight.known(md5)
         try:
             await self._segments.make_sure_they_stay(trip)
             await self._must_be_free(item)
             made = await self._store.put_slo(
-                self._full(item), trip.upload.parts, segments=False, checked=bool(means.can.checks_slo)
+                self._full(item), trip.upload.in_order, segments=False, checked=bool(means.can.checks_slo)
             )
         except Transient as error:
             trip.upload.doubted = error.scope == "object"

@@ -179,6 +179,7 @@ class Objects:
     def _freight(self, name: str) -> Freight:
         """What the courier tells of one object, and where it is written down."""
         partly = self._context.observed.partly
+        abreast = 1
         walked = 0  # what a former trip saw confirmed counts until this one has come as far
         self._context.observed.renewed[name] = self._context.tools.now()  # whoever sends looks after them as well
         self._marks[name] = self._context.tools.steady()
@@ -187,13 +188,17 @@ class Objects:
             self._meter.add(name, count)
             self._spent(count)
 
+        def goes_abreast(lanes: int) -> None:
+            nonlocal abreast
+            abreast = lanes
+
         def confirmed(length: int) -> None:
             nonlocal walked
             walked += length
             now, count = self._context.tools.steady(), self._meter.answered(name)
             if count:
                 self._context.memory.estimate = self._context.memory.estimate.sent(
-                    count, now - self._marks[name], len(self._marks)
+                    count // abreast, now - self._marks[name], len(self._marks)
                 )
             self._marks[name] = now
             self.book()
@@ -208,6 +213,8 @@ class Objects:
             begun=lambda segment: self._context.memory.begun_segments(name, segment),
             known=lambda md5: self._context.memory.learned(name, md5),
             may_begin=self._may_begin,
+            lanes=self._context.order.lanes,
+            abreast=goes_abreast,
         )
 
     def _confirm(self, name: str, found: Standing) -> None:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class Reader(Protocol):
     """A file on the drive, opened read-only and read forward, in whatever thread sends it."""
 
-    def read(self, size: int, /) -> bytes:
-        """The next bytes, at most `size`; b"" at the end.
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Reads the next bytes into `buffer`, which is not empty; how many they are, 0 at the end.
 
         Raises:
             SourceAbsent: the drive went away.
@@ -78,19 +78,18 @@ class Source(Protocol):
             Refused: the file is gone, changed, or cannot be read.
         """
 
-    async def read(self, file: SourceFile) -> bytes:
-        """The whole of a small file. Raises as `open` does."""
-
     async def digest(
         self,
         file: SourceFile,
         offset: int = 0,
         length: int | None = None,
         feed: Callable[[bytes], None] | None = None,
+        *,
+        sha1: bool = True,
     ) -> Digests:
         """Reads `length` bytes from `offset` (to the end where None) and hashes them; each block also goes to `feed`.
 
-        Raises as `open` does.
+        Without `sha1` only the MD5 is taken: each hash costs one to two seconds per GB. Raises as `open` does.
         """
 
 
@@ -205,6 +204,9 @@ class Store(Protocol):
         progress: Callable[[int], None] | None = None,
     ) -> RemoteObject:
         """Stores `size` bytes; with `etag` the server refuses any other content. Makes the container on demand.
+
+        A reader's bytes are not hashed here: without `etag`, whether the MD5 that the server answers is right is for
+        the caller to judge.
 
         Outside of the segments' container a server that can (`Capabilities.guards`) replaces nothing.
 

@@ -8,10 +8,16 @@ stay, as the data of an SLO at a final name, never get an expiry: taking one bac
 What an interruption costs: the segment under way. The segments that the server holds are found by one listing, on
 this machine or with an empty ledger. Within one run the hashes of what has gone up are kept too, so that the drive
 is read once; after a restart the drive (not the line) pays for them again.
+
+What is hashed: the MD5 of the whole proves all segments at once, as the server holds its COPY against it. A segment's
+own MD5 is taken only where no COPY does that (the segments stay), where a run finds segments that it has not sent
+itself, and after a COPY that was refused: that tells which segment is wrong. A file that was read whole before it goes
+up is not hashed again on its way, so several of its segments go up at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,6 +53,8 @@ class Freight:
         begun: told the size of the segments, before the first one goes up.
         known: told the MD5 of the whole file, before anything stands at the final name.
         may_begin: whether a request of so many bytes may be begun now.
+        lanes: how many segments of it may go up at once.
+        abreast: told how many do, before the first one.
     """
 
     now: float
@@ -55,6 +63,8 @@ class Freight:
     begun: Callable[[int], None]
     known: Callable[[str], None]
     may_begin: Callable[[int], bool] = lambda _: True
+    lanes: int = 1
+    abreast: Callable[[int], None] = lambda _: None
 
     def ask(self, length: int) -> None:
         """Raises Stopped where a request of that length may not be begun now."""
@@ -109,15 +119,38 @@ class Segments:
             Stopped: the freight says that the next request may not be begun.
         """
         earlier = await self._earlier(item)
-        upload = self._upload(item, earlier, means)
+        upload = self._upload(item, earlier, means, stay=stay)
         freight.begun(upload.segment)
         if not item.sha1 and not upload.expected:
             upload.expected = (await self._prover.prove(item)).md5
         trip = Trip(item, upload, earlier, freight, stay)
-        for part in self.parts(item, upload.segment):
-            await self._segment(trip, part)
+        await self._all(trip)
         await self._judge(trip)
         return trip
+
+    async def _all(self, trip: Trip) -> None:
+        """Every segment: in the file's order where the whole is hashed on its way, else several at once.
+
+        Where one fails no other is begun; what is under way comes to its end.
+        """
+        lanes = 1 if trip.upload.hashes.md5 else trip.freight.lanes
+        trip.freight.abreast(lanes)
+        left = (part for part in self.parts(trip.item, trip.upload.segment))
+        failed: list[BaseException] = []
+
+        async def lane() -> None:
+            try:
+                for part in left:
+                    await self._segment(trip, part)
+            except BaseException as error:  # noqa: BLE001 (it is raised below)
+                left.close()
+                failed.append(error)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(lanes):
+                tasks.create_task(lane())
+        if failed:
+            raise failed[0]
 
     async def make_sure_they_stay(self, trip: Trip) -> None:
         """Each segment stands as it was sent and has no expiry; one that has (an earlier run's) is sent again."""
@@ -148,22 +181,34 @@ class Segments:
                 found[parsed.segment, parsed.index] = stored
         return found
 
-    def _upload(self, item: Item, earlier: Mapping[tuple[int, int], RemoteObject], means: Means) -> SegmentedUpload:
+    def _upload(
+        self, item: Item, earlier: Mapping[tuple[int, int], RemoteObject], means: Means, *, stay: bool
+    ) -> SegmentedUpload:
         """The upload under way, or a new one in the size that was begun, here or by a run that is forgotten."""
         known = self._uploads.get(item.file)
-        if known is None:
+        if known is None or (stay and not known.alone):
             begun: dict[int, int] = {}
             for (segment, _), stored in earlier.items():
                 begun[segment] = begun.get(segment, 0) + stored.size
             most = max(begun, key=lambda segment: begun[segment], default=0)
             known = SegmentedUpload(
                 item.segment or most or segment_size(item.file.size, means.line, means.limits),
+                # Of a file without a SHA-1 the whole was read before; what stays is never read by a COPY.
+                Hashes(md5=bool(item.sha1) or stay, sha1=bool(item.sha1)),
                 expected=item.md5,
                 resumed=bool(item.segment or earlier),
+                alone=stay,
             )
             self._uploads[item.file] = known
         known.lagging = True
         return known
+
+    def doubt(self, trip: Trip) -> None:
+        """The COPY was refused: the next call holds each segment that the server has against the drive."""
+        item, hashed = trip.item, bool(trip.item.sha1)
+        self._uploads[item.file] = SegmentedUpload(
+            trip.upload.segment, Hashes(md5=hashed, sha1=hashed), expected=item.md5, resumed=True, alone=True
+        )
 
     async def _segment(self, trip: Trip, part: Part) -> None:
         """One segment: confirmed by what the server has already, or sent."""
@@ -179,7 +224,7 @@ class Segments:
         fresh, hashes = await self._send(trip, part)
         known = upload.known(part)
         if known is None:
-            upload.parts.append(fresh)
+            upload.parts[part.index] = fresh
             upload.hashes = hashes
         elif fresh.md5 != known.md5:
             self.forget(item)
@@ -210,7 +255,7 @@ class Segments:
         if old and not await self._renewed(stored.name):
             return False
         if known is None:
-            upload.parts.append(stored)
+            upload.parts[part.index] = stored
             upload.hashes = hashes
         trip.freight.confirmed(part.length)
         return True
@@ -222,7 +267,8 @@ class Segments:
         """
         for _ in range(2):
             hashes = trip.upload.hashes.copy()  # a reading that is broken off must not have touched the upload's own
-            read = await self._source.digest(trip.item.file, part.offset, part.length, feed=hashes.feed)
+            feed = hashes.feed if hashes.md5 else None
+            read = await self._source.digest(trip.item.file, part.offset, part.length, feed=feed, sha1=False)
             if read.md5 == stored.md5:
                 return hashes
         return None
@@ -230,8 +276,10 @@ class Segments:
     async def _send(self, trip: Trip, part: Part) -> tuple[RemoteObject, Hashes]:
         """Sends one segment; answers what the server stored, and the upload's hashes after it."""
         trip.freight.ask(part.length)
+        upload = trip.upload
+        whole = upload.hashes.copy() if upload.known(part) is None else Hashes(md5=False)
         with self._source.open(trip.item.file, part.offset) as reader:
-            portion = Portion(reader, part.length, trip.upload.hashes)
+            portion = Portion(reader, part.length, Hashes(md5=upload.alone), whole)
             stored = await self._store.put(
                 part.name,
                 portion,
@@ -240,7 +288,7 @@ class Segments:
                 expires_after=0 if trip.stay else LIFE,
                 progress=trip.freight.progress,
             )
-        if stored.md5 != portion.alone.md5.hexdigest():
+        if upload.alone and stored.md5 != portion.alone.md5_so_far:
             raise file_errors.mismatch(trip.item)
         trip.freight.confirmed(part.length)
         return stored, portion.whole
@@ -248,8 +296,8 @@ class Segments:
     async def _judge(self, trip: Trip) -> None:
         """Holds the whole against duplicity's hash, or the first reading; a file that fails is read once more."""
         item, upload = trip.item, trip.upload
-        md5 = upload.hashes.md5.hexdigest()
-        right = upload.hashes.sha1.hexdigest() == item.sha1 if item.sha1 else upload.expected in ("", md5)
+        md5 = upload.hashes.md5_so_far
+        right = upload.hashes.sha1_so_far == item.sha1 if item.sha1 else md5 in ("", upload.expected)
         if right:
             return
         try:
@@ -281,10 +329,12 @@ class Segments:
 
     async def _cut_in(self, item: Item, slo: RemoteObject, sizes: Iterable[int]) -> Cut | None:
         for segment in sizes:
-            parts, whole = self.parts(item, segment), Hashes()
-            md5s = [(await self._source.digest(item.file, at.offset, at.length, feed=whole.feed)).md5 for at in parts]
-            if _slo_md5(md5s) == slo.md5 and item.sha1 in ("", whole.sha1.hexdigest()):
-                return Cut(segment, parts, tuple(md5s), whole.md5.hexdigest())
+            parts, whole, md5s = self.parts(item, segment), Hashes(sha1=bool(item.sha1)), []
+            for at in parts:
+                read = await self._source.digest(item.file, at.offset, at.length, feed=whole.feed, sha1=False)
+                md5s.append(read.md5)
+            if _slo_md5(md5s) == slo.md5 and item.sha1 == whole.sha1_so_far:
+                return Cut(segment, parts, tuple(md5s), whole.md5_so_far)
         return None
 
     async def _unlisted_sizes(self, item: Item, tried: Container[int]) -> Sequence[int]:
@@ -317,7 +367,7 @@ class Segments:
                 continue
             freight.ask(part.length)
             with self._source.open(item.file, part.offset) as reader:
-                portion = Portion(reader, part.length, Hashes())
+                portion = Portion(reader, part.length, Hashes(md5=False), Hashes(md5=False))
                 await self._store.put(
                     part.name, portion, part.length, etag=md5, segments=True, progress=freight.progress
                 )
@@ -328,7 +378,8 @@ class Segments:
     async def sweep(self, item: Item) -> None:
         """Deletes what is left of an object's segments; where an SLO stands at its name they are its data, and stay.
 
-        What this run has sent is deleted by name, as a listing that lags does not show it yet.
+        What this run has sent is deleted by name, as a listing that lags does not show it yet; of an upload that an
+        earlier run has begun, or this one anew, any segment may be there.
         """
         whole = self._full(item)
         stands = await self._store.head(whole)
@@ -337,7 +388,9 @@ class Segments:
         left = await self._store.listing(names.segment_prefix(whole), segments=True)
         ours = {stored.name for stored in left if names.parse_segment(stored.name)}
         if upload := self._uploads.get(item.file):
-            ours.update(part.name for part in upload.parts)
+            resumed = (part.name for part in self.parts(item, upload.segment) if upload.resumed)
+            ours.update(part.name for part in upload.parts.values())
+            ours.update(resumed)
             ours.add(names.slo_name(whole, item.file.size, upload.segment))
         if ours:
             await self._store.delete(sorted(ours))

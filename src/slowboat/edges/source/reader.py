@@ -58,19 +58,19 @@ class FileReader:
                 os.close(self._fd)
             self._fd = -1
 
-    def read(self, size: int, /) -> bytes:
-        """The next bytes, at most `size`; b"" at the end. Raises SourceAbsent or Refused."""
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Reads the next bytes into `buffer`; how many, 0 at the end. Raises SourceAbsent or Refused."""
         try:
             if self._fd < 0:
                 self._fd = self._open()
-            block = os.read(self._fd, max(0, min(size, self._file.size - self._at)))
+            count = os.readv(self._fd, [buffer[: self._file.size - self._at]])
             self._check(os.fstat(self._fd))
         except OSError as error:
             raise self._trouble(error) from error
-        self._at += len(block)
-        if not block and size > 0 and self._at < self._file.size:
+        self._at += count
+        if not count and len(buffer) and self._at < self._file.size:
             raise self._changed("it ended early")
-        return block
+        return count
 
     def _open(self) -> int:
         if "/" in self._file.name or self._file.name in {"", ".", ".."}:

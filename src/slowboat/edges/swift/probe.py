@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from slowboat.core.capabilities import NOT_TRIED, Findings, Trial
@@ -48,11 +49,12 @@ class Probed(Protocol):
         body: bytes,
         size: int,
         *,
+        etag: str = "",
         segments: bool = False,
         guarded: bool | None = None,
         expires_after: int = 0,
     ) -> RemoteObject:
-        """`guarded`: with `If-None-Match: *`."""
+        """`guarded`: with `If-None-Match: *`; `etag`: with that one."""
 
     async def put_slo(
         self, name: str, parts: Sequence[RemoteObject], *, checked: bool = True, expires_after: int = 0
@@ -73,19 +75,21 @@ async def observe(store: Probed, stem: str, limits: Limits) -> Findings:
     pieces = [_bytes(f"{root}/1", max(16, limits.min_segment)), _bytes(f"{root}/2", 16)]
     try:
         with suppress(NeedsUser, Refused):
-            await store.delete([f"{root}/{name}" for name in ("guard", "checked", "copy")])
+            await store.delete([f"{root}/{name}" for name in ("guard", "wrong", "checked", "copy")])
         await store.put(f"{root}/guard", first, len(first), segments=True, expires_after=PROBE_SECONDS)
     except (NeedsUser, Refused) as problem:
         if problem.code not in _CLOSED:
             raise
         return Findings(closed=problem.what)
     guarded = await _guarded(store, f"{root}/guard", other)
-    seen = Findings(_md5(first), size=len(first), guarded=guarded, checked=_NO_SLO, unchecked=_NO_SLO, joined=_NO_SLO)
+    wrong = await _wrong(store, f"{root}/wrong", first, _md5(other))
+    seen = Findings(_md5(first), size=len(first), checked=_NO_SLO, unchecked=_NO_SLO, joined=_NO_SLO)
     if limits.slo:
-        seen = await _of_slos(store, root, pieces, guarded)
-    if all(trial.answered for trial in (guarded, seen.joined)) or not limits.slo:
+        seen = await _of_slos(store, root, pieces)
+    seen = replace(seen, guarded=guarded, wrong=wrong)
+    if all(trial.answered for trial in (guarded, wrong, seen.joined)) or not limits.slo:
         with suppress(SlowboatError):
-            await store.delete([f"{root}/{name}" for name in ("guard", "1", "2", "checked", "slo", "copy")])
+            await store.delete([f"{root}/{name}" for name in ("guard", "wrong", "1", "2", "checked", "slo", "copy")])
     return seen
 
 
@@ -100,12 +104,26 @@ async def _guarded(store: Probed, name: str, other: bytes) -> Trial:
         return NOT_TRIED
 
 
-async def _of_slos(store: Probed, root: str, pieces: Sequence[bytes], guarded: Trial) -> Findings:
+async def _wrong(store: Probed, name: str, body: bytes, etag: str) -> Trial:
+    """A PUT with the ETag of other bytes, which must store nothing."""
+    try:
+        made = await store.put(name, body, len(body), etag=etag, segments=True, expires_after=PROBE_SECONDS)
+        return Trial(answered=True, stands=made)
+    except (Transient, NeedsUser, Refused) as problem:
+        if problem.code != "mismatch":
+            return NOT_TRIED
+    try:
+        return Trial(answered=True, stands=await store.head(name, segments=True))
+    except (Transient, NeedsUser, Refused):
+        return NOT_TRIED
+
+
+async def _of_slos(store: Probed, root: str, pieces: Sequence[bytes]) -> Findings:
     first, whole = _md5(_bytes(f"{root}/first", 16)), b"".join(pieces)
     try:
         parts = [await _segment(store, f"{root}/{number}", piece) for number, piece in enumerate(pieces, 1)]
     except (Transient, NeedsUser, Refused):
-        return Findings(first, size=len(whole), guarded=guarded)
+        return Findings(first, size=len(whole))
     checked = unchecked = joined = NOT_TRIED
     name = f"{root}/checked"
     checked = await _trial(store, name, store.put_slo(name, parts, checked=True, expires_after=PROBE_SECONDS))
@@ -118,7 +136,7 @@ async def _of_slos(store: Probed, root: str, pieces: Sequence[bytes], guarded: T
             store, f"{root}/copy", store.copy_once(name, f"{root}/copy", etag=_md5(whole), segments=True)
         )
     unchecked = made if not is_made else NOT_TRIED
-    return Findings(first, _md5(whole), slo, len(whole), "", guarded, checked, unchecked, joined)
+    return Findings(first, _md5(whole), slo, len(whole), checked=checked, unchecked=unchecked, joined=joined)
 
 
 async def _segment(store: Probed, name: str, piece: bytes) -> RemoteObject:

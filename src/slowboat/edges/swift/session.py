@@ -29,6 +29,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
+from slowboat.edges.swift.throttle import BLOCK
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
@@ -233,6 +235,10 @@ def _pool_classes(wire: Socket) -> dict[str, type[HTTPConnectionPool]]:
 
     class Plain(HTTPConnection):
         over_tls = False
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - urllib3's own signature
+            super().__init__(*arguments, **options)
+            self.blocksize = BLOCK  # what http.client asks a body for at once; 16 KiB else
 
         def _new_conn(self) -> socket.socket:
             sock = wire.connect(self._dns_host, self.port)

@@ -158,7 +158,8 @@ class SwiftStore:
         """Stores `size` bytes.
 
         `guarded`: never over anything that stands there; None: outside of the segments' container only. Some servers
-        replace it all the same (`observe`).
+        replace it all the same (`observe`). A reader's bytes are not hashed: without `etag`, whether the answered MD5
+        is right is for the caller to judge.
 
         Raises:
             Transient, NeedsUser, Refused: by the table of statuses.
@@ -171,6 +172,7 @@ class SwiftStore:
             size,
             verb="SEGMENT" if segments else "PUT",
             etag=etag,
+            expected=_md5(body) if isinstance(body, bytes) else etag,
             guarded=not segments if guarded is None else guarded,
             expires_after=expires_after,
             progress=progress,
@@ -205,7 +207,7 @@ class SwiftStore:
             verb="SLO",
             segments=segments,
             etag=etag if checked else "",
-            expected=etag if checked else None,
+            expected=etag if checked else "",
             guarded=not segments,
             expires_after=expires_after,
             query="multipart-manifest=put",
@@ -301,16 +303,13 @@ class SwiftStore:
         verb: statuses.Verb,
         segments: bool | None = None,
         etag: str = "",
-        expected: str | None = "",
+        expected: str,
         guarded: bool,
         expires_after: int = 0,
         progress: Callable[[int], None] | None = None,
         query: str = "",
     ) -> RemoteObject:
-        """One body, once. `etag` is for the server to check, `expected` for us where it is not the body's MD5.
-
-        Where `expected` is None the caller looks at what stands there.
-        """
+        """One body, once. `etag` is for the server to check, `expected` for us; "" where the caller does that."""
         container = self._where(segments=verb == "SEGMENT" if segments is None else segments)
         headers = {"If-None-Match": "*"} if guarded else {}
         if expires_after:
@@ -323,7 +322,7 @@ class SwiftStore:
             body = Body(source, size, name, self.throttle, calls.wire.stopped, progress)
             with self.throttle.watching(calls.wire.sample):
                 made = calls.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
-            if expected is not None and made.md5 != (expected or body.md5):
+            if expected and made.md5 != expected:
                 raise statuses.error(statuses.STATUSES["*", 422], asked)
             return replace(made, expires=time.time() + expires_after) if expires_after else made
 

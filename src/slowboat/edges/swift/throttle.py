@@ -5,7 +5,6 @@ Knows threads and clocks; must not know HTTP or Swift. The arithmetic is `core.b
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 import time
@@ -25,15 +24,17 @@ if TYPE_CHECKING:
 _PATROL = 0.5
 """Seconds after which even a standing body looks up: whether it was broken off, whether the server answered."""
 
-_BLOCK = 65536
-"""Bytes asked of the reader at once; what goes out at once is the bucket's quantum."""
+BLOCK = 65536
+"""Bytes asked of the reader at once, and the most that goes out at once: less where the bucket's quantum is less.
+
+One write of it must go into the kernel within the time that the wire gives it (`wire.SEND_SECONDS`)."""
 
 
 class Readable(Protocol):
     """What a body is read from."""
 
-    def read(self, size: int, /) -> bytes:
-        """The next bytes, at most `size`; b"" at the end."""
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Reads the next bytes into `buffer`; how many they are, 0 at the end."""
 
 
 class Throttle:
@@ -110,8 +111,8 @@ class Throttle:
 class _Nothing:
     """What a body is read from that has come to its end."""
 
-    def read(self, _: int, /) -> bytes:
-        return b""
+    def readinto(self, _: memoryview, /) -> int:
+        return 0
 
 
 class BodyBroken(Exception):
@@ -125,8 +126,13 @@ class BodyBroken(Exception):
         self.cause = cause
 
 
+_END = memoryview(b"")
+
+
 class Body:
-    """Exactly `size` bytes of `source`, handed over at the throttle's rate, hashed and counted on the way.
+    """Exactly `size` bytes of `source`, handed over at the throttle's rate and counted on the way.
+
+    All of it goes through one buffer: a large body costs no more memory than a small one, and no byte is copied.
 
     Attributes:
         handed: bytes handed to the HTTP library so far.
@@ -150,21 +156,18 @@ class Body:
         self._throttle = throttle
         self._stop = stop
         self._progress = progress
-        self._block = memoryview(b"")
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._buffer = memoryview(bytearray(min(BLOCK, size)))
+        self._block = self._buffer[:0]
 
     @property
     def complete(self) -> bool:
         """Whether every byte was handed over."""
         return self.handed == self._size
 
-    @property
-    def md5(self) -> str:
-        """The MD5 of what was read, lower-case hex."""
-        return self._md5.hexdigest()
+    def read(self, size: int = -1) -> memoryview:
+        """The next bytes, once the throttle allows them; none at the end or where `stop` said so.
 
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes, once the throttle allows them; b"" at the end or where `stop` said so.
+        They are good until the next call: whoever reads has sent them by then.
 
         Raises:
             BodyBroken: the reader raised, or ended before its size.
@@ -172,27 +175,26 @@ class Body:
         left = self._size - self.handed
         want = left if size < 0 else min(size, left)
         if not want:
-            return b""
+            return _END
         if not self._block:
-            self._fill(min(_BLOCK, left))
+            self._fill(left)
         count = self._throttle.take(min(want, len(self._block)), self._stop)
         if not count:
             self.early = True
-            return b""
+            return _END
         piece, self._block = self._block[:count], self._block[count:]
         self.handed += count
         if self._progress:
             self._progress(count)
         if self.complete:  # the HTTP libraries keep the request until the next one
-            self._source, self._block = _Nothing(), memoryview(b"")
-        return bytes(piece)
+            self._source, self._buffer, self._block = _Nothing(), _END, _END
+        return piece
 
-    def _fill(self, size: int) -> None:
+    def _fill(self, left: int) -> None:
         try:
-            data = self._source.read(size)
+            count = self._source.readinto(self._buffer[:left])
         except Exception as error:
             raise BodyBroken(error) from error
-        if not data:
-            raise BodyBroken(Refused(f"{self._what} ended {self._size - self.handed} bytes early", code="short"))
-        self._md5.update(data)
-        self._block = memoryview(data)
+        if not count:
+            raise BodyBroken(Refused(f"{self._what} ended {left} bytes early", code="short"))
+        self._block = self._buffer[:count]
