@@ -131,6 +131,7 @@ def test_every_exception_to_the_rules_has_its_reason() -> None:
 
 USED_BY_OTHERS = {
     "list_commands": "click calls it",
+    "blocksize": "http.client reads it",
     "ctx": "click's name",
     "width": "rich reads it",
     "incremental": "docs/duplicity-versions.md is made of it",

@@ -217,13 +217,13 @@ class Courier:
             await self.sweep(item)  # so that there is room for it in one piece
             raise file_errors.cramped(item) from None
         except Refused as error:
-            problem = await self._look_closer(trip, md5, error) if error.code == "mismatch" else error
+            problem = await self._find_the_cause(trip, md5, error) if error.code == "mismatch" else error
             if problem.code != "exists":  # what the server has is of no use, and another try is to send it again
                 with suppress(Transient):
                     await self.sweep(item)
             raise problem from None
 
-    async def _look_closer(self, trip: Trip, md5: str, said: Refused) -> Refused:
+    async def _find_the_cause(self, trip: Trip, md5: str, refusal: Refused) -> Refused:
         """What the server joined has another MD5: is it a segment, a reading, or the server? What is to be raised then.
 
         Raises:
@@ -236,7 +236,7 @@ class Courier:
             raise file_errors.mismatch(item)
         if (await self.prove(item)).md5 == md5:
             if trip.upload.alone:
-                return said
+                return refusal
             self._segments.doubt(trip)
             raise file_errors.mismatch(item)
         if item.md5:
