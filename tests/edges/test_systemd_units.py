@@ -128,6 +128,30 @@ def test_a_path_with_odd_letters_is_still_that_path(tmp_path: Path, odd: str) ->
     assert "not executable" in analyze(tmp_path, "verify", tmp_path / "slowboat.service").stderr
 
 
+def test_beside_a_package_only_what_is_this_users_own_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("/usr/bin/slowboat",)
+    assert not units.packaged(command, [str(tmp_path)])
+    (tmp_path / "slowboat.service").write_text((units.templates() / "slowboat.service").read_text())
+    assert units.packaged(command, [str(tmp_path / "nothing"), str(tmp_path)])
+    assert not units.packaged(("/home/anna/.local/bin/slowboat",), [str(tmp_path)]), "another program's"
+    monkeypatch.setattr(units, "packaged", lambda _: True)
+    monkeypatch.setenv("PATH", "/home/anna/bin:/usr/bin")
+    on_top = Path("systemd/user/slowboat.service.d/install.conf")
+    (written,) = units.wanted(command, writable=[Path("/srv/a cache")]).items()
+    assert written[0] == on_top
+    assert written[1].splitlines() == [
+        "[Service]",
+        'Environment="SLOWBOAT_PATH=/home/anna/bin:/usr/bin"',
+        'ReadWritePaths=-"/srv/a cache"',
+    ]
+    without = units.wanted(command, sandbox=False, writable=[Path("/srv/a cache")])
+    assert without.keys() == {on_top, SANDBOX}
+    assert "ReadWritePaths" not in without[on_top]
+    assert all(line.startswith("#") for line in without[SANDBOX].splitlines()), "nothing of the package's is left"
+
+
 @pytest.mark.needs("desktop-file-validate")
 @pytest.mark.parametrize("program", ["/usr/bin/slowboat", "/home/anna/my programs/slow$boat"])
 def test_the_desktop_file_is_valid_and_shows_in_the_menu(tmp_path: Path, program: str) -> None:
@@ -354,3 +378,32 @@ def test_a_frozen_service_is_restarted(manager: UserManager) -> None:
     until(lambda: manager.show("slowboat.service", "NRestarts")["NRestarts"] != "0")
     until(lambda: manager.show("slowboat.service", "ActiveState")["ActiveState"] == "active")
     assert version(manager) == "stand-in"
+
+
+def test_a_package_that_comes_takes_the_place_of_what_install_had_written(manager: UserManager) -> None:
+    """As with pipx first, and the distribution's package later; and back."""
+    manager.python(INSTALL, PROGRAM, "sandbox")
+    assert version(manager) == "stand-in"
+    package = Path("/usr/local/lib/systemd/user")
+    manager.as_root("sh", "-c", f"mkdir -p {package} && mount -t tmpfs -o mode=755 tmpfs {package}")
+    try:
+        unit = (units.templates() / "slowboat.service").read_text()
+        line = f"ExecStart={units.quoted(str(HOME / 'stand-in'))} daemon"
+        unit = unit.replace("ExecStart=/usr/bin/slowboat daemon", line)
+        manager.write(HOME / "stand-in", STAND_IN, mode="755")
+        manager.write(HOME / "unit", unit)
+        manager.as_root("cp", HOME / "unit", package / "slowboat.service")
+        said = manager.python(INSTALL, HOME / "stand-in", "sandbox")
+        assert "slowboat.service.d/install.conf" in said
+        shown = manager.show("slowboat.service", "FragmentPath", "UnitFileState", "ActiveState")
+        assert shown == {
+            "FragmentPath": str(package / "slowboat.service"),
+            "UnitFileState": "enabled",
+            "ActiveState": "active",
+        }
+        manager.run("systemctl", "--user", "disable", "--now", "slowboat.service")
+    finally:
+        manager.as_root("umount", package)
+    manager.python(INSTALL, PROGRAM, "sandbox")
+    fragment = manager.show("slowboat.service", "FragmentPath")["FragmentPath"]
+    assert fragment.startswith(str(HOME)), "and where the package is gone, ours are there again"

@@ -37,7 +37,7 @@ def install(*, only_print: bool, no_sandbox: bool) -> None:
     if only_print:
         with contextlib.suppress(NeedsUser):  # to look at the files nothing needs to be right yet
             writable = _caches(_settings())
-        files = units.rendered(units.entry_point(), sandbox=not no_sandbox, writable=writable)
+        files = units.wanted(sandbox=not no_sandbox, writable=writable)
         screen.write("\n".join(f"# {units.data_home() / path}\n{text}" for path, text in files.items()))
         return
     run(sandbox=not no_sandbox)

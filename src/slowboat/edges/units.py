@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 UNIT: Final = "slowboat.service"
 SANDBOX: Final = "slowboat.service.d/sandbox.conf"
+_ON_TOP: Final = "slowboat.service.d/install.conf"
+"""What this user needs beside the unit that a package has installed for every user."""
+FOR_EVERYBODY: Final = ("/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
+"""Where a package's units are, https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html#Unit%20File%20Load%20Path."""
 _ACTIVATION: Final = "io.github.slowboat.Slowboat1.service"
 _DESKTOP: Final = "io.github.slowboat.Slowboat1.desktop"
 _ICONS: Final = {
@@ -85,6 +89,36 @@ def _quoted_variable(name: str, value: str) -> str:
     """
     plain = value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{name}={plain}"'
+
+
+def packaged(command: Sequence[str], folders: Sequence[str] = FOR_EVERYBODY) -> bool:
+    """Whether a package has brought the unit for every user, and it runs this very program."""
+    line = f"ExecStart={' '.join(quoted(each) for each in (*command, 'daemon'))}"
+    units = (Path(folder, UNIT) for folder in folders)
+    return any(line in unit.read_text(encoding="utf-8").splitlines() for unit in units if unit.is_file())
+
+
+def wanted(command: Sequence[str] = (), *, sandbox: bool = True, writable: Sequence[Path] = ()) -> Mapping[Path, str]:
+    """The files that an installation needs here: all of them, or what is missing beside a package's.
+
+    Args:
+        command: what runs slowboat; this very one unless given.
+        sandbox: as `rendered`.
+        writable: as `rendered`; slowboat's own state is always among them.
+    """
+    command = command or entry_point()
+    make = _beside_a_package if packaged(command) else rendered
+    path = os.environ.get("PATH", "")
+    return make(command, sandbox=sandbox, writable=(*writable, *_unusual()), path=path)
+
+
+def _beside_a_package(_: Sequence[str], *, sandbox: bool, writable: Sequence[Path], path: str) -> Mapping[Path, str]:
+    lines = [f"Environment={_quoted_variable(INSTALLERS_PATH, path)}"] if path and path.isprintable() else []
+    lines += [f"ReadWritePaths=-{quoted(str(each))}" for each in writable] if sandbox else []
+    files = {Path("systemd/user", _ON_TOP): "\n".join(["[Service]", *lines, ""])} if lines else {}
+    if not sandbox:  # a file of that name takes the place of the package's
+        files[Path("systemd/user", SANDBOX)] = "# No sandbox: slowboat install --no-sandbox\n"
+    return files
 
 
 def rendered(
@@ -230,11 +264,12 @@ async def install(
     """
     await _systemctl_there()
     _made(state_home())  # a sandbox opens only what is there when it starts
-    path = os.environ.get("PATH", "")
-    wanted = rendered(command or entry_point(), sandbox=sandbox, writable=(*writable, *_unusual()), path=path)
-    changed = [path for path, text in wanted.items() if _written(data_home() / path, text)]
-    if not sandbox and _removed(data_home() / "systemd/user" / SANDBOX):
-        changed.append(Path("systemd/user", SANDBOX))
+    files = wanted(command, sandbox=sandbox, writable=writable)
+    left_over = _ours() - files.keys()
+    if Path("systemd/user", UNIT) in left_over and (data_home() / "systemd/user" / UNIT).exists():
+        await _systemctl("disable", UNIT)  # it was installed without a package before: the package's is another file
+    changed = [path for path, text in files.items() if _written(data_home() / path, text)]
+    changed += [path for path in sorted(left_over) if _removed(data_home() / path)]
     await _reread()
     await _systemctl("enable", UNIT)
     units = [path for path in changed if path.parts[0] == "systemd"]
@@ -251,13 +286,17 @@ async def uninstall() -> Outcome:
         NeedsUser: there is no systemd of the user's here, or a file cannot be removed.
     """
     await _systemctl_there()
-    if (data_home() / "systemd/user" / UNIT).exists():
+    if (data_home() / "systemd/user" / UNIT).exists() or packaged(entry_point()):
         await _systemctl("disable", "--now", UNIT)
-    paths = [data_home() / path for path in rendered(("/",))]
-    gone = tuple(path for path in paths if _removed(path))
+    gone = tuple(data_home() / path for path in sorted(_ours()) if _removed(data_home() / path))
     await _reread()
     await _systemctl("reset-failed", UNIT, must=False)
     return Outcome(gone)
+
+
+def _ours() -> set[Path]:
+    """Every file that an installation may have written, below `$XDG_DATA_HOME`."""
+    return {*rendered(("/",)), Path("systemd/user", _ON_TOP)}
 
 
 def _made(folder: Path) -> None:
