@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import string
+from typing import TYPE_CHECKING
 
 import pytest
+from counted_matching import Counting
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slowboat.core import names
 from slowboat.core.names import NameKind, ParsedName
 from slowboat.core.words import Role, SetId, SetType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FULL = SetId(1294938577, 1294938577)
 INC = SetId(1294938577, 1295024977)
@@ -323,13 +328,43 @@ def test_a_set_of_two_times_is_never_a_full():
 LONG = ["duplicity-full.", "duplicity-inc.1.to.", "dfst.", "dist.x.", "df.", "1D", "duplicity-full.1.vol1.difftarx"]
 
 
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
+    """The patterns of names, each step of theirs counted."""
+    kept = names._lenient, names._statistics
+    counted = Counting()
+    monkeypatch.setattr(names, "re", counted)
+    for each in kept:
+        each.cache_clear()
+    yield counted
+    for each in kept:
+        each.cache_clear()
+
+
 @pytest.mark.parametrize("prefix", [None, "", "host-"])
 @pytest.mark.parametrize("again", LONG)
-def test_a_name_is_read_through_once(again: str, prefix: str | None) -> None:
-    """Read from each beginning to the end, a name of five million characters would keep this test for a day."""
-    name = (prefix or "") + again * (5_000_000 // len(again))
-    assert not names.parses_for_duplicity(name, prefix)
-    assert names.parses_for_duplicity(f"{name}duplicity-full.x.jsonstat")  # in doubt it is one
+def test_a_name_takes_no_more_than_its_length(counting: Counting, again: str, prefix: str | None) -> None:
+    taken = []
+    for size in (300, 2400):
+        name, before = (prefix or "") + again * (size // len(again)), counting.steps
+        assert not names.parses_for_duplicity(name, prefix)
+        assert names.parses_for_duplicity(f"{name}duplicity-full.x.jsonstat")  # in doubt it is one
+        taken.append(counting.steps - before)
+    few, many = taken
+    assert many <= 9 * few
+
+
+@pytest.mark.parametrize("pattern", ["[^/]*?dup[^/]*x", "(?:[0-9]+)+x", "[^/]*?(?:1D)+x"])
+def test_a_pattern_that_takes_more_is_seen(pattern: str) -> None:
+    counting = Counting()
+    again = "1D" if "1D" in pattern else "dup" if "dup" in pattern else "1"
+    few, many = 6, 16
+    taken = []
+    for times in (few, many):
+        before = counting.steps
+        counting.compile(pattern).match(again * times)
+        taken.append(counting.steps - before)
+    assert taken[1] > taken[0] * (many / few) ** 1.5
 
 
 @pytest.mark.parametrize("name", ["duplicity-full.jsonstat", "x.jsonstat", "dfst.jst", "dfst", "duplicity-full.x.jst"])
