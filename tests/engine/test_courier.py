@@ -22,12 +22,13 @@ from engine.courier_bed import (
     small_units,
     volume,
 )
-from engine.model_store import CAN, NO_COPY, RGW, SERVERS, SWIFT, Fault
+from engine.model_store import CAN, NO_COPY, RGW, SERVERS, SWIFT, Fault, Stored
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, Refused, SourceAbsent, Transient
 from slowboat.core.plan import matches
 from slowboat.core.words import Phase
 from slowboat.engine.courier import LIFE
+from slowboat.engine.segmented import Hashes, SegmentedUpload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -598,6 +599,48 @@ async def test_a_quota_that_does_not_even_hold_the_object_says_how_much_is_neede
     bed.cramped = True
     with pytest.raises(NeedsUser, match=f"needs {len(BIG)} bytes"):
         await bed.carry()
+
+
+async def test_segments_that_have_no_room_say_how_much_is_needed_and_stay():
+    bed = CourierBed(BIG, quirks=replace(SWIFT, quota=len(BIG) - 1), can=CAN[SWIFT])
+    with pytest.raises(NeedsUser, match=f"needs {len(BIG)} bytes"):
+        await bed.carry()
+    assert bed.segments
+    bed.store.quirks = SWIFT
+    await bed.carry()
+    plain(bed)
+
+
+async def test_segments_that_others_leave_no_room_go_and_the_file_goes_up_in_one_piece():
+    """Another lane's segments stand beside what was just joined from them: that passes, and is no full account."""
+    bed = CourierBed(BIG, quirks=replace(SWIFT, quota=len(BIG) + UNIT), can=CAN[SWIFT])
+    bed.courier._segments._uploads[replace(bed.item.file, name="another")] = SegmentedUpload(UNIT, Hashes())
+    bed.store.segments.objects["slowboat1/other"] = Stored(bytes(2 * UNIT), modified=bed.now)
+    with pytest.raises(Transient) as told:
+        await bed.carry()
+    assert told.value.code == "cramped"
+    assert bed.segments == ["slowboat1/other"]
+    del bed.store.segments.objects["slowboat1/other"]
+    bed.cramped = True
+    await bed.carry()
+    plain(bed)
+
+
+async def test_what_was_begun_in_segments_makes_room_before_it_goes_up_in_one_piece():
+    bed = CourierBed(BIG, quirks=replace(SWIFT, quota=len(BIG) + UNIT), can=CAN[SWIFT])
+    await interrupted(bed, "PUT", 4, Fault("before", "cancel"))
+    assert len(bed.segments) >= 3
+    bed.cramped = True
+    await bed.carry()
+    plain(bed)
+    assert bed.segments == []
+
+
+async def test_a_large_file_asks_once_what_stands_at_its_name_before_anything_is_paid_for():
+    bed = CourierBed(BIG, quirks=SERVERS["no slo"])
+    await bed.carry()
+    first_put = next(at for at, asked in enumerate(bed.store.requests) if asked.startswith("PUT"))
+    assert [asked for asked in bed.store.requests[:first_put] if asked.startswith("HEAD")] == [f"HEAD {bed.full}"]
 
 
 @pytest.mark.parametrize("how", IN_PLACE)

@@ -42,12 +42,16 @@ class World:
 class Running:
     """An engine that runs, and what it has shown."""
 
-    def __init__(self, drive: Drive, server: SwiftServer, container: str, state: Path, url: str) -> None:
+    def __init__(
+        self, drive: Drive, server: SwiftServer, container: str, state: Path, url: str, connections: int = 2
+    ) -> None:
         self.reports: list[ManagerReport] = []
         self.notices: list[Notice] = []
         self.world = World()
         self.ledger = Ledger(state / "ledger.sqlite")
-        self.store = SwiftStore(Credentials(server.auth_url, server.user, server.key), container)
+        self.store = SwiftStore(
+            Credentials(server.auth_url, server.user, server.key), container, connections=connections
+        )
         self.engine = Engine(
             "test",
             Rules(),
@@ -69,7 +73,8 @@ class Running:
             time.monotonic,
             random.random,
         )
-        self.engine.add(Order("m", str(drive.folder), drive.url, Target("c", container, "", (url,))), tools)
+        order = Order("m", str(drive.folder), drive.url, Target("c", container, "", (url,)), lanes=connections)
+        self.engine.add(order, tools)
 
     def show(self, notice: Notice) -> None:
         self.notices.append(notice)

@@ -81,13 +81,20 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Does what `judge(request)` says, once its head has come; None: passes it on."""
+
+    judge: Callable[[Request], Action | None]
+
+
+@dataclass(frozen=True)
 class Garbage:
     """Answers with bytes that are no HTTP."""
 
     text: bytes = b"\x00\x16 220 mail ready\r\n\r\n"
 
 
-Action = Answer | Reset | CutHead | BlackHole | CutAnswer | Delay | Edit | Garbage
+Action = Answer | Reset | CutHead | BlackHole | CutAnswer | Delay | Edit | Garbage | Judged
 
 
 def portal_page(status: int = 200) -> Answer:
@@ -215,7 +222,10 @@ class FaultProxy:
         request = Request(method, path, headers)
         self.requests.append(request)
         rules = [rule for rule in self._rules if rule.applies(request)]
-        return await exchange.perform(request, head, rules[0].action if rules else None, self._upstream)
+        action = rules[0].action if rules else None
+        if isinstance(action, Judged):
+            action = action.judge(request)
+        return await exchange.perform(request, head, action, self._upstream)
 
 
 class _Exchange:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from slowboat.core import names, segmenting
 from slowboat.core.errors import NeedsUser, Refused, Transient
-from slowboat.core.segmenting import fits_one_put
 from slowboat.core.way import NoWay, UploadWay, way
 from slowboat.engine import file_errors
 from slowboat.engine.proving import Prover
@@ -84,11 +83,14 @@ class Courier:
         found = way(item.file.size, means, begun=bool(item.segment))
         if isinstance(found, NoWay):
             raise file_errors.no_way(item, found)
-        if item.segment and (mended := await self._mended(item, freight)):
-            return mended
         if found is UploadWay.ONE_PUT and item.sha1 and item.file.size <= segmenting.SMALLEST:
             return await self._in_memory(item, means, freight)
-        if found in (UploadWay.ONE_PUT, UploadWay.WHOLE):
+        if found is UploadWay.ONE_PUT:
+            return await self._in_one_put(item, means, freight)
+        # before anything is read or paid for, or done to segments that may be data of what stands there
+        if mended := await self._mended(item, freight):
+            return mended
+        if found is UploadWay.WHOLE:
             return await self._in_one_put(item, means, freight)
         if found is UploadWay.JOINED:
             return await self._joined(item, means, freight)
@@ -136,13 +138,19 @@ class Courier:
         return Standing(cut.md5, stands, cut.segment, whole)
 
     async def _mended(self, item: Item, freight: Freight) -> Standing | None:
-        """An SLO of ours at the final name is given again what it has lost; None where none stands there."""
+        """An SLO of ours at the final name is given again what it has lost; None where nothing stands there.
+
+        Raises:
+            Refused: something else stands there.
+        """
         stands = await self._store.head(self._full(item))
-        if stands is None or not stands.slo or stands.size != item.file.size:
+        if stands is None:
             return None
-        cut: Cut | None = await self._segments.cut_of(item, stands)
+        cut: Cut | None = None
+        if item.segment and stands.slo and stands.size == item.file.size:
+            cut = await self._segments.cut_of(item, stands)
         if cut is None:
-            return None
+            raise file_errors.exists(item)
         await self._segments.refill(item, cut, freight)
         freight.known(cut.md5)
         return Standing(cut.md5, stands, cut.segment)
@@ -170,8 +178,8 @@ class Courier:
         So the file is read twice, the second time mostly out of the system's memory, and is never held in ours.
         """
         freight.ask(item.file.size)
-        if not fits_one_put(item.file.size, means.line, means.limits):
-            await self._must_be_free(item)  # before much is read or paid for
+        if item.segment and means.cramped:
+            await self.sweep(item)  # so that there is room for it in one piece
         md5 = item.md5 or (await self.prove(item)).md5
         try:
             stored = await self._streamed(item, md5, means, freight)
@@ -201,8 +209,7 @@ class Courier:
     # -- segments --------------------------------------------------------------------------------------------
 
     async def _joined(self, item: Item, means: Means, freight: Freight) -> Standing:
-        await self._must_be_free(item)  # before anything is paid for, or done to segments that may be its data
-        trip = await self._segments.bring(item, means, freight, stay=False)
+        trip = await self._brought(item, means, freight, stay=False)
         md5 = trip.upload.hashes.md5_so_far or trip.upload.expected
         if item.sha1:  # of anything else, this is one reading's word until the server has agreed
             freight.known(md5)
@@ -214,7 +221,7 @@ class Courier:
         except NeedsUser as error:
             if error.code != "quota":
                 raise
-            await self.sweep(item)  # so that there is room for it in one piece
+            await self.sweep(item)
             raise file_errors.cramped(item) from None
         except Refused as error:
             problem = await self._find_the_cause(trip, md5, error) if error.code == "mismatch" else error
@@ -244,6 +251,18 @@ class Courier:
         self._segments.forget(item)
         raise file_errors.misread(item)
 
+    async def _brought(self, item: Item, means: Means, freight: Freight, *, stay: bool) -> Trip:
+        """All segments; where they have no room, it is said how much is needed, or that one piece needs less."""
+        try:
+            return await self._segments.bring(item, means, freight, stay=stay)
+        except NeedsUser as error:
+            if error.code != "quota":
+                raise
+            if stay or not self._segments.others(item):
+                raise file_errors.no_room(item, error) from None
+            await self.sweep(item)  # others' segments, or what was just joined from them, may take the room
+            raise file_errors.cramped(item) from None
+
     async def _join(self, trip: Trip, md5: str, *, checked: bool) -> Standing:
         """The server makes one plain object of the segments, and they go."""
         item, whole = trip.item, self._full(trip.item)
@@ -256,7 +275,6 @@ class Courier:
 
     async def _in_place(self, item: Item, means: Means, freight: Freight) -> Standing:
         """An SLO stands at the final name. Its segments never expire, so whoever gives one up deletes them."""
-        await self._must_be_free(item)
         try:
             return await self._stay_an_slo(item, means, freight)
         except Refused as error:
@@ -265,7 +283,7 @@ class Courier:
             raise
 
     async def _stay_an_slo(self, item: Item, means: Means, freight: Freight) -> Standing:
-        trip = await self._segments.bring(item, means, freight, stay=True)
+        trip = await self._brought(item, means, freight, stay=True)
         md5 = trip.upload.hashes.md5_so_far
         freight.known(md5)
         try:

@@ -167,6 +167,10 @@ class Segments:
         """What this run remembers of an upload is of no more use."""
         self._uploads.pop(item.file, None)
 
+    def others(self, item: Item) -> bool:
+        """Whether segments of other objects are under way too."""
+        return any(file != item.file for file in self._uploads)
+
     async def _stays(self, part: Part, md5: str) -> bool:
         stands = await self._store.head(part.name, segments=True)
         return stands is not None and (stands.size, stands.md5, stands.expires) == (part.length, md5, None)
