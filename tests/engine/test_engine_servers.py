@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.courier_bed import UNIT, VOLUME, small_units
-from engine.engine_bed import FILES, sailing, volumes
+from engine.engine_bed import FILES, HOME, sailing, volumes
 from engine.model_store import ARCHIVE, CAN, CLOSED, NO_SLO, RGW, SERVERS, SWIFT
-from slowboat.core.capabilities import parse
+from slowboat.core.capabilities import PROBE_WAITS, parse
 from slowboat.core.errors import NeedsUser, Refused, Transient
-from slowboat.core.words import Activity, Limits, Phase
+from slowboat.core.words import Activity, Connectivity, Limits, Network, Phase
 from slowboat.edges.swift.probe import PROBES
 from slowboat.engine.trouble import STUBBORN
 
@@ -86,6 +86,33 @@ async def test_the_users_word_asks_again(tmp_path: Path) -> None:
     async with sailing(tmp_path, quirks=RGW, capabilities=wrong.text()) as bed:
         await bed.until(lambda: any("arrived" in error or "checksum" in error for error in [bed.shown.last_error]))
         bed.engine.retry_now()
+        await bed.done()
+        assert parse(bed.ledger.facts("m")["capabilities"]) == CAN[RGW]
+
+
+@pytest.mark.parametrize("in_between", [(), ("nowhere",)], ids=["at once", "by way of none"])
+async def test_another_network_asks_again_also_what_was_answered(tmp_path: Path, in_between: tuple[str, ...]) -> None:
+    """What answered there may have been a proxy of that network; a line that only comes and goes costs no probe."""
+    async with sailing(tmp_path, quirks=RGW, capabilities=CAN[SWIFT].text()) as bed:
+        bed.store.set_cap(0)
+        await bed.until(lambda: bed.puts() > 0)
+        assert probes(bed) == 0
+        bed.clock.run(PROBE_WAITS[0])
+
+        async def goes(*networks: Network) -> None:
+            for network in networks:
+                bed.network = network
+                bed.engine.world_changed()
+            puts = bed.puts()
+            bed.engine._migrations["m"]._break_off()
+            await bed.until(lambda: bed.puts() > puts)
+
+        offline = Network(Connectivity.NONE, metered=False, names=(), types=(), witness="test")
+        await goes(offline, HOME)
+        assert probes(bed) == 0
+        await goes(*[offline for _ in in_between], replace(HOME, names=("hotel",)))
+        assert probes(bed) == 1
+        bed.store.set_cap(None)
         await bed.done()
         assert parse(bed.ledger.facts("m")["capabilities"]) == CAN[RGW]
 

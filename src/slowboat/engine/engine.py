@@ -97,6 +97,7 @@ class Engine:
         self._applied: tuple[int | None, bool] = (-1, False)  # no cap at all: the first one is always set
         self._was_crowded = False
         self._was_online = False
+        self._was_on: tuple[str, ...] | None = None  # the networks' names when it was last online
         self._booked_at = steady()
         self._changed = asyncio.Event()
         self._at_once = True
@@ -247,11 +248,15 @@ class Engine:
             self._applied = (cap, spare)
             self._set_cap(cap, spare)
         self._spending.allow(policy.budget_left(self.conditions(), self._rules))
-        online = self.conditions().network.connectivity >= Connectivity.LIMITED
+        network = self.conditions().network
+        online = network.connectivity >= Connectivity.LIMITED
         returned, self._was_online = online and not self._was_online, online
+        another = online and self._was_on not in (None, network.names)
+        if online:
+            self._was_on = network.names
         for migration in self._migrations.values():
-            if returned:
-                migration.network_returned()
+            if returned or another:
+                migration.network_returned(another=another)
             migration.wake()
         self._wake_at(self._next_change())
         self._show_at_once()

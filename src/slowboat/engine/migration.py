@@ -132,10 +132,10 @@ class Migration:
         self._trouble.retry_now()
         self.rescan()
 
-    def network_returned(self) -> None:
+    def network_returned(self, *, another: bool) -> None:
         """A wait for the server ends early: it was most likely the network's fault, or another network's answer."""
         self._trouble.calm()
-        self._objects.probing.elsewhere()
+        self._objects.probing.elsewhere(another=another)
         self.wake()
 
     def keyring_changed(self) -> None:

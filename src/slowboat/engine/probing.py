@@ -60,8 +60,14 @@ class Probing:
         """Something has gone otherwise than the store should: it is asked again, if it was not just now."""
         self._context.memory.remember(facts.PROBE_AGAIN, value=True)
 
-    def elsewhere(self) -> None:
-        """Another network: what has had no answer is asked again now."""
+    def elsewhere(self, *, another: bool) -> None:
+        """The line is back, or it is `another` one: what has had no answer is asked again now.
+
+        On another one, whose proxy may have answered, so is what has had one, as after any trouble: who goes to and
+        fro between two networks does not pay for it each time.
+        """
+        if another:
+            self.doubt()
         if not self.known.complete:
             self._context.memory.remember(facts.PROBES, 0)
             self._context.memory.remember(facts.PROBED_AT, 0.0)
