@@ -73,7 +73,8 @@ def test_a_full_disk_in_mid_migration(daemon: Daemon, swift: SwiftServer, chain:
     assert "There is no room" in asked(daemon, "limit", "100k")
     assert "no room" in daemon.slowboat("status").stdout
     faster(daemon)
-    daemon.wait_until(lambda now: "ledger" in now["Reasons"])  # the new engine has tried it, too
+    assert daemon.manager()["Reasons"] == ["ledger"], "as soon as that is answered"
+    assert daemon.migration()["Reasons"] == ["ledger"]
     ballast.unlink()
     daemon.slowboat("retry")
     daemon.wait_until(lambda now: now["State"] == "done")

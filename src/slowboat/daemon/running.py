@@ -168,6 +168,7 @@ class _Daemon:
         shown = self._report or outage.unknown_yet(__version__, reading.settings)
         nobody, since = outage.NoEngine(trouble, self._turn.set), time.time()
         async with self._service.obeying(nobody):
+            self._show(outage.waiting(shown, trouble, since))  # before anybody who is answered can ask for it
             reading.in_force.set()
             self._manager.ready()
             await outage.outlast(
@@ -182,6 +183,7 @@ class _Daemon:
     async def _engine(self, reading: _Reading) -> None:
         settings, world = reading.settings, self._world
         with Ledger(_ledger_path()) as ledger:
+            ledger.prove()  # what the next engine shows takes the place of what an outage has shown
             if ledger.set_aside is not None:
                 _log.warning(
                     "the ledger was no whole one of ours, and is set aside as %s",

@@ -95,6 +95,16 @@ class Ledger:
             os.close(self._lock)
             self._lock = -1
 
+    def prove(self) -> None:
+        """Shows that it can be written, by a write that changes nothing.
+
+        Raises:
+            LedgerUnusable, LedgerBusy: it cannot.
+        """
+        with self._transaction() as db:
+            [(version,)] = db.execute("PRAGMA user_version")
+            db.execute(f"PRAGMA user_version = {version:d}")
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with saying(self._path):
