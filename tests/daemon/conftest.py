@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from on_the_wire import wire_to
 
+from realparts.loop_thread import LoopThread
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,3 +22,11 @@ def wire(swift: SwiftServer) -> Iterator[Wire]:
     """A proxy between this test's daemon and the real Swift; it misbehaves when told to."""
     with wire_to(swift.port) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def loop_thread() -> Iterator[LoopThread]:
+    """Where this test's services of the machine run."""
+    made = LoopThread()
+    yield made
+    made.close()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import subprocess
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 from evidence import expect_arrived
@@ -24,45 +22,21 @@ from realparts.fake_service import NM, NM_PATH, FakeNetworkManager, Login1
 from slowboat.edges.bus.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from on_the_wire import Wire
 
     from realparts.daemon_process import Daemon
+    from realparts.loop_thread import LoopThread
     from realparts.swift_server import SwiftServer
 
-T = TypeVar("T")
 MB = 1_000_000
 MIB = 1 << 20
 MANAGER = ("/io/github/slowboat/Slowboat1", "io.github.slowboat.Slowboat1.Manager")
 RATE = 4_000_000  # bytes per second: the large chain takes some six seconds
 
 pytestmark = pytest.mark.needs("busctl", "gpg")
-
-
-class LoopThread:
-    """An event loop in a thread, for what plays the machine's services while the test waits for the daemon."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
-
-    def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
-        self.loop.close()
-
-
-@pytest.fixture
-def loop_thread() -> Iterator[LoopThread]:
-    made = LoopThread()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,15 @@ import pytest
 from evidence import expect_arrived
 
 from faults.liar import Liar, answer, dribble, flood, row
+from realparts.fake_service import Login1
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from faults.liar import Asked, Lie
     from realparts.daemon_process import Daemon
     from realparts.drive import Drive
+    from realparts.loop_thread import LoopThread
     from realparts.swift_server import SwiftServer
 
 pytestmark = pytest.mark.needs("busctl", "gpg")
@@ -38,6 +40,13 @@ def lied(liar: Liar, method: str, path: str, before: int = 0) -> list[Asked]:
         assert time.monotonic() < end, f"{method} {path} did not come"
         time.sleep(0.01)
     return found
+
+
+def until(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, "what was waited for did not come"
+        time.sleep(0.01)
 
 
 def left(all_of_them: list[Asked]) -> None:
@@ -117,5 +126,43 @@ def test_an_answer_that_never_ends_keeps_nobody_waiting(
     assert daemon.terminate(timeout=60) == 0
     liar.forget()
     daemon.start()
+    daemon.wait_until(lambda now: now["State"] == "done")
+    expect_arrived(chain, swift, container)
+
+
+@pytest.mark.parametrize(("method", "path"), ENDLESS.values(), ids=ENDLESS)
+def test_an_answer_that_never_ends_keeps_no_machine_awake(
+    daemon: Daemon,
+    swift: SwiftServer,
+    chain: Drive,
+    liar: Liar,
+    system_bus: str,
+    loop_thread: LoopThread,
+    method: str,
+    path: str,
+) -> None:
+    """Its body is cut before login1's lock is let go, and asked for again after the sleep."""
+    daemon.system_bus = system_bus
+    container = swift.container()
+    daemon.configure_migration(chain, swift, container, auth_url=liar.auth_url)
+    liar.lie(method, path, dribble(), times=None)
+    login1 = Login1(system_bus)
+    loop_thread.do(login1.start())
+    try:
+        daemon.start()
+        first = lied(liar, method, path)
+        until(lambda: login1.held() == 1)
+        loop_thread.do(login1.going(True))
+        until(lambda: login1.held() == 0)
+        left(first)
+        assert daemon.manager()["Reasons"] == ["sleep"]
+        loop_thread.do(login1.going(False))
+        again = lied(liar, method, path, len(first))
+    finally:
+        loop_thread.do(login1.stop())
+    daemon.slowboat("pause")
+    left(again)
+    liar.forget()
+    daemon.slowboat("resume")
     daemon.wait_until(lambda now: now["State"] == "done")
     expect_arrived(chain, swift, container)

@@ -15,7 +15,7 @@ import pytest
 from slowboat.core import names
 from slowboat.core.errors import NeedsUser, Transient
 from slowboat.edges.cache import Cache, installing
-from slowboat.edges.cache.locking import held
+from slowboat.edges.cache.locking import locked
 
 if TYPE_CHECKING:
     from realparts.drive import Drive
@@ -70,7 +70,7 @@ async def test_a_cache_that_duplicity_fetched_itself_is_the_same(chain: Drive, t
 async def test_duplicitys_own_lock_is_seen_and_duplicity_sees_ours(chain: Drive) -> None:
     _, wanted = keys_and_names(chain)
     cache = Cache([chain.duplicity.archive_dir])
-    with held(chain.cache):
+    with locked(chain.cache):
         said = chain.duplicity.run("list-current-files", chain.url, check=False)
         assert said.returncode != 0
         assert "already running" in said.stdout + said.stderr

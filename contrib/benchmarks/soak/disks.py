@@ -6,7 +6,9 @@ A case is one migration with one such fault; the fault ends, and it must come to
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 from soak.wire import Watch
 
 if TYPE_CHECKING:
+    from realparts.daemon_process import Daemon
     from soak.campaign import Turn
     from soak.place import Place, Scene
 
@@ -85,7 +88,7 @@ def _fails(watch: Watch, fault: str, told: str, before: tuple[str, ...]) -> None
     daemon.before = before
     daemon.start(wait=False)
     _until(lambda: not daemon.running or watch.witness.complete_now(), 3.0)
-    daemon.before = ()
+    mended(daemon)
     if not daemon.running:
         code = daemon.wait()
         watch.turn.measured("lives that a failing disk has ended", 1)
@@ -97,6 +100,18 @@ def _fails(watch: Watch, fault: str, told: str, before: tuple[str, ...]) -> None
         daemon.kill()
         daemon.start()
     watch.end(told)
+
+
+def mended(daemon: Daemon) -> None:
+    """Nothing fails any more: strace counts each thread's calls by themselves, and new threads come as long as it runs.
+
+    On SIGTERM it lets go of what it traces, and ends.
+    """
+    daemon.before = ()
+    with suppress(OSError):  # the daemon has ended
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+        if tracer := re.search(r"^TracerPid:\s+([1-9]\d*)$", status, re.MULTILINE):
+            os.kill(int(tracer[1]), signal.SIGTERM)
 
 
 def small_disk(place: Place, turn: Turn) -> None:
