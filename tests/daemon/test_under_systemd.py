@@ -194,3 +194,15 @@ def test_setup_starts_it_and_waits_until_it_sends(manager: UserManager, swift: S
     }
     until(lambda: get(manager, OBJECT, MANAGER, "State") == "done", manager)
     assert "Everything is in the cloud already" in slowboat(manager, "setup", "--yes")
+
+    found = {one["code"]: one for one in json.loads(slowboat(manager, "doctor", "--json"))["findings"]}
+    wanted = ("configuration", "in-use", "manager", "daemon", "sandbox", "secret", "drive", "cache", "cloud", "space")
+    assert {code: found[code]["health"] for code in wanted} == dict.fromkeys(wanted, "good"), found
+    assert "has been edited" not in slowboat(manager)
+    manager.run("sh", "-c", f"echo '# a word' >> {CONFIG}")
+    assert "has been edited since slowboat read it. To use it: slowboat reload" in " ".join(slowboat(manager).split())
+    assert "has been edited" in slowboat(manager, "doctor", "--offline", check=False)
+    slowboat(manager, "reload")
+    assert "has been edited" not in slowboat(manager)
+    slowboat(manager, "install", "--no-sandbox")
+    assert "without its sandbox" in " ".join(slowboat(manager, "doctor", "--offline").split())

@@ -18,6 +18,7 @@ import click
 
 from slowboat import __version__
 from slowboat.cli import arguments, install, not_running, password, phrases, screen
+from slowboat.cli.doctor import doctor
 from slowboat.cli.setup import setup
 from slowboat.core.errors import SlowboatError
 from slowboat.core.words import HandoverState
@@ -164,6 +165,18 @@ def status(*, watch: bool = False, from_menu: bool = False, as_json: bool = Fals
         screen.write(json_output.status(report))
     else:
         screen.show(view(report, time.time()))
+        _say_if_edited(report)
+
+
+def _say_if_edited(report: ManagerReport) -> None:
+    """The configuration in the editor is not yet the one that the daemon goes by."""
+    from slowboat.cli.doctor.checks import digest
+    from slowboat.core import checkup
+
+    path = report.configuration
+    found = checkup.edited(path, report.configuration_digest, digest(Path(path))) if path else None
+    if found is not None and found.health is checkup.Health.BAD:
+        screen.say(f"\n{phrases.sentence(found.how)} {found.cure}")
 
 
 @contextlib.contextmanager
@@ -455,5 +468,5 @@ def daemon(config: Path | None) -> int:
     return run(config)
 
 
-for _command in (setup, password.password, install.install, install.uninstall, install.completion):
+for _command in (setup, doctor, password.password, install.install, install.uninstall, install.completion):
     cli.add_command(_command)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from slowboat.cli import phrases, screen
+from slowboat.cli import doctor, phrases, screen
 from slowboat.core.errors import NeedsUser
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def run(*, sandbox: bool) -> None:
     outcome = asyncio.run(units.install(sandbox=sandbox, writable=_caches(_settings())))
     _show_files("wrote", outcome.files)
     screen.say("slowboat is installed and runs, now and after each login. What it does: slowboat")
+    if (still := doctor.missing()) is not None:
+        screen.say("It cannot do its work yet:")
+        screen.show(still)
 
 
 @click.command()

@@ -353,6 +353,8 @@ class ManagerReport:
 
     Attributes:
         mode: "spare" where only what nobody else uses is taken, else "go".
+        configuration: the file that it goes by, and `configuration_digest` the SHA-256 of it when it was read; "" for
+            not known.
     """
 
     version: str
@@ -371,6 +373,8 @@ class ManagerReport:
     paused_until: float = 0.0
     expected_end: float = 0.0
     last_error: str = ""
+    configuration: str = ""
+    configuration_digest: str = ""
     migrations: Mapping[str, MigrationReport] = field(default_factory=dict)
 
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from slowboat import __version__
@@ -87,6 +88,7 @@ class _Daemon:
         self._idle = Idle()
         self._world = World()
         self._report: ManagerReport | None = None
+        self._settings: Settings | None = None
         self._shown = ""
         self._held: tuple[str, ...] = ()
 
@@ -182,6 +184,7 @@ class _Daemon:
 
     async def _engine(self, reading: _Reading) -> None:
         settings, world = reading.settings, self._world
+        self._settings = settings
         with Ledger(_ledger_path()) as ledger:
             ledger.prove()  # what the next engine shows takes the place of what an outage has shown
             if ledger.set_aside is not None:
@@ -228,6 +231,9 @@ class _Daemon:
 
     def _show(self, report: ManagerReport) -> None:
         """On the bus, and in a line for `systemctl --user status`."""
+        if self._settings is not None:
+            path, digest = str(self._settings.path or ""), self._settings.digest
+            report = replace(report, configuration=path, configuration_digest=digest)
         self._report = report
         self._service.publish(report)
         self._idle.shown(report.activity)

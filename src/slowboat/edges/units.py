@@ -208,6 +208,8 @@ class State:
         active, sub: "active", "failed", "inactive", "activating", ...; and more exactly, such as "auto-restart".
         result: why it failed: "exit-code", "signal", "watchdog", "start-limit-hit", ...; "success" where it did not.
         status: the exit code, or the signal's number.
+        enabled: whether it starts by itself: "enabled", "disabled", ...
+        private_users: whether the unit asks for a user namespace, upon which its sandbox stands.
         status_text: the service's own status line, of its last run where it does not run.
     """
 
@@ -217,6 +219,8 @@ class State:
     result: str = ""
     status: int = 0
     status_text: str = ""
+    enabled: str = ""
+    private_users: bool = False
 
 
 async def state(address: str = "") -> State | None:
@@ -242,6 +246,8 @@ async def state(address: str = "") -> State | None:
         result=str(service.get("Result", "")),
         status=int(service.get("ExecMainStatus", 0)),
         status_text=str(service.get("StatusText", "")),
+        enabled=str(unit.get("UnitFileState", "")),
+        private_users=bool(service.get("PrivateUsers", False)),
     )
 
 

@@ -136,6 +136,8 @@ OF_MANAGER: Final = (
     Shown("Mode", "mode"),
     Shown("Network", "network"),
     Shown("PausedUntil", "paused_until", to_moment, from_moment),
+    Shown("Configuration", "configuration"),
+    Shown("ConfigurationDigest", "configuration_digest"),
 )
 
 OF_MIGRATION: Final = (

@@ -86,7 +86,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None,
     except FileNotFoundError:
         raise NeedsUser(
             f"There is no configuration: {path} does not exist",
-            hint=f"Write it; this is enough to begin with:\n\n{EXAMPLE}",
+            hint=f"Let it be written: slowboat setup\nOr write it; this is enough to begin with:\n\n{EXAMPLE}",
             code="no-config",
         ) from None
     except IsADirectoryError:
