@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slowboat.core import checkup
-from slowboat.core.checkup import Confinement, Finding, Health
+from slowboat.core.checkup import CheckResult, Confinement, Health
 from slowboat.core.errors import NeedsUser
 from slowboat.core.versions import Installation
 from slowboat.core.words import Room
@@ -62,7 +62,7 @@ def test_a_quota_and_a_disk_that_are_too_small() -> None:
 
 
 def test_only_what_is_bad_counts() -> None:
-    good = Finding("a", "A", Health.GOOD, "fine")
-    note, unknown = (Finding("a", "A", one, "hm") for one in (Health.NOTE, Health.UNKNOWN))
+    good = CheckResult("a", "A", Health.GOOD, "fine")
+    note, unknown = (CheckResult("a", "A", one, "hm") for one in (Health.NOTE, Health.UNKNOWN))
     assert checkup.is_well([good, note, unknown])
     assert not checkup.is_well([good, checkup.of_error("b", "B", NeedsUser("no", hint="do"))])

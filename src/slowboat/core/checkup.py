@@ -30,7 +30,7 @@ class Health(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at.
 
     Attributes:
@@ -53,17 +53,17 @@ LEAST_SPACE: Final = 200_000_000
 the cache's metadata."""
 
 
-def is_well(findings: Iterable[Finding]) -> bool:
+def is_well(findings: Iterable[CheckResult]) -> bool:
     """Whether nothing is bad."""
     return all(one.health is not Health.BAD for one in findings)
 
 
-def of_error(code: str, what: str, error: SlowboatError, health: Health = Health.BAD) -> Finding:
+def of_error(code: str, what: str, error: SlowboatError, health: Health = Health.BAD) -> CheckResult:
     """A thing that answered with an error, whose words are its own."""
-    return Finding(code, what, health, error.what, error.hint)
+    return CheckResult(code, what, health, error.what, error.hint)
 
 
-def edited(path: str, running: str, now: str) -> Finding | None:
+def edited(path: str, running: str, now: str) -> CheckResult | None:
     """Whether the daemon runs with the configuration as it is.
 
     Args:
@@ -74,9 +74,9 @@ def edited(path: str, running: str, now: str) -> Finding | None:
     if not running or not now:
         return None
     if running == now:
-        return Finding("in-use", "In use", Health.GOOD, "slowboat runs with this configuration")
+        return CheckResult("in-use", "In use", Health.GOOD, "slowboat runs with this configuration")
     how = f"{path} has been edited since slowboat read it"
-    return Finding("in-use", "In use", Health.BAD, how, "To use it: slowboat reload")
+    return CheckResult("in-use", "In use", Health.BAD, how, "To use it: slowboat reload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +94,24 @@ class Confinement:
     home_read_only: bool | None
 
 
-def sandbox(wanted: bool, applied: Confinement | None) -> Finding:  # noqa: FBT001 (of a pair of facts)
+def sandbox(wanted: bool, applied: Confinement | None) -> CheckResult:  # noqa: FBT001 (of a pair of facts)
     """Whether the sandbox holds: some systems drop it without a word.
 
     Ubuntu 23.10 and newer forbid unprivileged user namespaces (`kernel.apparmor_restrict_unprivileged_userns`).
     """
     if not wanted:
         how = "slowboat runs without its sandbox, as it was installed"
-        return Finding("sandbox", "Sandbox", Health.NOTE, how, "To install it with one: slowboat install")
+        return CheckResult("sandbox", "Sandbox", Health.NOTE, how, "To install it with one: slowboat install")
     if applied is None:
-        return Finding("sandbox", "Sandbox", Health.UNKNOWN, "it cannot be seen while slowboat does not run")
+        return CheckResult("sandbox", "Sandbox", Health.UNKNOWN, "it cannot be seen while slowboat does not run")
     if applied.users and applied.seccomp and applied.home_read_only is not False:
-        return Finding("sandbox", "Sandbox", Health.GOOD, "it holds: the drive and the home are read-only for slowboat")
+        return CheckResult(
+            "sandbox", "Sandbox", Health.GOOD, "it holds: the drive and the home are read-only for slowboat"
+        )
     parts = {"user namespace": applied.users, "filter of system calls": applied.seccomp}
     missing = [part for part, there in parts.items() if not there]
     missing += ["read-only home"] if applied.home_read_only is False else []
-    return Finding(
+    return CheckResult(
         "sandbox",
         "Sandbox",
         Health.NOTE,
@@ -119,22 +121,22 @@ def sandbox(wanted: bool, applied: Confinement | None) -> Finding:  # noqa: FBT0
     )
 
 
-def duplicities(installed: Sequence[Installation]) -> Finding:
+def duplicities(installed: Sequence[Installation]) -> CheckResult:
     """Every duplicity, and what holds for the worst."""
     judged = versions.judge(installed)
     names = ", ".join(judged.names)
     if not installed:
         how = "none found: a backup or a restore needs one"
-        return Finding("duplicity", "duplicity", Health.NOTE, how, "Install it: sudo apt install duplicity")
+        return CheckResult("duplicity", "duplicity", Health.NOTE, how, "Install it: sudo apt install duplicity")
     advice = judged.advice
     if advice.verdict in {Verdict.FINE, Verdict.NOISY} and not advice.danger:
-        return Finding("duplicity", "duplicity", Health.GOOD, names)
+        return CheckResult("duplicity", "duplicity", Health.GOOD, names)
     health = Health.BAD if advice.verdict is Verdict.WAIT else Health.NOTE
     danger = f"; {judged.name}: {advice.danger}" if advice.danger else ""
-    return Finding("duplicity", "duplicity", health, f"{names}{danger}", advice.helps)
+    return CheckResult("duplicity", "duplicity", health, f"{names}{danger}", advice.helps)
 
 
-def room(code: str, what: str, place: str, found: Room, lacking: int) -> Finding:
+def room(code: str, what: str, place: str, found: Room, lacking: int) -> CheckResult:
     """A container, after a login that succeeded.
 
     Args:
@@ -144,20 +146,20 @@ def room(code: str, what: str, place: str, found: Room, lacking: int) -> Finding
     """
     if lacking:
         how = f"{place}: the quota is {_gigabytes(lacking)} short of what is still to come"
-        return Finding(code, what, Health.BAD, how, "Raise the quota at your provider, or remove something there")
+        return CheckResult(code, what, Health.BAD, how, "Raise the quota at your provider, or remove something there")
     free = f", {_gigabytes(found.free)} free by the quota" if found.free is not None else ""
     stands = "is there" if found.stands else "is not there yet, and is made with the first upload"
-    return Finding(code, what, Health.GOOD, f"{place} {stands}{free}")
+    return CheckResult(code, what, Health.GOOD, f"{place} {stands}{free}")
 
 
-def space(path: str, free: int) -> Finding:
+def space(path: str, free: int) -> CheckResult:
     """The room for slowboat's memory, bytes."""
     how = f"{_gigabytes(free)} free in {path}"
     if free < LEAST_SPACE:
-        return Finding(
+        return CheckResult(
             "space", "Disk space", Health.BAD, how, "Make room there: slowboat stops where it cannot remember"
         )
-    return Finding("space", "Disk space", Health.GOOD, how)
+    return CheckResult("space", "Disk space", Health.GOOD, how)
 
 
 def _gigabytes(size: int) -> str:

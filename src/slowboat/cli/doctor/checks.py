@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.cli import not_running
 from slowboat.core import chains, checkup, proposal, urls
-from slowboat.core.checkup import Finding, Health
+from slowboat.core.checkup import CheckResult, Health
 from slowboat.core.errors import NeedsUser, SlowboatError, SourceAbsent, Transient
 from slowboat.core.words import Activity
 from slowboat.edges import xdg
@@ -39,7 +39,7 @@ class _Daemon:
     why: SlowboatError | None
 
 
-async def everything(*, clouds: bool) -> Sequence[Finding]:
+async def everything(*, clouds: bool) -> Sequence[CheckResult]:
     """All findings, in the order in which a person would mend them.
 
     Args:
@@ -57,7 +57,7 @@ async def everything(*, clouds: bool) -> Sequence[Finding]:
     return [*found, *await _machine(migrations)]
 
 
-async def here() -> Sequence[Finding]:
+async def here() -> Sequence[CheckResult]:
     """What can be known of this machine without asking a cloud: secrets, drives, the service."""
     return [one for one in await everything(clouds=False) if one.code not in {"daemon", "in-use"}]
 
@@ -65,12 +65,12 @@ async def here() -> Sequence[Finding]:
 # -- slowboat itself ---------------------------------------------------------------------------------------------
 
 
-def _path() -> Finding:
+def _path() -> CheckResult:
     found = shutil.which("slowboat")
     if found:
-        return Finding("path", "PATH", Health.GOOD, f"slowboat is {found}")
+        return CheckResult("path", "PATH", Health.GOOD, f"slowboat is {found}")
     cure = "Run this, then open a new terminal: pipx ensurepath"
-    return Finding("path", "PATH", Health.NOTE, "slowboat is in no folder of your PATH", cure)
+    return CheckResult("path", "PATH", Health.NOTE, "slowboat is in no folder of your PATH", cure)
 
 
 async def _daemon() -> _Daemon:
@@ -83,7 +83,7 @@ async def _daemon() -> _Daemon:
         return _Daemon(None, await asyncio.to_thread(not_running.explained, error))
 
 
-def _configuration(report: ManagerReport | None) -> tuple[Settings | None, Iterable[Finding]]:
+def _configuration(report: ManagerReport | None) -> tuple[Settings | None, Iterable[CheckResult]]:
     """The configuration that is in use, or would be, and what is found of it."""
     from slowboat.edges import settings
 
@@ -95,7 +95,7 @@ def _configuration(report: ManagerReport | None) -> tuple[Settings | None, Itera
         return None, [checkup.of_error("configuration", "Configuration", error)]
     count = len(read.migrations)
     how = f"{path}: {count} migration{'s' * (count != 1)}"
-    found = [Finding("configuration", "Configuration", Health.GOOD, how)]
+    found = [CheckResult("configuration", "Configuration", Health.GOOD, how)]
     in_use = checkup.edited(str(path), report.configuration_digest if report else "", digest(path))
     return read, [*found, *([in_use] if in_use else [])]
 
@@ -108,20 +108,20 @@ def digest(path: Path) -> str:
         return ""
 
 
-async def _service(daemon: _Daemon) -> Iterable[Finding]:
+async def _service(daemon: _Daemon) -> Iterable[CheckResult]:
     from slowboat.edges import confinement, services, units
     from slowboat.edges.bus.report_properties import NAME
 
     state = await units.state()
     if state is None:
         how = "the user's systemd cannot be asked here"
-        found = [Finding("manager", "systemd", Health.NOTE, how, "Run this in the desktop session, without sudo")]
+        found = [CheckResult("manager", "systemd", Health.NOTE, how, "Run this in the desktop session, without sudo")]
     else:
         health = Health.GOOD if state.enabled == "enabled" else Health.BAD
         how = {"enabled": "it starts slowboat at each login", "": "slowboat is not installed as a service"}.get(
             state.enabled, f"slowboat is {state.enabled}, and does not start by itself"
         )
-        found = [Finding("manager", "systemd", health, how, "Install and start it: slowboat install")]
+        found = [CheckResult("manager", "systemd", health, how, "Install and start it: slowboat install")]
     if daemon.why is not None:
         return [*found, checkup.of_error("daemon", "Daemon", daemon.why)]
     pid = await services.process_of(NAME)
@@ -133,14 +133,14 @@ async def _service(daemon: _Daemon) -> Iterable[Finding]:
     ]
 
 
-def _running(report: ManagerReport) -> Finding:
+def _running(report: ManagerReport) -> CheckResult:
     needs = [name for name, one in report.migrations.items() if one.activity is Activity.NEEDS_USER]
     if needs:
-        return Finding("daemon", "Daemon", Health.BAD, f"it needs you for {', '.join(needs)}", "See: slowboat why")
-    return Finding("daemon", "Daemon", Health.GOOD, f"slowboat {report.version} runs")
+        return CheckResult("daemon", "Daemon", Health.BAD, f"it needs you for {', '.join(needs)}", "See: slowboat why")
+    return CheckResult("daemon", "Daemon", Health.GOOD, f"slowboat {report.version} runs")
 
 
-def _space() -> Finding:
+def _space() -> CheckResult:
     from slowboat.edges import settings
 
     folder = settings.state_dir()
@@ -149,18 +149,18 @@ def _space() -> Finding:
     return checkup.space(str(folder), shutil.disk_usage(folder).free)
 
 
-def _linger() -> Finding:
+def _linger() -> CheckResult:
     lingers = Path("/var/lib/systemd/linger", os.environ.get("USER") or str(os.getuid())).exists()
     if lingers:
-        return Finding("linger", "Linger", Health.GOOD, "slowboat runs also while nobody is logged in")
+        return CheckResult("linger", "Linger", Health.GOOD, "slowboat runs also while nobody is logged in")
     cure = "If it shall run without a login, too: loginctl enable-linger"
-    return Finding("linger", "Linger", Health.NOTE, "slowboat runs while you are logged in", cure)
+    return CheckResult("linger", "Linger", Health.NOTE, "slowboat runs while you are logged in", cure)
 
 
 # -- each cloud, each migration ----------------------------------------------------------------------------------
 
 
-def _secret(cloud: Cloud) -> Finding:
+def _secret(cloud: Cloud) -> CheckResult:
     from slowboat.edges import secrets
 
     what = f"Password of {cloud.name}"
@@ -168,10 +168,10 @@ def _secret(cloud: Cloud) -> Finding:
         secrets.secret_of(cloud.name, cloud.key_file, in_clouds_yaml=cloud.in_clouds_yaml)
     except NeedsUser as error:
         return checkup.of_error("secret", what, error)
-    return Finding("secret", what, Health.GOOD, "it is there")
+    return CheckResult("secret", what, Health.GOOD, "it is there")
 
 
-async def _drive(migration: MigrationSettings) -> Iterable[Finding]:
+async def _drive(migration: MigrationSettings) -> Iterable[CheckResult]:
     from slowboat.edges.cache import Cache, usual_archive_dirs
     from slowboat.edges.source import Source
     from slowboat.engine import adoption
@@ -189,19 +189,19 @@ async def _drive(migration: MigrationSettings) -> Iterable[Finding]:
     if inventory.newest is None:
         how = f"there is no backup in {migration.source}"
         cure = "Correct the migration's source, or its file_prefix, then: slowboat reload"
-        return [Finding("drive", what, Health.BAD, how, cure)]
+        return [CheckResult("drive", what, Health.BAD, how, cure)]
     how = (
         f"{migration.source} ({drive or 'a drive of no known kind'}) holds {chains.describe(inventory.newest.last.id)}"
     )
     archive_dirs = (migration.archive_dir,) if migration.archive_dir else usual_archive_dirs(os.environ)
     cache = Cache(archive_dirs, migration.target.urls)
     return [
-        Finding("drive", what, Health.GOOD, how),
+        CheckResult("drive", what, Health.GOOD, how),
         await _cache(cache, f"Cache of {migration.name}", adoption.newest_keys(inventory), migration.source_url),
     ]
 
 
-async def _cache(cache: Cache, what: str, keys: frozenset[str], url: str) -> Finding:
+async def _cache(cache: Cache, what: str, keys: frozenset[str], url: str) -> CheckResult:
     try:
         found = await cache.find(keys, url)
     except SlowboatError as error:
@@ -209,11 +209,11 @@ async def _cache(cache: Cache, what: str, keys: frozenset[str], url: str) -> Fin
     if found is None:
         how = "none of duplicity's caches here is that of the backup: without one there is no early handover"
         cure = f"Make one: duplicity collection-status {urls.without_user(url) or 'URL'}"
-        return Finding("cache", what, Health.NOTE, how, cure)
-    return Finding("cache", what, Health.GOOD, str(found))
+        return CheckResult("cache", what, Health.NOTE, how, cure)
+    return CheckResult("cache", what, Health.GOOD, str(found))
 
 
-async def _cloud(settings: Settings, migration: MigrationSettings, report: ManagerReport | None) -> Finding:
+async def _cloud(settings: Settings, migration: MigrationSettings, report: ManagerReport | None) -> CheckResult:
     from slowboat.edges.secrets import secret_of
     from slowboat.edges.swift import Credentials, SwiftStore
 
@@ -228,7 +228,7 @@ async def _cloud(settings: Settings, migration: MigrationSettings, report: Manag
         async with asyncio.timeout(PATIENCE):
             room = await store.room()
     except TimeoutError:
-        return Finding("cloud", what, Health.UNKNOWN, f"{who.host} has not answered for a minute")
+        return CheckResult("cloud", what, Health.UNKNOWN, f"{who.host} has not answered for a minute")
     except Transient as error:
         return checkup.of_error("cloud", what, error, Health.NOTE)
     except SlowboatError as error:
@@ -243,7 +243,7 @@ async def _cloud(settings: Settings, migration: MigrationSettings, report: Manag
 # -- the machine -------------------------------------------------------------------------------------------------
 
 
-async def _machine(migrations: Iterable[MigrationSettings]) -> Iterable[Finding]:
+async def _machine(migrations: Iterable[MigrationSettings]) -> Iterable[CheckResult]:
     from slowboat.edges.duplicity import InstalledDuplicities
 
     named = {one.duplicity for one in migrations}
@@ -252,7 +252,7 @@ async def _machine(migrations: Iterable[MigrationSettings]) -> Iterable[Finding]
     return [checkup.duplicities(list(dict.fromkeys(installed))), *await _services()]
 
 
-async def _services() -> Iterable[Finding]:
+async def _services() -> Iterable[CheckResult]:
     """The services of the desktop and the system: slowboat does without each, and does less."""
     from slowboat.edges import services
 
@@ -266,5 +266,5 @@ async def _services() -> Iterable[Finding]:
     for code, what, name, which, without in wanted:
         seen = await services.presence(name, "session" if which == "session" else "system")
         how = {"running": "it runs", "startable": "it starts when it is needed"}.get(seen, without)
-        found.append(Finding(code, what, Health.GOOD if seen in {"running", "startable"} else Health.NOTE, how))
+        found.append(CheckResult(code, what, Health.GOOD if seen in {"running", "startable"} else Health.NOTE, how))
     return found

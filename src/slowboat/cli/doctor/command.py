@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from slowboat.core.checkup import Finding
+    from slowboat.core.checkup import CheckResult
 
 _MARKS = {
     Health.GOOD: ("ok", "green"),
@@ -52,7 +52,7 @@ def doctor(*, as_json: bool, offline: bool) -> int:
     return 0 if is_well(findings) else 1
 
 
-def view(findings: Sequence[Finding]) -> RenderableType:
+def view(findings: Sequence[CheckResult]) -> RenderableType:
     """One row each, with its cure where it is not well, and a sentence at the end."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
