@@ -10,7 +10,6 @@ import threading
 import pytest
 
 from edges.store_conformance import DATA, StoreConformance, md5
-from slowboat.core.capabilities import Capabilities
 from slowboat.core.errors import NeedsUser, Stopped, Transient
 from slowboat.edges.swift import Credentials, SwiftStore
 
@@ -28,17 +27,6 @@ async def store(swift):
 
 class TestAgainstRealSwift(StoreConformance):
     pass
-
-
-class TestAgainstCephsGateway(StoreConformance):
-    can = Capabilities(guards=False, checks_md5=True, segments=True, slo=True, checks_slo=False, joins=False)
-    lists_slos = checks_parts = False
-
-    @pytest.fixture
-    async def store(self, rgw):
-        made = SwiftStore(credentials_for(rgw), rgw.container())
-        yield made
-        await made.close()
 
 
 async def test_the_bytes_at_the_server_are_the_bytes_that_were_sent(swift):
