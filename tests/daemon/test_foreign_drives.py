@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from realparts.notification_service import Notifications
     from realparts.swift_server import SwiftServer
 
-pytestmark = [pytest.mark.needs("busctl", "gpg"), pytest.mark.alone]
+pytestmark = pytest.mark.needs("busctl", "gpg")
 
 AN_HOUR_AHEAD = "Etc/GMT-1"
 
