@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _MAKE = {"vfat": "mkfs.vfat", "exfat": "mkfs.exfat", "ntfs": "mkntfs", "ext4": "mkfs.ext4"}
 _QUICKLY = {"ntfs": ["-F", "-Q", "-q"], "ext4": ["-q"]}
+_PATIENCE = 60.0
+"""Seconds that a FUSE program may take to end, on a busy machine."""
 _FUSE = {"vfat": "fusefat", "exfat": "mount.exfat-fuse", "ntfs": "ntfs-3g"}
 
 
@@ -55,12 +58,19 @@ class ForeignDrive:
         return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
     def pull(self) -> None:
-        """Unmounts it, where it is mounted."""
+        """Unmounts it, where it is mounted, and waits until everything is on it.
+
+        A FUSE program writes what it still holds after `umount` has returned; the loop device goes when it ends.
+        """
         if os.path.ismount(self.place):
             _run("umount", str(self.place))
         if self._loop:
             subprocess.run([program("losetup"), "-d", self._loop], capture_output=True, check=False)
             self._loop = ""
+        deadline = time.monotonic() + _PATIENCE
+        while _run("losetup", "--associated", str(self.image)):
+            assert time.monotonic() < deadline, f"{self.image} is still in use"
+            time.sleep(0.05)
 
 
 @contextmanager
