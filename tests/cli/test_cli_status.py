@@ -124,6 +124,10 @@ def test_who_is_needed_learns_what_for_and_how_to_go_on():
         ({"handover": HandoverState.PENDING}, "the handover follows by itself, shortly. Until then, go on"),
         ({"handover": HandoverState.PENDING, "handover_why": "duplicity runs"}, "Not yet. duplicity runs. Until"),
         ({"handover": HandoverState.READY}, "Comes next, by itself."),
+        (
+            {"handover": HandoverState.READY, "handover_why": "it waits for you. Run `slowboat handover`"},
+            "Ready: it waits for you. Run `slowboat handover`. Until then, go on backing up to the drive.",
+        ),
         ({"handover": HandoverState.NEVER}, "the cloud follows the drive. Go on backing up to the drive"),
         (
             {"handover": HandoverState.BLOCKED, "handover_why": "Another chain is there"},

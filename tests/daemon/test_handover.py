@@ -36,7 +36,7 @@ def hand_over(daemon: Daemon) -> str:
 
 
 def waits_for_the_word(daemon: Daemon) -> None:
-    daemon.wait_until(lambda now: now["Handover"] == "blocked" and "slowboat handover" in now["HandoverWhy"])
+    daemon.wait_until(lambda now: now["Handover"] == "ready" and "slowboat handover" in now["HandoverWhy"])
 
 
 @pytest.mark.parametrize("fault", ["missing", "other-size", "other-md5"])

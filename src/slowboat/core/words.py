@@ -58,7 +58,7 @@ class HandoverState(enum.Enum):
     """Where the handover stands; "blocked" comes with a why."""
 
     PENDING = "pending"  # metadata or canary volumes are still on their way
-    READY = "ready"  # everything is confirmed; the next pass does it
+    READY = "ready"  # everything is confirmed; the next pass does it, or the word of the user for whom it waits
     DONE = "done"
     BLOCKED = "blocked"
     NEVER = "never"  # the cloud follows the drive, unless the user says the word

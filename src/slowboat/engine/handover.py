@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from slowboat.engine.context import Context
 
 
+ASK = "ask"
+"""Why a handover waits that only the user's word is missing for."""
+
 HAND_OVER_NOW = "Hand over now"
 """The button below the notice of a handover that waits for the user's word."""
 
@@ -35,6 +38,8 @@ def shown(context: Context) -> tuple[HandoverState, str]:
     memory = context.memory
     if context.order.follows and memory.handover is not HandoverState.DONE:
         return HandoverState.NEVER, "the cloud follows the drive"
+    if memory.handover is HandoverState.BLOCKED and memory.get(facts.HANDOVER_CODE) == ASK:
+        return HandoverState.READY, memory.get(facts.HANDOVER_WHY)  # as wished: nothing is in its way
     if memory.handover is not HandoverState.PENDING:
         return memory.handover, memory.get(facts.HANDOVER_WHY)
     return _not_yet(context)
@@ -67,7 +72,7 @@ async def do(context: Context) -> None:
 
 async def _do(context: Context) -> None:
     if context.order.ask_first and not context.observed.asked:
-        raise NeedsUser("it waits for you to confirm it", hint="Run `slowboat handover`", code="ask")
+        raise NeedsUser("it waits for you to confirm it", hint="Run `slowboat handover`", code=ASK)
     if context.observed.drive_present:
         await drive.observe(context)
         if context.observed.drive_changed:
@@ -224,7 +229,7 @@ def refused(context: Context, error: SlowboatError) -> None:
     """Remembers why it could not be done, and tells it where it is new and needs the user."""
     known = context.memory.get(facts.HANDOVER_WHY)
     wait = (
-        backoff.CACHE_IN_USE if isinstance(error, Transient) else math.inf if error.code == "ask" else backoff.TRY_AGAIN
+        backoff.CACHE_IN_USE if isinstance(error, Transient) else math.inf if error.code == ASK else backoff.TRY_AGAIN
     )
     context.memory.handover_blocked(str(error), context.tools.now() + wait, error.code)
     if known == str(error):
@@ -233,5 +238,5 @@ def refused(context: Context, error: SlowboatError) -> None:
         context.memory.note("handover", f"The handover waits: {error}")
     else:
         title = f"{context.order.name}: the handover waits"
-        button = HAND_OVER_NOW if error.code == "ask" else ""
+        button = HAND_OVER_NOW if error.code == ASK else ""
         context.notify("handover", "handover", title, str(error), urgent=True, button=button)

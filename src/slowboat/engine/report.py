@@ -112,9 +112,9 @@ BUSIEST_FIRST = (
     Activity.SENDING,
     Activity.CHECKING,
     Activity.NEEDS_USER,
-    Activity.PAUSED,
     Activity.WAITING,
     Activity.STARTING,
+    Activity.PAUSED,  # the whole is paused only where nothing else is left to wait for
     Activity.DONE,
 )
 """What the whole is doing: whatever of its migrations comes first here."""
