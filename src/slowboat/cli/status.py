@@ -243,9 +243,8 @@ def _handover(migration: MigrationReport) -> str | Text:
             sentence = f"Done. Back up to {target} from now on, no longer to the drive. {reason}"
             return Text(sentence.rstrip(), style="green")
         case HandoverState.READY:
-            if reason:
-                return f"Ready: {reason} Until then, go on backing up to the drive."
-            return "Comes next, by itself."
+            waits = f"Ready: {reason} Until then, go on backing up to the drive."
+            return waits if reason else "Comes next, by itself."
         case HandoverState.NEVER:
             return (
                 "None: the cloud follows the drive. Go on backing up to the drive: each backup is moved by itself. "
