@@ -25,7 +25,7 @@ from slowboat.core.plan import (
     plan,
     ready_for_handover,
 )
-from slowboat.core.roster import Kind, Roster, is_aside, kind_of
+from slowboat.core.roster import Roster, Whereabouts, is_aside, whereabouts
 from slowboat.core.words import Event, HandoverState, Item, Permit, Phase, Role, SetId, SourceFile
 
 if TYPE_CHECKING:
@@ -120,10 +120,10 @@ def walked_wanted(s: Snapshot) -> Iterator[Item]:
 def assert_it_is_as_walked(roster: Roster, items: Sequence[Item]) -> None:
     items = by_rank(items)
     assert list(roster) == items
-    kinds = Counter(kind_of(item) for item in items)
-    for kind in Kind:
+    kinds = Counter(whereabouts(item) for item in items)
+    for kind in Whereabouts:
         assert roster.count(kind) == kinds[kind]
-        assert roster.size(kind) == sum(item.file.size for item in items if kind_of(item) is kind)
+        assert roster.size(kind) == sum(item.file.size for item in items if whereabouts(item) is kind)
     for metadata in (False, True):
         of_these = [item for item in items if item.role.is_metadata is metadata]
         assert roster.total(metadata=metadata) == len(of_these)
@@ -133,8 +133,8 @@ def assert_it_is_as_walked(roster: Roster, items: Sequence[Item]) -> None:
     assert roster.in_segments == sum(bool(item.slo_md5) for item in items)
     assert roster.open == sum(item.phase not in SETTLED for item in items)
     assert list(roster.begun()) == [item for item in items if item.segment and item.phase not in SETTLED]
-    for kind, found in ((Kind.SET_ASIDE, roster.stuck()), (Kind.GONE, roster.gone())):
-        them = [item for item in items if kind_of(item) is kind and not is_aside(item)]
+    for kind, found in ((Whereabouts.SET_ASIDE, roster.stuck()), (Whereabouts.GONE, roster.gone())):
+        them = [item for item in items if whereabouts(item) is kind and not is_aside(item)]
         assert found == (next(iter(them), None), len(them))
     assert roster.sets() == {item.set_id for item in items}
     for set_id in roster.sets():
@@ -161,27 +161,27 @@ def assert_chains_are_as_walked(roster: Roster, items: Sequence[Item]) -> None:
 
 def walked_account(items: Sequence[Item]) -> dict[str, object]:
     """What the account says of files and bytes, and which sets the cloud can restore."""
-    count, size = Counter(kind_of(item) for item in items), Counter[Kind]()
+    count, size = Counter(whereabouts(item) for item in items), Counter[Whereabouts]()
     missing: dict[int, dict[SetId, int]] = {}
     for item in by_rank(items):
-        kind = kind_of(item)
+        kind = whereabouts(item)
         size[kind] += item.file.size
-        if kind is not Kind.REMOVED:
+        if kind is not Whereabouts.REMOVED:
             chain = missing.setdefault(item.chain, {})
-            chain[item.set_id] = chain.get(item.set_id, 0) + (kind is not Kind.THERE)
-    files = len(items) - count[Kind.REMOVED]
-    lost_any = any(item.chain == 0 and kind_of(item) is Kind.REMOVED for item in items)
+            chain[item.set_id] = chain.get(item.set_id, 0) + (kind is not Whereabouts.THERE)
+    files = len(items) - count[Whereabouts.REMOVED]
+    lost_any = any(item.chain == 0 and whereabouts(item) is Whereabouts.REMOVED for item in items)
     return {
         "files": files,
-        "files_there": count[Kind.THERE],
-        "size": sum(size.values()) - size[Kind.REMOVED],
-        "size_there": size[Kind.THERE],
-        "to_send": count[Kind.TO_SEND],
-        "size_to_send": size[Kind.TO_SEND],
-        "set_aside": count[Kind.SET_ASIDE],
-        "gone": count[Kind.GONE],
-        "removed": count[Kind.REMOVED],
-        "complete": files > 0 and count[Kind.THERE] == files,
+        "files_there": count[Whereabouts.THERE],
+        "size": sum(size.values()) - size[Whereabouts.REMOVED],
+        "size_there": size[Whereabouts.THERE],
+        "to_send": count[Whereabouts.TO_SEND],
+        "size_to_send": size[Whereabouts.TO_SEND],
+        "set_aside": count[Whereabouts.SET_ASIDE],
+        "gone": count[Whereabouts.GONE],
+        "removed": count[Whereabouts.REMOVED],
+        "complete": files > 0 and count[Whereabouts.THERE] == files,
         "restorable": 0 in missing and not any(missing[0].values()) and not lost_any,
         "data_in": "segments" if any(item.slo_md5 for item in items) else "",
     }

@@ -571,3 +571,64 @@ def test_a_value_of_another_type_is_damage(tmp_path: Path, column: str, value: o
     with Ledger(path) as ledger:
         assert ledger.set_aside
         assert ledger.items("home") == ()
+
+
+def written(path: Path) -> str:
+    """The phase of the one object, as another look at the file sees it."""
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        return str(other.execute("SELECT phase FROM objects").fetchone()[0])
+
+
+def test_what_happens_to_objects_is_gathered_until_anything_else_is_written(path: Path) -> None:
+    one = Item(SourceFile("n", 1, 1), Role.VOLUME, 0, SetId(1, 1), 0)
+    ends = {
+        "a commit": lambda ledger: ledger.commit(),
+        "a fact": lambda ledger: ledger.set_fact("home", "k", "v"),
+        "a line of the history": lambda ledger: ledger.note("home", "k", "v"),
+        "segments": lambda ledger: ledger.begun_segments("home", "n", 5),
+        "the end": lambda ledger: ledger.close(),
+    }
+    for what, end in ends.items():
+        with Ledger(path) as ledger:
+            ledger.adopt("home", [one], {}, {})
+            ledger.move("home", "n", Phase.SENDING, attempt=True)
+            ledger.sent("home", "n", 9)
+            ledger.set_fact("home", "speed", "fast", soon=True)
+            assert written(path) == "queued"
+            assert ledger.items("home")[0].phase is Phase.SENDING, "who has gathered it sees it"
+            end(ledger)
+            assert written(path) == "sending", what
+
+
+def test_so_many_changes_are_one_transaction(path: Path) -> None:
+    """Four changes for each of 640 objects: what flushes the disk, counted."""
+    items = [Item(SourceFile(f"n{n}", 1, 1), Role.VOLUME, 0, SetId(1, 1), n) for n in range(640)]
+    with Ledger(path) as ledger:
+        ledger.adopt("home", items, {}, {})
+        said: list[str] = []
+        ledger._db.set_trace_callback(said.append)
+        for one in items:
+            ledger.move("home", one.name, Phase.SENDING, attempt=True)
+            ledger.move("home", one.name, Phase.SENDING, md5="5" * 32)
+            ledger.sent("home", one.name, 9)
+            ledger.move("home", one.name, Phase.DONE)
+        ledger.commit()
+        ledger.commit()
+    assert said.count("COMMIT") == 640 * 4 // 256
+    assert sum(text.startswith("UPDATE") for text in said) == 640 * 4
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_group_loses_the_group_and_nothing_before_it(path: Path) -> None:
+    one = Item(SourceFile("n", 1, 1), Role.VOLUME, 0, SetId(1, 1), 0)
+    with Ledger(path) as ledger:
+        ledger.adopt("home", [one], {}, {"k": "v"})
+        ledger.move("home", "n", Phase.SENDING)
+        ledger._db.execute("PRAGMA query_only = ON")  # what may be read and not written
+        with pytest.raises(Unrecorded):
+            ledger.note("home", "kind", "text")
+        ledger._db.execute("PRAGMA query_only = OFF")
+        assert ledger.items("home")[0].phase is Phase.QUEUED
+        assert ledger.facts("home") == {"k": "v"}
+        ledger.move("home", "n", Phase.SENDING)
+        ledger.commit()
+        assert written(path) == "sending"

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from slowboat.core.errors import NeedsUser, Refused, SourceAbsent
 from slowboat.core.words import SourceFile
 from slowboat.edges.source import Source, drive, folder
+from slowboat.edges.source.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -233,8 +234,16 @@ def test_a_name_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
 
 
 def _open_files() -> int:
+    """All but the kernel's own table of mounts, which is no file of any drive."""
     with os.scandir("/proc/self/fd") as entries:
-        return sum(1 for _ in entries)
+        return sum(not _leads_to(entry.path).endswith("/mountinfo") for entry in entries)
+
+
+def _leads_to(link: str) -> str:
+    try:
+        return str(Path(link).readlink())
+    except FileNotFoundError:  # that of the scan itself, where it is closed already
+        return ""
 
 
 def test_nothing_is_opened_before_the_first_read_nor_left_open(tmp_path: Path) -> None:
@@ -505,3 +514,35 @@ async def test_a_drive_remounted_read_only_is_read_on(drives: Drives) -> None:
     subprocess.run(["mount", "-o", "remount,ro", drives.place], check=True)
     assert file in await source.listing()
     assert await whole(source, file) == b"x" * 50
+
+
+async def test_a_thread_stays_while_there_is_work_and_the_drive_is_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty files one after another: one thread, and one look at which drive it is, until mounts change."""
+    files = [put(tmp_path / f"f{number}", b"x" * 10) for number in range(50)]
+    looks: list[int] = []
+    real = drive.identities
+    monkeypatch.setattr(drive, "identities", lambda fd, by_uuid: looks.append(fd) or real(fd, by_uuid))
+    source = Source(tmp_path, expected=await Source(tmp_path).identity())
+    looks.clear()
+    before, threads = {*threading.enumerate()}, set[threading.Thread]()
+    for file in files:
+        await source.digest(file)
+        threads |= {*threading.enumerate()} - before
+    assert (len(threads), len(looks)) == (1, 1)
+    source._mounts = drive.Mounts()  # as after a mount: at first, and in doubt, it has changed
+    await source.digest(files[0])
+    assert len(looks) == 2
+
+
+async def test_threads_that_have_nothing_to_do_end() -> None:
+    workers, done = Workers("test", idle=0.05), threading.Event()
+    before = threading.active_count()
+    workers.run(lambda: done.set)
+    done.wait()
+    while threading.active_count() > before:
+        await asyncio.sleep(0.01)
+    done.clear()
+    workers.run(lambda: done.set)  # and one more is made where there is more to do
+    done.wait()

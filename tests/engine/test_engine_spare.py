@@ -107,12 +107,12 @@ def _set_limit_until_killed(bed: EngineBed, wish: tuple[int, float, str], last: 
     ledger, left = bed.ledger, last
 
     class Dying:
-        def set_fact(self, *fact: str) -> None:
+        def set_fact(self, *fact: str, **when: bool) -> None:
             nonlocal left
             if not left:
                 raise Killed
             left -= 1
-            ledger.set_fact(*fact)
+            ledger.set_fact(*fact, **when)
 
         def __getattr__(self, name: str) -> object:
             return getattr(ledger, name)

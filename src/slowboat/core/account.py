@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slowboat.core.chains import describe
-from slowboat.core.roster import Kind, Roster
+from slowboat.core.roster import Roster, Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ class CloudAccount:
 def take(basis: AccountBasis) -> CloudAccount:
     """The account. Total: there always is one. It walks over backup sets; the roster has counted their files."""
     found = Roster.of(basis.items)
-    there, removed = found.count(Kind.THERE), found.count(Kind.REMOVED)
+    there, removed = found.count(Whereabouts.THERE), found.count(Whereabouts.REMOVED)
     files = len(found) - removed
     complete = files > 0 and there == files
     missing = _missing(found)
@@ -102,12 +102,12 @@ def take(basis: AccountBasis) -> CloudAccount:
     return CloudAccount(
         files=files,
         files_there=there,
-        size=sum(found.size(kind) for kind in Kind if kind is not Kind.REMOVED),
-        size_there=found.size(Kind.THERE),
-        to_send=found.count(Kind.TO_SEND),
-        size_to_send=found.size(Kind.TO_SEND),
-        set_aside=found.count(Kind.SET_ASIDE),
-        gone=found.count(Kind.GONE),
+        size=sum(found.size(kind) for kind in Whereabouts if kind is not Whereabouts.REMOVED),
+        size_there=found.size(Whereabouts.THERE),
+        to_send=found.count(Whereabouts.TO_SEND),
+        size_to_send=found.size(Whereabouts.TO_SEND),
+        set_aside=found.count(Whereabouts.SET_ASIDE),
+        gone=found.count(Whereabouts.GONE),
         removed=removed,
         restorable=restorable,
         complete=complete,

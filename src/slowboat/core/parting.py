@@ -54,7 +54,8 @@ def parting(items: Sequence[Item], standing: Iterable[str], departed: Collection
     """
     if not items:
         return Parting()
-    newest = min(item.set_id.end for item in items if item.chain == min(each.chain for each in items))
+    first = min(item.chain for item in items)
+    newest = min(item.set_id.end for item in items if item.chain == first)
     kinds = _strange(items, standing, frozenset(departed), newest)
     own = tuple(sorted((one for one, seen in kinds.items() if NameKind.MANIFEST in seen), key=_by_time))
     unfinished = tuple(sorted((one for one in kinds if one not in own), key=_by_time))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SETTLED = frozenset({Phase.DONE, Phase.REFUSED})
 
 
-class Kind(enum.Enum):
+class Whereabouts(enum.Enum):
     """What one file is to the account of what is in the cloud."""
 
     THERE = 0
@@ -35,15 +35,15 @@ class Kind(enum.Enum):
     REMOVED = 4
 
 
-def kind_of(item: Item) -> Kind:
+def whereabouts(item: Item) -> Whereabouts:
     """What a file is to the account."""
     if item.phase is Phase.DONE:
-        return Kind.THERE
+        return Whereabouts.THERE
     if item.phase is not Phase.REFUSED:
-        return Kind.TO_SEND
+        return Whereabouts.TO_SEND
     if item.error == REMOVED:
-        return Kind.REMOVED
-    return Kind.GONE if item.error == GONE else Kind.SET_ASIDE
+        return Whereabouts.REMOVED
+    return Whereabouts.GONE if item.error == GONE else Whereabouts.SET_ASIDE
 
 
 def is_removed(item: Item) -> bool:
@@ -160,8 +160,8 @@ class Roster(Sequence["Item"]):
         self._places = {item.name: place for place, item in enumerate(self._items)}
         self._sets: list[SetCount] = []
         self.chains: dict[int, ChainCount] = {}
-        self.files = [0] * len(Kind)
-        self.bytes = [0] * len(Kind)
+        self.files = [0] * len(Whereabouts)
+        self.bytes = [0] * len(Whereabouts)
         self.bytes_sent = 0
         self.in_segments = 0
         self.open = 0
@@ -233,24 +233,24 @@ class Roster(Sequence["Item"]):
     # -- what is counted -------------------------------------------------------------------------------------
 
     def _count(self, place: int, item: Item, by: int) -> None:
-        kind, one = kind_of(item), self._sets[place]
+        kind, one = whereabouts(item), self._sets[place]
         self.files[kind.value] += by
         self.bytes[kind.value] += by * item.file.size
         self.bytes_sent += by * item.bytes_sent
         if item.slo_md5:
             self.in_segments += by
         metadata = item.role is not Role.VOLUME
-        if kind is Kind.THERE:
+        if kind is Whereabouts.THERE:
             self._done[metadata] += by
             one.counting += by
             return
         one.chain.undone += by
-        if kind is Kind.REMOVED:
+        if kind is Whereabouts.REMOVED:
             one.chain.removed += by
         else:
             one.counting += by
             one.missing += by
-        if kind is Kind.TO_SEND:
+        if kind is Whereabouts.TO_SEND:
             self._count_open(place, item, one, by)
         else:
             self._count_refused(place, item, one, by)
@@ -283,11 +283,11 @@ class Roster(Sequence["Item"]):
 
     # -- what is asked ---------------------------------------------------------------------------------------
 
-    def count(self, kind: Kind) -> int:
+    def count(self, kind: Whereabouts) -> int:
         """How many files are of that kind."""
         return self.files[kind.value]
 
-    def size(self, kind: Kind) -> int:
+    def size(self, kind: Whereabouts) -> int:
         """The bytes of all files of that kind."""
         return self.bytes[kind.value]
 

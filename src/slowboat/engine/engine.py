@@ -150,6 +150,7 @@ class Engine:
             await asyncio.gather(*self._pressed, return_exceptions=True)
             with contextlib.suppress(Unrecorded):  # the run may end of that; what is lost is less than UNSETTLED
                 self._spending.settle()
+                self._ledger.commit()
 
     async def _keep_running(self, migration: Migration) -> None:
         """Runs one migration. A surprise in what handles its surprises ends it for a while, and no other one.
@@ -317,6 +318,7 @@ class Engine:
                 raise self._unrecorded
             self._note_others()
             self._at_once = False
+            self._ledger.commit()  # what is shown is on the disk
             self._publish(self.report())
             shown, busy = self._states(), self._is_busy()
             self._spending.settle(UNSETTLED if busy else 1)

@@ -30,7 +30,10 @@ T = TypeVar("T")
 
 
 class Memory:
-    """What is remembered of one migration; every change is in the ledger before the call returns."""
+    """What is remembered of one migration; every change is in the ledger before the call returns.
+
+    It is on the disk then, too, but for what the ledger gathers: phases and MD5s of objects, bytes, the uplink.
+    """
 
     def __init__(self, ledger: Ledger, migration: str) -> None:
         self.ledger = ledger
@@ -149,11 +152,11 @@ class Memory:
         """One fact's value; its default where it is not known."""
         return fact.of(self._facts.get(fact.key, ""))
 
-    def remember(self, fact: Fact[T], value: T) -> None:
-        """One fact; its default forgets it."""
+    def remember(self, fact: Fact[T], value: T, *, soon: bool = False) -> None:
+        """One fact; its default forgets it. `soon`: nothing is lost where a kill comes before it is on the disk."""
         key, text = fact.row(value)
         if self._facts.get(key, "") != text:
-            self.ledger.set_fact(self.migration, key, text)
+            self.ledger.set_fact(self.migration, key, text, soon=soon)
             self._facts[key] = text
 
     def all_of(self, kind: Fact[T]) -> list[tuple[str, T]]:
@@ -175,7 +178,7 @@ class Memory:
 
     @estimate.setter
     def estimate(self, estimate: UplinkEstimate) -> None:
-        self.remember(facts.ESTIMATE, estimate)
+        self.remember(facts.ESTIMATE, estimate, soon=True)
 
     # -- the handover ----------------------------------------------------------------------------------------
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 DOUBTED = frozenset({"not-slo", "slo-copied", "mismatch", "bad-request"})
 """Codes with which a store shows that it may not be as its probe has shown it."""
+CHEAP = 1 << 20
+"""Bytes of an object that may be paid for twice where a kill comes before it is on the disk that it was begun, and the
+listing lags after it; as much as may be lost of what is counted."""
 DUPLICITY_RUNS = "duplicity-running"
 """The code of the error where duplicity holds the lock on one of its caches."""
 
@@ -161,6 +164,8 @@ class Objects:
         item = self._context.memory.item(name)
         means = await self.probing.means(item.file.size, self._largest_piece())
         self._context.memory.happened(name, Event.STARTED)
+        if item.file.size > CHEAP:
+            self._context.memory.ledger.commit()  # before its first byte may be on the line
         try:
             self._confirm(name, await self._courier.carry(item, means, self._freight(name)))
         except (Refused, Transient) as error:

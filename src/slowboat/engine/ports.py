@@ -272,6 +272,10 @@ class Store(Protocol):
 class Ledger(Protocol):
     """slowboat's own memory. The engine is its only writer; every call is one transaction.
 
+    It is on the disk when the call returns, but for what is gathered: that is with the next call that is not, or with
+    `commit`, or after some hundred of them. What is lost of it by a kill is asked about again: the phase of an object
+    whose upload was begun or confirmed, its MD5, the bytes that it cost, how fast the line was.
+
     Each call may raise `Unrecorded`: nothing was read or written, and the run of the engine ends with it.
     """
 
@@ -294,19 +298,25 @@ class Ledger(Protocol):
         attempt: bool = False,
         slo_md5: str | None = None,
     ) -> None:
-        """One object's new phase; `md5`, `error` and `slo_md5` replace what was known; `attempt` counts one more."""
+        """One object's new phase; gathered.
+
+        `md5`, `error` and `slo_md5` replace what was known; `attempt` counts one more.
+        """
 
     def begun_segments(self, migration: str, name: str, segment: int) -> None:
         """Fixes the size of that object's segments (bytes)."""
 
     def sent(self, migration: str, name: str, count: int) -> None:
-        """Adds bytes that went over the line for an object, confirmed or not."""
+        """Adds bytes that went over the line for an object, confirmed or not; gathered."""
 
     def facts(self, migration: str) -> Mapping[str, str]:
         """The migration's own facts: key to text."""
 
-    def set_fact(self, migration: str, key: str, value: str) -> None:
-        """Remembers one fact; "" forgets it. Migration "" is for the whole daemon."""
+    def commit(self) -> None:
+        """What was gathered is on the disk."""
+
+    def set_fact(self, migration: str, key: str, value: str, *, soon: bool = False) -> None:
+        """Remembers one fact; "" forgets it; `soon`: it is gathered. Migration "" is for the whole daemon."""
 
     def manifest(self, migration: str, name: str) -> bytes | None:
         """The copy of a plain manifest made at adoption."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slowboat.core.account import promise
-from slowboat.core.roster import Kind
+from slowboat.core.roster import Whereabouts
 from slowboat.core.schedule import at_wall
 from slowboat.core.words import Activity, ManagerReport, MigrationReport, Phase, Reason
 
@@ -49,7 +49,7 @@ def of_migration(
         rate: bytes per second now.
         estimated_rate: bytes per second to reckon the end by; 0 where nothing is known.
     """
-    total = sum(roster.size(kind) for kind in Kind)
+    total = sum(roster.size(kind) for kind in Whereabouts)
     under_way = {name: item for name in partly if (item := roster.get(name)) is not None}
     parts = sum(partly[name] for name, item in under_way.items() if item.phase is not Phase.DONE)
     done = min(total, account.size_there + parts)

@@ -13,7 +13,7 @@ from slowboat.core.direct import strangers
 from slowboat.core.errors import NeedsUser, Refused, SourceAbsent
 from slowboat.core.guard import Observation, judge
 from slowboat.core.plan import Sight, matches, unseen
-from slowboat.core.words import HandoverState
+from slowboat.core.words import HandoverState, Phase
 from slowboat.engine import departures, frontend, guard, parted
 
 if TYPE_CHECKING:
@@ -158,6 +158,9 @@ async def check(context: Context, courier: Courier, item: Item) -> Standing | No
         Refused: something else stands there (code "conflict"), or the file on the drive is damaged.
         SourceAbsent, Transient, NeedsUser: as the drive and the store raise them.
     """
+    row = (context.observed.objects or {}).get(item.name)
+    if item.phase is Phase.QUEUED and row is not None and not row.slo and (listed := await courier.same(item, row)):
+        return listed  # no request for each of a hundred thousand that one listing has shown
     stands = await context.tools.store.head(context.full_name(item.name))
     if stands is None:
         return None

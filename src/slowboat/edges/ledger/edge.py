@@ -1,6 +1,8 @@
 """The engine's `Ledger` on one SQLite file. The engine is its only writer, from one thread.
 
-Must not know what a phase means or what to do next. Every call is one transaction, on the disk when it returns.
+Must not know what a phase means or what to do next. What happens to objects many times a second (`move`, `sent`, a fact
+that is said to have time) is gathered in one transaction, whose end costs the disk a flush; `commit` ends it, and so
+does every other call that writes: what is written later is never on the disk before what was written earlier.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import zlib
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Self
 
+from slowboat.core.errors import LedgerBusy, LedgerUnusable
 from slowboat.core.schedule import first_day, usage
 from slowboat.edges.ledger import opening
 from slowboat.edges.ledger.opening import saying
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
     from slowboat.core.schedule import Usage
     from slowboat.core.words import Item, Phase
+
+GATHERED = 256
+"""Changes that are gathered at most: so many objects are asked about once more after a kill."""
 
 USAGE_DAYS = 62
 """Days for which the networks' bytes are kept: this month and the one before, should the clock be set back."""
@@ -56,6 +62,7 @@ class Ledger:
         self._clock = clock
         self._patience = patience
         self.set_aside: Path | None = None
+        self._gathered = 0
         with saying(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = opening.lock(path)
@@ -90,8 +97,13 @@ class Ledger:
 
     def close(self) -> None:
         """Closes the file and lets others have it. May be called twice."""
-        self._db.close()
-        if self._lock >= 0:
+        if self._lock < 0:
+            return
+        try:
+            with contextlib.suppress(LedgerBusy, LedgerUnusable):  # what is lost so is asked about again
+                self.commit()
+        finally:
+            self._db.close()
             os.close(self._lock)
             self._lock = -1
 
@@ -105,16 +117,35 @@ class Ledger:
             [(version,)] = db.execute("PRAGMA user_version")
             db.execute(f"PRAGMA user_version = {version:d}")
 
+    def commit(self) -> None:
+        """What was gathered is on the disk when it returns."""
+        if self._db.in_transaction:
+            with self._transaction():
+                pass
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """What is done in the block is on the disk at its end, with all that was gathered before; or nothing of it."""
+        with self._gathering() as db:
+            yield db
+            db.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _gathering(self) -> Iterator[sqlite3.Connection]:
+        """What is done in the block is on the disk with the next `commit`, or after `GATHERED` of them."""
         with saying(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                if not self._db.in_transaction:
+                    self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
-                self._db.execute("COMMIT")
+                self._gathered = self._gathered + 1 if self._db.in_transaction else 0
+                if self._gathered >= GATHERED:
+                    self._db.execute("COMMIT")
+                    self._gathered = 0
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+                self._gathered = 0
                 raise
 
     def adopt(
@@ -149,14 +180,14 @@ class Ledger:
         attempt: bool = False,
         slo_md5: str | None = None,
     ) -> None:
-        """One object's new phase. An `md5` replaces what was known, "" leaves it; `error` always replaces.
+        """One object's new phase; gathered. An `md5` replaces what was known, "" leaves it; `error` always replaces.
 
         `slo_md5` replaces what was known, None leaves it.
 
         Raises:
             KeyError: no such object was adopted: the caller's mistake.
         """
-        with self._transaction() as db:
+        with self._gathering() as db:
             done = db.execute(
                 "UPDATE objects SET phase = ?, md5 = coalesce(nullif(?, ''), md5), error = CAST(? AS TEXT),"
                 " attempts = attempts + ?, slo_md5 = coalesce(?, slo_md5)"
@@ -168,24 +199,28 @@ class Ledger:
 
     def begun_segments(self, migration: str, name: str, segment: int) -> None:
         """Fixes the size of that object's segments (bytes); 0 takes it back."""
-        self._update("UPDATE objects SET segment = ?", segment, migration, name)
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE objects SET segment = ? WHERE migration = ? AND name = CAST(? AS TEXT)",
+                (segment, migration, raw(name)),
+            )
 
     def sent(self, migration: str, name: str, count: int) -> None:
-        """Adds bytes that went over the line for an object, confirmed or not."""
-        self._update("UPDATE objects SET bytes_sent = bytes_sent + ?", count, migration, name)
-
-    def _update(self, change: str, value: int, migration: str, name: str) -> None:
-        with self._transaction() as db:
-            db.execute(f"{change} WHERE migration = ? AND name = CAST(? AS TEXT)", (value, migration, raw(name)))
+        """Adds bytes that went over the line for an object, confirmed or not; gathered."""
+        with self._gathering() as db:
+            db.execute(
+                "UPDATE objects SET bytes_sent = bytes_sent + ? WHERE migration = ? AND name = CAST(? AS TEXT)",
+                (count, migration, raw(name)),
+            )
 
     def facts(self, migration: str) -> Mapping[str, str]:
         """The migration's own facts: key to text."""
         with saying(self._path):
             return dict(self._db.execute("SELECT key, value FROM facts WHERE migration = ? ORDER BY key", (migration,)))
 
-    def set_fact(self, migration: str, key: str, value: str) -> None:
-        """Remembers one fact; "" forgets it. Migration "" is for the whole daemon."""
-        with self._transaction() as db:
+    def set_fact(self, migration: str, key: str, value: str, *, soon: bool = False) -> None:
+        """Remembers one fact; "" forgets it; `soon`: it is gathered. Migration "" is for the whole daemon."""
+        with self._gathering() if soon else self._transaction() as db:
             _know(db, migration)
             _set_fact(db, migration, key, value)
 

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import re
+import select
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,32 @@ class Mount:
 
     type: str
     what: str
+
+
+class Mounts:
+    """Tells whether anything was mounted or unmounted since it was asked last; at first, and in doubt, it was.
+
+    The kernel marks the table of mounts with POLLPRI at every change (proc_pid_mountinfo(5)).
+    """
+
+    def __init__(self) -> None:
+        self._poll: select.poll | None = None
+        self._fd = -1
+
+    def changed(self) -> bool:
+        """Whether the table has changed since the last call."""
+        if self._poll is not None:
+            return bool(self._poll.poll(0))
+        with contextlib.suppress(OSError):
+            self._fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+            self._poll = select.poll()
+            self._poll.register(self._fd, select.POLLPRI | select.POLLERR)
+            self._poll.poll(0)
+        return True
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 def mount_of(fd: int) -> Mount | None:

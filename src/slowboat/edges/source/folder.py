@@ -20,6 +20,7 @@ from slowboat.core.errors import NeedsUser, SourceAbsent
 from slowboat.core.words import Digests, OutOfReach, SourceFile
 from slowboat.edges.source import drive
 from slowboat.edges.source.reader import FileReader, absent, elsewhere, other
+from slowboat.edges.source.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +61,10 @@ class Source:
         self.expected = expected or ""
         self._by_uuid = by_uuid
         self._patience = patience
+        self._workers = Workers(f"source {path}")
+        self._mounts = drive.Mounts()
+        self._seen: tuple[str, int] | None = None  # the drive that was found, and the device that it is
+        self._seeing = threading.Lock()
 
     async def identity(self) -> str:
         """What tells this drive from another (`drive.identities`), "" if nothing does. Raises as `listing`."""
@@ -140,6 +145,21 @@ class Source:
         return fd
 
     def _expect(self, expected: str, fd: int) -> None:
+        """Raises SourceAbsent where another drive stands there.
+
+        Who it is takes a dozen files to read. As long as the kernel says that nothing was mounted or unmounted since,
+        the same device is the same drive.
+        """
+        with self._seeing:
+            if self._mounts.changed():
+                self._seen = None
+            now = (expected, os.fstat(fd).st_dev)
+            if self._seen == now:
+                return
+            self._identify(expected, fd)
+            self._seen = now
+
+    def _identify(self, expected: str, fd: int) -> None:
         found = drive.identities(fd, self._by_uuid)
         if expected in found:
             return
@@ -210,12 +230,11 @@ class Source:
         return elsewhere(self.path, places[0]) if places else absent(str(self.path), why)
 
     async def _aside(self, work: Callable[[_Task], T]) -> T:
-        """Runs `work` in a thread of its own and waits for it as long as it shows signs of life."""
+        """Runs `work` in a thread and waits for it as long as it shows signs of life."""
         task = _Task()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        # A daemon thread and no executor: one that hangs in the kernel must not keep the program from ending.
-        threading.Thread(target=_run, args=(work, task, loop, answer), name=f"source {self.path}", daemon=True).start()
+        self._workers.run(functools.partial(_run, work, task, loop, answer))
         try:
             while True:
                 seen = task.signs
@@ -250,16 +269,17 @@ class _Task:
         self._stopped.set()
 
 
-def _run(work: Callable[[_Task], T], task: _Task, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T]) -> None:
-    """The thread's own function: hands the result or the error back to the loop, if that still runs."""
+def _run(
+    work: Callable[[_Task], T], task: _Task, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T]
+) -> Callable[[], None]:
+    """In the thread: what hands the result or the error back to the loop, if that still runs."""
     try:
         result = work(task)
     except _Abandoned:
-        return
+        return lambda: None
     except BaseException as error:  # noqa: BLE001 (it is not swallowed: the one who waits gets it)
-        _tell(loop, answer, functools.partial(answer.set_exception, error))
-    else:
-        _tell(loop, answer, functools.partial(answer.set_result, result))
+        return functools.partial(_tell, loop, answer, functools.partial(answer.set_exception, error))
+    return functools.partial(_tell, loop, answer, functools.partial(answer.set_result, result))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], tell: Callable[[], None]) -> None:
