@@ -133,7 +133,6 @@ USED_BY_OTHERS = {
     "list_commands": "click calls it",
     "blocksize": "http.client reads it",
     "ctx": "click's name",
-    "width": "rich reads it",
     "incremental": "docs/duplicity-versions.md is made of it",
     "verify_state": "edges/bus/report_properties and --json read every field of a report",
     "day_budget": "settings/checks asks for it by the period's name",

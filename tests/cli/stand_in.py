@@ -52,6 +52,7 @@ class Engine:
     def __init__(self, *migrations: MigrationReport) -> None:
         self.asked: list[tuple[object, ...]] = []
         self.refusal: NeedsUser | None = None
+        self.sent_when: list[tuple[float, int]] = []
         self.report = ManagerReport(
             "0.1.0",
             activity=Activity.SENDING,
@@ -123,6 +124,10 @@ class Engine:
         self._note("history", since, limit)
         lines = [(1795000000.0, "laptop", "adopted", "The chain on the drive is adopted"), (1795003600.0, "", "x", "Y")]
         return [line for line in lines if line[0] >= since][-limit:]
+
+    def traffic(self, since: float) -> list[tuple[float, int]]:
+        self._note("traffic")
+        return [(at, number) for at, number in self.sent_when if at >= since]
 
 
 async def sail(address: str = "") -> None:

@@ -22,6 +22,7 @@ from slowboat.core.schedule import (
     next_opening,
     together,
     usage,
+    worked_off,
 )
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -177,3 +178,42 @@ def test_each_period_counts_its_own_days(by_day: dict[date, int], today: date) -
     assert found[Period.DAY] == by_day.get(today, 0)
     assert found[Period.MONTH] == sum(count for day, count in by_day.items() if day.month == today.month)
     assert all(period.first(today) >= first_day(today) for period in Period)
+
+
+NIGHTS = Schedule((Window(frozenset(range(7)), 23 * 60, 6 * 60, send=None),), otherwise=0)
+HOUR = 3600.0
+
+
+def test_what_takes_ten_hours_ends_in_the_second_night_where_only_nights_count() -> None:
+    evening = at(BERLIN, 2023, 11, 18, 20, 0)
+    assert worked_off(NIGHTS, evening, 7 * HOUR, 1e6, BERLIN) == at(BERLIN, 2023, 11, 19, 6, 0)
+    assert worked_off(NIGHTS, evening, 10 * HOUR, 1e6, BERLIN) == at(BERLIN, 2023, 11, 20, 2, 0)
+    assert worked_off(Schedule(), evening, 10 * HOUR, 1e6, BERLIN) == evening + 10 * HOUR
+
+
+def test_a_slower_hour_counts_for_as_much_as_goes_in_it() -> None:
+    days = Schedule((Window(frozenset(range(7)), 8 * 60, 20 * 60, send=500_000),), otherwise=None)
+    morning = at(BERLIN, 2023, 11, 18, 8, 0)
+    assert worked_off(days, morning, 7 * HOUR, 1e6, BERLIN) == at(BERLIN, 2023, 11, 18, 21, 0)
+
+
+def test_beyond_the_days_looked_ahead_each_is_as_long_as_the_others_and_never_is_told_as_such() -> None:
+    evening = at(BERLIN, 2023, 11, 18, 20, 0)
+    months = worked_off(NIGHTS, evening, 700 * HOUR, 1e6, BERLIN)
+    assert months - evening == pytest.approx(100 * 24 * HOUR, rel=0.1)
+    never = Schedule((Window(frozenset({2}), 8 * 60, 9 * 60, send=0),), otherwise=0)
+    assert worked_off(never, evening, HOUR, 1e6, BERLIN) == 0.0
+
+
+@given(
+    st.sampled_from(ZONES),
+    st.integers(0, 24 * 60 - 1),
+    st.integers(0, 24 * 60 - 1),
+    st.sampled_from([0, 1000, None]),
+    st.floats(0, 1e7),
+)
+def test_it_never_ends_before_it_could_without_a_schedule(zone, start, end, send, seconds) -> None:
+    plan = Schedule((Window(frozenset({0, 3}), start, end, send=send),), otherwise=2000)
+    begins = at(zone, 2023, 10, 27, 12)
+    ends = worked_off(plan, begins, seconds, 2500.0, zone)
+    assert ends >= begins + seconds - 1

@@ -163,6 +163,10 @@ class Engine:
             {"name": "b.vol1", "role": "volume", "set": "s", "bytes": 2**33, "phase": "queued", "canary": True},
         ]
 
+    def traffic(self, since: float):
+        self._tell("traffic", since)
+        return [(1795000500.0, 2**40), (1795001400.0, 7)]
+
     def history(self, since: float, limit: int):
         self._tell("history", since, limit)
         return [(1_700_000_000.5, "laptop", "handover", "handed over")]
@@ -489,6 +493,7 @@ async def test_every_command_reaches_the_engine(service: Service, client: Client
     await client.hand_over("laptop")
     await client.undo_handover("laptop")
     plan = await client.plan("laptop")
+    assert await client.traffic(1795000000.0) == [(1795000500.0, 2**40), (1795001400.0, 7)]
     history = await client.history(5.5, 7)
     assert engine.told == [
         ("pause", "", 0.0),
@@ -505,6 +510,7 @@ async def test_every_command_reaches_the_engine(service: Service, client: Client
         ("hand_over", "laptop"),
         ("undo_handover", "laptop"),
         ("plan", "laptop"),
+        ("traffic", 1795000000.0),
         ("history", 5.5, 7),
     ]
     assert plan == await engine.plan("laptop")

@@ -405,6 +405,21 @@ def test_bytes_are_counted_by_network_day_and_month(path: Path) -> None:
         assert ledger.usage("2026-11-22") == today, "it is not a migration's"
 
 
+def test_what_was_sent_is_counted_by_the_quarter_of_an_hour_for_five_weeks(tmp_path: Path) -> None:
+    now = [1795000000.0]
+    with Ledger(tmp_path / "ledger.sqlite", clock=lambda: now[0]) as ledger:
+        slot = now[0] // 900 * 900
+        ledger.spent(["Home", "VPN"], "2026-11-18", 5)
+        ledger.spent([], "2026-11-18", 7)
+        now[0] += 900
+        ledger.spent(["Home"], "2026-11-18", 1)
+        assert ledger.traffic() == [(slot, 12), (slot + 900, 1)], "once, over however many networks"
+        assert ledger.traffic(slot + 1) == [(slot + 900, 1)]
+        now[0] += 35 * 86400
+        ledger.spent(["Home"], "2026-12-23", 2)
+        assert len(ledger.traffic()) == 2, "days of long ago are dropped"
+
+
 def test_a_full_disk_is_said_and_loses_nothing(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.adopt("home", [item("a")], {}, {})

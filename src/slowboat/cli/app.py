@@ -425,18 +425,28 @@ def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -
 @click.option("--since", metavar="TIME", help="Only since then: 2d, 3h, yesterday, 18:00, 2026-11-24.")
 @_as_json
 def history(lines: int, since: str | None, *, as_json: bool) -> None:
-    """Show what has happened so far."""
-    from slowboat.cli import json_output, listing
+    """Show what has happened so far, and how much was sent when."""
+    from slowboat.cli import charts, json_output, listing
 
     try:
         oldest = arguments.since(since, time.time()) if since else 0.0
     except arguments.NotUnderstood as error:
         raise click.UsageError(str(error)) from None
-    happened = _ask(lambda daemon: daemon.history(oldest, lines))
+    now = time.time()
+
+    async def question(daemon: Client) -> tuple[Sequence[listing.HistoryLine], Sequence[tuple[float, int]]]:
+        week = now - charts.DAYS * 86400
+        return await daemon.history(oldest, lines), () if as_json else await daemon.traffic(week)
+
+    happened, slots = _ask(question)
     if as_json:
         screen.write(json_output.history(happened))
-    else:
-        screen.show(listing.history(happened))
+        return
+    screen.show(listing.history(happened))
+    chart = charts.traffic(slots, now)
+    if chart is not None:
+        screen.say("")
+        screen.show(chart)
 
 
 @cli.command()

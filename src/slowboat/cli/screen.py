@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _ASCII_FOR = str.maketrans(
-    {"•": "*", "“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "…": "...", "→": ">", "·": "-"}
+    dict(zip("▁▂▃▄▅▆▇█░", ".,-~=+*#.", strict=True))
+    | {"•": "*", "“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "…": "...", "→": ">", "·": "-"}
 )
 ASCII_HANDLER = "slowboat-ascii"
 IN_A_PIPE = 4096

@@ -9,12 +9,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Group
 from rich.live import Live
-from rich.text import Text
 
 from slowboat.cli import json_output, phrases, screen
-from slowboat.cli.status import brief, view
+from slowboat.cli.status import brief
+from slowboat.cli.watch_view import Seen, page
 from slowboat.core.errors import NeedsUser
 from slowboat.edges.bus.client import Client
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 GRACE = 2.0
 """Seconds that a daemon may be away: one that is restarted leaves the bus for a moment."""
-
-_FOOTER = "Ctrl-C ends the watching; the sending goes on."
 
 
 async def in_words() -> None:
@@ -40,7 +37,14 @@ async def in_words() -> None:
         await _follow(_show_line)
         return
     with Live(console=console, auto_refresh=False) as live:
-        await _follow(lambda report: live.update(_page(report), refresh=True))
+        seen = Seen()
+
+        def show(report: ManagerReport) -> None:
+            now = time.time()
+            seen.add(report, now)
+            live.update(page(report, seen, now), refresh=True)
+
+        await _follow(show)
 
 
 async def in_json() -> None:
@@ -66,7 +70,3 @@ async def _follow(show: Callable[[ManagerReport], None]) -> None:
 def _show_line(report: ManagerReport) -> None:
     now = time.time()
     screen.write(f"{phrases.stamp(now)} {brief(report, now)}")
-
-
-def _page(report: ManagerReport) -> Group:
-    return Group(view(report, time.time()), Text(""), Text(_FOOTER, style="dim"))

@@ -96,6 +96,10 @@ class Pace:
         """Whether somebody else was seen on the line in the last seconds."""
         return now - self._seen_others < _CROWDED_SECONDS
 
+    def added_delay(self, now: float) -> float:
+        """Seconds that bytes wait at the line's narrowest place, as seen in the last seconds; 0.0 where nothing was."""
+        return self._queue if now - self._queue_seen < _CROWDED_SECONDS else 0.0
+
     def forget(self, now: float) -> None:
         """Begins anew: this is another network, or the old one after a long sleep."""
         self._rate = START
@@ -103,6 +107,7 @@ class Pace:
         self._ramping = True
         self._uplink = Uplink()
         self._last = self._heard = self._stuck_since = now
+        self._queue, self._queue_seen = 0.0, -math.inf
         self._samples = 0
         self._detour: _Detour | None = None
         self._next_dip = now + _FIRST_DIP
@@ -136,6 +141,7 @@ class Pace:
         view = self._uplink.view(now, SEGMENT / max(self._best, LEAST))
         if view is None:
             return
+        self._queue, self._queue_seen = max(0.0, view.queue), now
         got = self._uplink.delivered(NOW)
         if self._detour is not None:
             self._follow(self._detour, now)

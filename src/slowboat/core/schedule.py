@@ -116,6 +116,37 @@ def next_opening(schedule: Schedule, now: float, zone: tzinfo) -> float | None:
     return next((edge for edge in _edges(schedule, now, zone) if allowed(schedule, edge, zone).cap != 0), None)
 
 
+def worked_off(schedule: Schedule, begins: float, seconds: float, rate: float, zone: tzinfo) -> float:
+    """When the schedule will have allowed so many seconds of work.
+
+    Beyond the days that it looks ahead, each of them counts like those on average.
+
+    Args:
+        begins: when the work begins, seconds since the epoch.
+        seconds: how long it takes at `rate`, bytes per second.
+
+    Returns:
+        Seconds since the epoch; 0.0 where the schedule never allows any of it.
+    """
+    moment, left = begins, seconds
+    edges = _edges(schedule, begins, zone)
+    for edge in edges:
+        share = _share(allowed(schedule, moment, zone).cap, rate)
+        if left <= (edge - moment) * share:
+            return moment + left / share if left else moment
+        left -= (edge - moment) * share
+        moment = edge
+    if not edges:
+        return begins + left
+    done = seconds - left
+    return moment + left * (moment - begins) / done if done > 0 else 0.0
+
+
+def _share(cap: int | None, rate: float) -> float:
+    """How much of a rate a cap leaves, from 0.0 to 1.0."""
+    return 1.0 if cap is None or cap >= rate else max(0, cap) / rate
+
+
 def _edges(schedule: Schedule, now: float, zone: tzinfo) -> list[float]:
     """Every moment of the coming days at which a window may begin or end, in order."""
     if not schedule.windows:

@@ -355,6 +355,8 @@ class ManagerReport:
         mode: "spare" where only what nobody else uses is taken, else "go".
         configuration: the file that it goes by, and `configuration_digest` the SHA-256 of it when it was read; "" for
             not known.
+        added_delay: seconds that bytes wait at the line's narrowest place now, ours and everybody else's; 0.0 where
+            nobody looks: it is watched only where the spare is taken.
     """
 
     version: str
@@ -371,6 +373,7 @@ class ManagerReport:
     mode: str = "go"
     network: str = ""
     paused_until: float = 0.0
+    added_delay: float = 0.0
     expected_end: float = 0.0
     last_error: str = ""
     configuration: str = ""

@@ -61,7 +61,7 @@ class NoEngine:
     async def _not_now(self, *_: object, **__: object) -> NoReturn:
         self._no()
 
-    pause = resume = set_limit = history = stop_verifying = _no
+    pause = resume = set_limit = history = traffic = stop_verifying = _no
     hand_over = undo_handover = switch_front_end = plan = verify = _not_now
 
 

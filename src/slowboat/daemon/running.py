@@ -203,6 +203,7 @@ class _Daemon:
                 publish=self._show,
                 set_cap=lambda cap, spare: throttle.set_cap(cap, spare=spare),
                 crowded=lambda: throttle.crowded,
+                added_delay=lambda: throttle.added_delay,
                 wake_at=world.clock.wake_at,
                 since=self._since,
             )

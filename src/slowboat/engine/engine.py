@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from slowboat.core import policy
 from slowboat.core.conditions import Hold, must_be_ahead, must_be_limit
 from slowboat.core.errors import Refused, Unrecorded
-from slowboat.core.schedule import local_day
+from slowboat.core.schedule import local_day, worked_off
 from slowboat.core.words import Connectivity
 from slowboat.engine import facts, report
 from slowboat.engine.memory import Memory
@@ -61,6 +61,7 @@ class Engine:
         publish: Callable[[ManagerReport], None],
         set_cap: Callable[[int | None, bool], None],
         crowded: Callable[[], bool],
+        added_delay: Callable[[], float] = lambda: 0.0,
         wake_at: Callable[[float | None], None],
         since: Onsets | None = None,
         steady: Callable[[], float] = time.monotonic,
@@ -73,6 +74,7 @@ class Engine:
             set_cap: moves the cap of all uploads, bytes per second, and says whether only the spare below it is
                 to be taken.
             crowded: whether somebody else is seen on the line.
+            added_delay: seconds that bytes wait at the line's narrowest place now.
             wake_at: has `world_changed` called at that time (seconds since the epoch); None: not at all.
             since: when reasons began, where that is known from before.
             steady: seconds of a clock that is never set, and stands still while the machine sleeps.
@@ -88,6 +90,7 @@ class Engine:
         self._publish = publish
         self._set_cap = set_cap
         self._crowded = crowded
+        self._added_delay = added_delay
         self._wake_at = wake_at
         self._migrations: dict[str, Migration] = {}
         self._at_home: dict[str, bool] = {}
@@ -121,6 +124,7 @@ class Engine:
             self._changed.set,
             spent=self._spending.count,
             largest_piece=lambda: policy.largest_piece(self.conditions(), self._rules),
+            ends=self._ends,
         )
         self._remember_pause(name)
         return migration
@@ -380,7 +384,12 @@ class Engine:
             mode="spare" if permit.spare and not all(self._at_home.values()) else "go",
             network=", ".join(conditions.network.names),
             paused_until=conditions.paused_until or 0.0,
+            added_delay=self._added_delay() if self._under_way() else 0.0,
         )
+
+    def _ends(self, begins: float, seconds: float, rate: float) -> float:
+        """When what takes so many seconds at that rate will have gone, by the hours in which the schedule lets it."""
+        return worked_off(self._rules.schedule, begins, seconds, rate, self._world.conditions().zone)
 
     def _shown(self, name: str) -> MigrationReport:
         shown = self._migrations[name].report()
@@ -489,6 +498,11 @@ class Engine:
     def history(self, since: float, limit: int) -> Sequence[tuple[float, str, str, str]]:
         """The newest lines of the history."""
         return self._ledger.history(since, limit)
+
+    def traffic(self, since: float) -> Sequence[tuple[float, int]]:
+        """How many bytes went over the line when: (the beginning of a quarter of an hour, bytes), oldest first."""
+        self._spending.settle()
+        return self._ledger.traffic(since)
 
     def _remember_pause(self, migration: str) -> None:
         """A pause that outlived a restart began when it was asked for."""

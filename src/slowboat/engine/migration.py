@@ -76,6 +76,7 @@ class Migration:
         *,
         spent: Callable[[int], None] = lambda _: None,
         largest_piece: Callable[[], int | None] = lambda: None,
+        ends: Callable[[float, float, float], float] = lambda begins, seconds, _: begins + seconds,
     ) -> None:
         """Runs nothing yet.
 
@@ -84,7 +85,9 @@ class Migration:
             changed: called when there is something new to show.
             spent: told bytes that went over the line, from any thread.
             largest_piece: the most bytes that one request should have now; None: any number.
+            ends: when what begins then and takes so many seconds at that rate ends, by the hours of the permit.
         """
+        self._ends = ends
         self.order = order
         self.tools = tools
         self._permit = permit
@@ -272,6 +275,7 @@ class Migration:
             current=min(sending, default="", key=lambda name: memory.item(name).rank),
             last_error=observed.last_error,
             now=self.tools.now(),
+            ends=self._ends,
         )
         verifier = self._verifier
         return replace(

@@ -330,6 +330,9 @@ class Ledger(Protocol):
     def forget(self, migration: str) -> None:
         """Drops a migration's objects, manifests and facts (not its history)."""
 
+    def traffic(self, since: float = 0.0) -> Sequence[tuple[float, int]]:
+        """The bytes of each quarter of an hour in which there were any: (its beginning, bytes), oldest first."""
+
     def note(self, migration: str, kind: str, text: str) -> None:
         """Adds a line to the history."""
 

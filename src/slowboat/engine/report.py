@@ -13,13 +13,19 @@ from slowboat.core.schedule import at_wall
 from slowboat.core.words import Activity, ManagerReport, MigrationReport, Phase, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import tzinfo
 
     from slowboat.core.account import CloudAccount
     from slowboat.core.plan import Decision
     from slowboat.core.roster import Roster
     from slowboat.core.words import HandoverState, Item
+
+
+BY_THE_CLOCK = frozenset({"schedule", "paused", "budget"})
+"""Reasons that end at a moment that is known."""
+SLOWER = frozenset({"cap", "limit", "crowded"})
+"""Reasons that hold nothing back as long as there are others."""
 
 
 def of_migration(
@@ -40,6 +46,7 @@ def of_migration(
     current: str,
     last_error: str,
     now: float,
+    ends: Callable[[float, float, float], float],
 ) -> MigrationReport:
     """One migration's properties.
 
@@ -48,13 +55,14 @@ def of_migration(
         in_flight: bytes handed over in requests without an answer yet.
         rate: bytes per second now.
         estimated_rate: bytes per second to reckon the end by; 0 where nothing is known.
+        ends: when what begins then and takes so many seconds at that rate ends, by the hours of the permit.
     """
     total = sum(roster.size(kind) for kind in Whereabouts)
     under_way = {name: item for name in partly if (item := roster.get(name)) is not None}
     parts = sum(partly[name] for name, item in under_way.items() if item.phase is not Phase.DONE)
     done = min(total, account.size_there + parts)
     left = max(0, account.size_to_send - parts - in_flight)
-    sending = decision.activity is Activity.SENDING and estimated_rate > 0
+    begins = _begins(decision, now) if estimated_rate > 0 else None
     return MigrationReport(
         name=name,
         source=source,
@@ -75,7 +83,7 @@ def of_migration(
         progress=_share(done, total),
         rate=rate,
         started_at=started_at,
-        expected_end=now + left / estimated_rate if sending else 0.0,
+        expected_end=0.0 if begins is None else ends(begins, left / estimated_rate, estimated_rate),
         restorable_from_cloud=account.restorable,
         behind=len(roster.sets().intersection(account.lacking)),
         newest_on_drive=max((one.end for one in roster.sets()), default=0),
@@ -85,6 +93,18 @@ def of_migration(
         current_object=current,
         last_error=last_error,
     )
+
+
+def _begins(decision: Decision, now: float) -> float | None:
+    """When it sends next: now, or where nothing but the clock holds it, when that lets it; None: nobody knows."""
+    if decision.activity is Activity.SENDING:
+        return now
+    if decision.activity not in {Activity.WAITING, Activity.PAUSED}:
+        return None
+    holding = [reason for reason in decision.reasons if reason.code not in SLOWER]
+    if not holding or any(reason.code not in BY_THE_CLOCK or not reason.until for reason in holding):
+        return None
+    return max(reason.until for reason in holding if reason.until)
 
 
 def listed(items: Sequence[Item]) -> Sequence[Mapping[str, str | int | bool]]:
@@ -130,6 +150,7 @@ def of_all(
     mode: str,
     network: str,
     paused_until: float,
+    added_delay: float,
 ) -> ManagerReport:
     """The daemon's properties, from its migrations'."""
     reports = migrations.values()
@@ -155,6 +176,7 @@ def of_all(
         mode=mode,
         network=network,
         paused_until=paused_until,
+        added_delay=added_delay,
         expected_end=max(ends, default=0.0),
         last_error=next((report.last_error for report in reports if report.last_error), ""),
         migrations=dict(migrations),

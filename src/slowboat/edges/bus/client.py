@@ -166,6 +166,11 @@ class Client:
         entries = await self._call(ROOT, MANAGER, "GetHistory", "tua{sv}", to_moment(since), small(limit), {})
         return [(from_moment(each["time"]), each["migration"], each["kind"], each["text"]) for each in entries[0]]
 
+    async def traffic(self, since: float = 0.0) -> Sequence[tuple[float, int]]:
+        """The bytes of each quarter of an hour in which there were any: (its beginning, bytes), oldest first."""
+        slots = await self._call(ROOT, MANAGER, "GetTraffic", "ta{sv}", to_moment(since), {})
+        return [(from_moment(at), number) for at, number in slots[0]]
+
     async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
         """What is sent, in order: name, role, set, bytes, phase, canary."""
         answer = await self._call(path_of(migration), MIGRATION, "Plan", "a{sv}", {}, timeout=PATIENCE)

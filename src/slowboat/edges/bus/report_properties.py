@@ -138,6 +138,7 @@ OF_MANAGER: Final = (
     Shown("PausedUntil", "paused_until", to_moment, from_moment),
     Shown("Configuration", "configuration"),
     Shown("ConfigurationDigest", "configuration_digest"),
+    Shown("AddedDelay", "added_delay", float, counter=True),
 )
 
 OF_MIGRATION: Final = (

@@ -97,6 +97,9 @@ class Commands(Protocol):
     def history(self, since: float, limit: int) -> Sequence[tuple[float, str, str, str]]:
         """The newest lines of the history."""
 
+    def traffic(self, since: float) -> Sequence[tuple[float, int]]:
+        """The bytes of each quarter of an hour: (its beginning, bytes), oldest first."""
+
     def hold(self, holds: Sequence[tuple[str, str]]) -> None:
         """Who wants it to keep still now: (who, why); told at first, and whenever a hold begins or ends."""
 
@@ -378,6 +381,7 @@ class Service:
             "Reload": reload,
             "Hold": self._hold,
             "GetHistory": self._history,
+            "GetTraffic": self._traffic,
         }
 
     def _migration_methods(self, name: str) -> Mapping[str, Callable[..., Any]]:
@@ -419,6 +423,9 @@ class Service:
             to_dict({"time": to_moment(when), "migration": name, "kind": kind, "text": text}, _EVENT)
             for when, name, kind, text in lines
         ]
+
+    def _traffic(self, since: int) -> list[list[int]]:
+        return [[to_moment(at), count(number)] for at, number in self._engine.traffic(from_moment(since))]
 
     def _hold(self, who: str, why: str) -> Answer:
         return Answer("h", [0], (self._holds.take(who, why),))

@@ -13,7 +13,7 @@ import sqlite3
 import time
 import zlib
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from slowboat.core.errors import LedgerBusy, LedgerUnusable
 from slowboat.core.schedule import first_day, usage
@@ -34,6 +34,13 @@ GATHERED = 256
 
 USAGE_DAYS = 62
 """Days for which the networks' bytes are kept: this month and the one before, should the clock be set back."""
+
+
+TRAFFIC_SLOT: Final = 900
+"""Seconds for which the bytes that went over the line are counted together; every zone's days begin with a slot."""
+
+TRAFFIC_DAYS: Final = 35
+"""Days for which they are kept."""
 
 
 class Ledger:
@@ -234,7 +241,7 @@ class Ledger:
         return None if found is None else zlib.decompress(found[0])
 
     def spent(self, networks: Sequence[str], day: str, count: int) -> None:
-        """Adds bytes to each network's of that local day; days of long ago are dropped.
+        """Adds bytes to each network's of that local day and to this quarter of an hour's; old ones are dropped.
 
         Args:
             networks: their names, "" for one without a name.
@@ -242,6 +249,7 @@ class Ledger:
             count: bytes that went over the line.
         """
         long_ago = (date.fromisoformat(day) - timedelta(days=USAGE_DAYS)).isoformat()
+        slot = int(self._clock()) // TRAFFIC_SLOT * TRAFFIC_SLOT
         with self._transaction() as db:
             db.execute("DELETE FROM usage WHERE day < ?", (long_ago,))
             db.executemany(
@@ -249,6 +257,17 @@ class Ledger:
                 " ON CONFLICT (network, day) DO UPDATE SET bytes = bytes + excluded.bytes",
                 ((raw(network), day, count) for network in networks),
             )
+            db.execute("DELETE FROM traffic WHERE at < ?", (slot - TRAFFIC_DAYS * 86400,))
+            db.execute(
+                "INSERT INTO traffic (at, bytes) VALUES (?, ?)"
+                " ON CONFLICT (at) DO UPDATE SET bytes = bytes + excluded.bytes",
+                (slot, count),
+            )
+
+    def traffic(self, since: float = 0.0) -> Sequence[tuple[float, int]]:
+        """The bytes of each quarter of an hour in which there were any: (its beginning, bytes), oldest first."""
+        with saying(self._path):
+            return self._db.execute("SELECT at, bytes FROM traffic WHERE at >= ? ORDER BY at", (since,)).fetchall()
 
     def usage(self, day: str) -> Mapping[str, Usage]:
         """By network: the bytes of each period that the local day ("2026-11-22") is in."""

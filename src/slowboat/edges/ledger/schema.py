@@ -72,6 +72,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
     ),
     ("ALTER TABLE objects ADD COLUMN slo_md5 TEXT NOT NULL DEFAULT ''",),
+    ("CREATE TABLE traffic (at INTEGER PRIMARY KEY, bytes INTEGER NOT NULL CHECK (bytes >= 0))",),
 )
 """The way from schema version i to i+1, statement by statement. A published step is never changed."""
 

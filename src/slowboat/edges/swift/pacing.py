@@ -56,6 +56,12 @@ class Pacing:
         with self._changed:
             return self._wanted and self._pace.crowded(time.monotonic())
 
+    @property
+    def added_delay(self) -> float:
+        """Seconds that bytes wait at the line's narrowest place, as seen in the last seconds."""
+        with self._changed:
+            return self._pace.added_delay(time.monotonic()) if self._wanted else 0.0
+
     def want(self, *, wanted: bool) -> None:
         """Whether anybody wants to know."""
         with self._changed:

@@ -57,6 +57,11 @@ class Throttle:
         """Whether somebody else was seen on the line lately; always False where not only the spare is taken."""
         return self._pacing.crowded
 
+    @property
+    def added_delay(self) -> float:
+        """Seconds that bytes wait at the line's narrowest place; always 0.0 where not only the spare is taken."""
+        return self._pacing.added_delay
+
     def set_cap(self, cap: int | None, *, spare: bool = False) -> None:
         """Sets the cap of all uploads under way and to come, at once.
 
