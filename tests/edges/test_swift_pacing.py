@@ -69,7 +69,10 @@ class Line:
         self.acked = 0.0
         self.then = time.monotonic()
 
-    def probe(self) -> Sample | None:
+    def smooth(self, rate: int | None) -> bool:
+        return rate is not None
+
+    def sample(self) -> Sample | None:
         now, limit = time.monotonic(), self.throttle._bucket.rate
         self.looks += 1
         self.acked += (now - self.then) * (1e6 if limit is None else limit)
@@ -103,11 +106,14 @@ def test_what_linux_tells_of_a_connection() -> None:
         assert told.deviation < 1
         assert 0 < told.delivered < 100
         assert told.silent < 60
+        assert told.given in (100_000, 100_001)
+        assert told.spurious == told.lost == 0
         filled = _fill(ours)
         full = tcp.sample(ours, 7, "there")
         assert full is not None
         assert full.waiting
         assert full.acked < 100_001 + filled
+        assert full.given == told.given + filled
 
 
 LOSSY = f"""
@@ -163,7 +169,7 @@ def test_a_socket_that_tells_nothing() -> None:
 
 def test_the_rate_follows_the_line_below_the_cap() -> None:
     throttle, line = unlimited()
-    with throttle.watching(line.probe):
+    with throttle.watching(line):
         until(faster_than(4 * START, throttle))
         throttle.set_cap(3000, spare=True)
         assert throttle._bucket.rate == 3000
@@ -179,11 +185,11 @@ def test_the_rate_follows_the_line_below_the_cap() -> None:
 def test_the_thread_looks_only_while_something_is_sent_and_spare_is_wanted() -> None:
     throttle = Throttle(None)
     line = Line(throttle)
-    with throttle.watching(line.probe):
+    with throttle.watching(line):
         assert not watchers()
     throttle.set_cap(None, spare=True)
     assert not watchers()
-    with throttle.watching(line.probe):
+    with throttle.watching(line):
         until(lambda: line.looks > 3)
         assert len(watchers()) == 1
         throttle.set_cap(None)
@@ -197,18 +203,19 @@ def test_the_thread_looks_only_while_something_is_sent_and_spare_is_wanted() -> 
 def test_where_nothing_is_told_it_sends_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "_BLIND_AFTER", 3)
     throttle, line = unlimited()
-    looks = [0]
 
-    def blind() -> None:
-        looks[0] += 1
+    class Blind(Line):
+        def sample(self) -> None:
+            self.looks += 1
 
-    with throttle.watching(line.probe):
+    blind = Blind(throttle)
+    with throttle.watching(line):
         until(faster_than(4 * pacing.BLIND, throttle))
     with throttle.watching(blind):
-        until(lambda: looks[0] > 5)
+        until(lambda: blind.looks > 5)
         assert throttle._bucket.rate is not None
         assert throttle._bucket.rate <= pacing.BLIND
-    with throttle.watching(line.probe):
+    with throttle.watching(line):
         until(faster_than(2 * pacing.BLIND, throttle))
 
 
@@ -216,20 +223,20 @@ def test_a_pace_that_fails_leaves_a_slow_rate_and_begins_anew(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     throttle, line = unlimited()
-    with throttle.watching(line.probe):
+    with throttle.watching(line):
         until(faster_than(4 * START, throttle))
         with monkeypatch.context() as broken:
             broken.setattr(pace.Pace, "feed", lambda *_: 1 / 0)
             until(lambda: not watchers())
         assert throttle._bucket.rate == START
         assert "slowly" in caplog.text
-    with throttle.watching(line.probe):
+    with throttle.watching(line):
         until(faster_than(4 * START, throttle))
 
 
 def test_another_network_begins_slowly() -> None:
     throttle, line = unlimited()
-    with throttle.watching(line.probe):
+    with throttle.watching(line):
         until(faster_than(20 * START, throttle))
         throttle.forget()
         assert throttle._bucket.rate is not None
@@ -238,7 +245,7 @@ def test_another_network_begins_slowly() -> None:
 
 def test_somebody_else_is_told_of_only_where_only_the_spare_is_taken() -> None:
     throttle, line = unlimited()
-    with throttle.watching(line.probe):
+    with throttle.watching(line):
         until(faster_than(20 * START, throttle))
         assert not throttle.crowded
         line.rtt = 0.5

@@ -30,12 +30,12 @@ START = 32_000.0
 """Bytes per second to begin with on a line that nothing is known of."""
 LEAST = 6_000.0
 """Bytes per second that are never gone below: two segments in half a second, so that samples keep coming."""
-LEAST_SHARE = 0.015
+LEAST_SHARE = 0.012
 """Of the best rate seen, the part that is never gone below: what a foreground does not miss."""
 MOST = 125e6
 """Bytes per second: a gigabit, beyond which nobody needs to be spared."""
 
-GAIN = 2.5
+GAIN = 1.25
 """Share of the rate by which to correct for each second of queue too many or too few, at each decision."""
 LONG_TRIP = 0.1
 """Seconds of round trip beyond which to correct more gently, as what comes of it shows that much later."""
@@ -43,21 +43,37 @@ YIELDING = 10.0
 """The same as GAIN where somebody else is on the line, on the longest trips, too; more where the buffer is short."""
 DEEPEST_CUT = 0.9
 """The largest share of what is delivered that one decision takes away."""
-CLIMB = 1.1
+OTHERS_QUEUE = 1.2
+"""So many times the queue that we aim at when alone is not of our making."""
+BESIDE_OTHERS = 0.005
+"""Seconds of queue to aim at beside others: their windows grow by what they find free, and slowly where there is a
+queue already."""
+BESIDE_SECONDS = 2.0
+"""For how long after they were seen."""
+CALM = 20
+"""Samples over which what goes through is counted on a noisy line."""
+CLIMB = 1.05
 """By how much one decision may raise the rate while there is a queue."""
-RAMP = 1.3
-"""By how much one decision raises the rate on a line whose end is not in sight."""
-LEAD = 1.6
+RAMP = 0.3
+"""By how much more to send at each decision on a line whose end is not in sight."""
+BEYOND = 0.3
+"""How much more gently to climb beyond the best rate seen lately; faster with each second that there is no queue."""
+RETURN = 2.0
+"""By how much one decision may raise the rate up to KNOWN, once a line that was full has no queue any more."""
+KNOWN = 0.3
+"""The share of the best rate seen lately that fits a line without a queue."""
+LEAD = 2.0
 """Never more than so many times what is being delivered: the next round trip has to show that it fits."""
 
-_DECIDE_EVERY = 4  # samples
+_DECIDE_EVERY = 2  # samples
 _WARM = 100  # samples before the best rate seen is taken for the line's
-_FORGET_BEST = 0.998  # a decision; half of it in 35 s
+_FORGET_BEST = 0.999  # a decision; half of it in 35 s
 _IDLE_SECONDS = 2.0  # without anything on the line, the picture of it is old
 _FIRST_DIP, _DIP_EVERY, _DIP_TO = 8.0, 30.0, 0.25
 _CROWDED_SECONDS = 5.0
+_RETURN_SECONDS = 0.12  # without a queue before the rate returns to what is known: two looks
 _GAP_SECONDS = 1.0  # room in a short buffer that is not taken while others are about
-_OTHERS_FOR = 5  # decisions that see somebody else, less those that do not, before that is told
+_OTHERS_FOR = 8  # decisions that see somebody else, less those that do not, before that is told
 _STUCK_SECONDS = 4.0
 _DELAYED_ACK = 0.045  # RFC 1122, 4.2.3.2, as Linux does it: 40 ms, and a little
 
@@ -122,7 +138,7 @@ class Pace:
             if now - self._heard > _IDLE_SECONDS:
                 self._after_silence(now)
             self._heard = now
-        self._uplink.hear(samples, now - self._last, now)
+        self._uplink.hear(samples, now - self._last, now, self._rate)
         self._last = now
         self._samples += 1
         if self._samples % _DECIDE_EVERY == 0 and self._uplink.connections:
@@ -138,7 +154,8 @@ class Pace:
         self._next_dip = max(self._next_dip, now + _FIRST_DIP)
 
     def _decide(self, now: float) -> None:
-        view = self._uplink.view(now, SEGMENT / max(self._best, LEAST))
+        aim = BESIDE_OTHERS if now - self._met_others < BESIDE_SECONDS else TARGET
+        view = self._uplink.view(now, SEGMENT / max(self._best, LEAST), aim)
         if view is None:
             return
         self._queue, self._queue_seen = max(0.0, view.queue), now
@@ -160,28 +177,48 @@ class Pace:
         """The law itself: on a full line from what is delivered, on one with room upwards."""
         if view.queue < 2 * view.target:
             self._best = max(self._best * _FORGET_BEST, self._uplink.delivered(SUSTAINED))
-        missing = view.target - view.queue
         gain = GAIN * min(1.0, LONG_TRIP / view.trip)
         if view.queue > view.room:
-            step = (YIELDING * TARGET / view.aim if self._sees_others(view, got, now) else gain) * missing
-            self._rate = min(self._rate * CLIMB, got * (1 + max(-DEEPEST_CUT, step)))
-            self._ramping = False
             self._room_since = math.inf
-            return
-        self._room_since = min(self._room_since, now)
-        if self._is_a_gap(view, now):
-            return
+            self._ramping = False
+            self._share_the_line(view, got, gain, now)
+        else:
+            self._room_since = min(self._room_since, now)
+            if not self._is_a_gap(view, now):
+                self._take_the_room(view, got, gain, now)
+
+    def _share_the_line(self, view: View, got: float, gain: float, now: float) -> None:
+        """There is a queue: what is delivered is our share, and what we ourselves did not send is added to it."""
+        missed = self._uplink.missed(view.trip, now)
+        if self._sees_others(view, got + missed, now):
+            gain = YIELDING * (TARGET / view.aim if view.short else 1.0)
+        elif view.noisy:
+            got = self._uplink.delivered(CALM)
+        share = (got + missed) * (1 + max(-DEEPEST_CUT, gain * (view.target - view.queue)))
+        if view.noisy and view.queue < view.target:
+            share = max(self._rate, share)  # the lower of two noisy numbers, again and again, would go down for ever
+        self._rate = min(self._rate if missed else self._rate * CLIMB, share)
+
+    def _take_the_room(self, view: View, got: float, gain: float, now: float) -> None:
+        """There is no queue: upwards."""
         self._others = 0
         if self._rate < 0.6 * self._best:
             self._ramping = True
         elif self._best and self._rate > 0.85 * self._best and self._samples > _WARM:
             self._ramping = False
+        since = now - self._room_since
+        if since > _RETURN_SECONDS:
+            self._rate = max(self._rate, min(RETURN * self._rate, KNOWN * self._best))
+        if self._ramping:
+            climb = RAMP * min(1.0, LONG_TRIP / view.trip)
+        else:
+            climb = gain * (view.target - view.queue) * ((1.0 if self._rate < self._best else BEYOND) + since)
         most = LEAD * got + 2 * SEGMENT / (SAMPLE_SECONDS * _DECIDE_EVERY)
-        self._rate = max(self._rate, min(self._rate * (RAMP if self._ramping else 1 + gain * missing), most))
+        self._rate = max(self._rate, min(self._rate * (1 + climb), most))
 
     def _sees_others(self, view: View, got: float, now: float) -> bool:
         """Whether somebody else is on the full line: it is fuller than we make it, and gives us less than it did."""
-        others = view.queue > 1.5 * view.target and got < 0.9 * self._best
+        others = view.queue > OTHERS_QUEUE * view.alone and got < 0.9 * self._best
         self._others = self._others + 1 if others else max(0, self._others - 1)
         if others:
             self._met_others = now
@@ -191,8 +228,7 @@ class Pace:
 
     def _is_a_gap(self, view: View, now: float) -> bool:
         """Whether this room is others', drawing breath: where the buffer is short, their uploads back off often."""
-        short = view.aim < TARGET
-        return short and now - self._met_others < _CROWDED_SECONDS and now - self._room_since < _GAP_SECONDS
+        return view.short and now - self._met_others < _CROWDED_SECONDS and now - self._room_since < _GAP_SECONDS
 
     def _probe_line(self, view: View, got: float, now: float) -> None:
         """Sends a moment less, or more, now and then, to see what our own sending hides.

@@ -38,7 +38,7 @@ NOISY_ROOM = 0.5
 MOST_ROOM = 0.8
 """Of the target; a queue longer than that is one on any line."""
 
-NOW = 8
+NOW = 4
 """Samples over which what goes through now is counted."""
 SUSTAINED = 24
 """Samples over which a rate counts as the line's: acknowledgements come in bursts."""
@@ -48,6 +48,11 @@ _MEAN = 12  # samples of a mean: one round trip may lie, 0.3 s of them do not
 _STEADY = 60  # samples of the mean deviation
 _BASE_SECONDS, _BASE_SLOT = 600.0, 60.0  # how long the shortest round trip counts: routes change
 _NOISE_SECONDS, _NOISE_SLOT = 20.0, 5.0
+OUR_OWN = 0.2
+"""The share of what was allowed that may be left unsent before that is our own doing: quanta come in steps."""
+
+_REMEMBERED = 100  # samples of what was not sent: a round trip of two seconds
+_LOSSES, _LOSING_SECONDS = 2, 10.0  # a short buffer loses many; a single tail-loss probe (RFC 8985, 7) is no loss
 _SILENT = 1.0  # seconds without an acknowledgement that count as a round trip at least
 
 
@@ -66,6 +71,8 @@ class Sample:
         resent: segments that were sent again since it was opened, as the first ones were lost.
         waiting: whether it has bytes on the way, or for the way.
         silent: seconds since the last acknowledgement.
+        given: bytes given to the kernel to send since it was opened; 0 where it does not tell.
+        spurious: segments that were sent again though the first ones had come (RFC 2883).
     """
 
     connection: int
@@ -78,6 +85,13 @@ class Sample:
     resent: int
     waiting: bool
     silent: float
+    given: int = 0
+    spurious: int = 0
+
+    @property
+    def lost(self) -> int:
+        """Segments that were lost since it was opened, as far as TCP knows."""
+        return self.resent - self.spurious
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -89,7 +103,8 @@ class View:
         target: how long it should.
         room: up to how long the line has room.
         trip: the round trip.
-        aim: how long it should where there is no noise; less than TARGET where the buffer is short.
+        aim: how long it should where there is no noise; less than TARGET where the buffer is short, or beside others.
+        short: whether the buffer is short.
     """
 
     queue: float
@@ -97,6 +112,17 @@ class View:
     room: float
     trip: float
     aim: float
+    short: bool
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the line's own noise makes the target longer, by more than a quiet line's."""
+        return self.target - self.aim > QUIET
+
+    @property
+    def alone(self) -> float:
+        """The target were nobody else about."""
+        return self.target if self.short else self.target + TARGET - self.aim
 
 
 class Uplink:
@@ -106,6 +132,8 @@ class Uplink:
         self._paths: dict[str, _Path] = {}
         self._ears: dict[int, _Ear] = {}
         self._delivered: deque[tuple[float, int]] = deque(maxlen=SUSTAINED)
+        self._given: deque[tuple[float, float, float]] = deque(maxlen=_REMEMBERED)
+        self._losses: deque[float] = deque(maxlen=_LOSSES)
         self._aim = TARGET
 
     @property
@@ -113,14 +141,23 @@ class Uplink:
         """How many were in the last samples."""
         return len(self._ears)
 
-    def hear(self, samples: Sequence[Sample], seconds: float, now: float) -> None:
-        """Takes in one sample of each connection that carries a body now, `seconds` after the ones before."""
-        acked, nearest, losing = 0, dict[str, tuple[float, float]](), set[str]()
+    def hear(self, samples: Sequence[Sample], seconds: float, now: float, rate: float = 0.0) -> None:
+        """Takes in one sample of each connection that carries a body now, `seconds` after the ones before.
+
+        Args:
+            samples: one of each.
+            seconds: since the ones before.
+            now: this moment.
+            rate: bytes per second that might have been sent meanwhile.
+        """
+        acked, given, nearest, losing = 0, 0.0, dict[str, tuple[float, float]](), set[str]()
         ears, self._ears = self._ears, {}
         for sample in samples:
             ear = self._ears[sample.connection] = ears.get(sample.connection) or _Ear(sample, sample.rtt)
-            if sample.resent > ear.last.resent:
+            if (lost := sample.lost - ear.last.lost) > 0:
                 losing.add(sample.path)
+                self._losses.extend([now] * min(lost, _LOSSES))
+            given += max(0, sample.given - ear.last.given) if sample.given else math.inf
             acked += ear.hear(sample)
             if ear.tells:
                 trip = (ear.rtt, sample.deviation)
@@ -128,10 +165,12 @@ class Uplink:
         for path, (rtt, deviation) in nearest.items():
             self._paths.setdefault(path, _Path()).note(rtt, deviation, now)
         self._delivered.append((max(0.0, seconds), acked))
+        self._given.append((now, max(0.0, seconds) * rate, given))
         doublings = min(2.0, max(0.0, seconds) / RELENTING)  # enough for any aim; a week's would be no number
         self._aim = min(TARGET, self._aim * 2**doublings)
-        for path in losing & self._paths.keys():
-            self._overflowed(self._paths[path].longest(now))
+        if len(self._losses) == _LOSSES and now - self._losses[0] < _LOSING_SECONDS:
+            for path in losing & self._paths.keys():
+                self._overflowed(self._paths[path].longest(now))
 
     def _overflowed(self, queue: float) -> None:
         """A segment was lost at that queue: no longer one fits before the bottleneck, unless chance took it."""
@@ -144,22 +183,36 @@ class Uplink:
         seconds = math.fsum(seconds for seconds, _ in newest)
         return sum(count for _, count in newest) / seconds if seconds else 0.0
 
+    def missed(self, trip: float, now: float) -> float:
+        """Bytes per second that we might have sent and did not: what is acknowledged now was sent a `trip` ago.
+
+        A body that ends, a drive that is slow and a machine that is busy let the line stand idle for our own reasons;
+        what goes through then is no measure of our share.
+        """
+        end, span = now - trip, NOW * SAMPLE_SECONDS
+        then = [(allowed, given) for moment, allowed, given in self._given if end - span < moment <= end]
+        allowed = math.fsum(allowed for allowed, _ in then)
+        missed = allowed - math.fsum(given for _, given in then)
+        return missed / span if missed > OUR_OWN * allowed else 0.0
+
     def nothing_delivered_yet(self) -> None:
         """What went through before does not count any more."""
         self._delivered.clear()
+        self._given.clear()
 
-    def view(self, now: float, segment: float) -> View | None:
+    def view(self, now: float, segment: float, aim: float = TARGET) -> View | None:
         """What it looks like; of several paths the one with the shortest queue, as the uplink's is on all of them.
 
         Args:
             now: this moment.
             segment: seconds that one segment takes to go through the bottleneck.
+            aim: seconds of queue to aim at, were there no noise and the buffer long.
 
         Returns:
             None where no shortest round trip is known yet.
         """
         used = {ear.last.path for ear in self._ears.values()} & self._paths.keys()
-        views = (self._paths[name].view(now, segment, self._aim) for name in used)
+        views = (self._paths[name].view(now, segment, min(aim, self._aim), short=self._aim < TARGET) for name in used)
         return min((view for view in views if view), default=None)
 
 
@@ -187,7 +240,7 @@ class _Path:
         base = self._base.at(now)
         return 0.0 if base is None else max(self._mean) - base
 
-    def view(self, now: float, segment: float, aim: float) -> View | None:
+    def view(self, now: float, segment: float, aim: float, *, short: bool) -> View | None:
         """What it looks like now; None where the shortest round trip is not known yet.
 
         What the line's own noise hides must not look like somebody else, nor must a segment behind another one.
@@ -196,6 +249,7 @@ class _Path:
             now: this moment.
             segment: seconds that one takes to go through the bottleneck.
             aim: seconds of queue to aim at, were there no noise.
+            short: whether the buffer is short.
         """
         base = self._base.at(now)
         if base is None:
@@ -204,7 +258,7 @@ class _Path:
         noise = NOISE * max(0.0, (self._noise.at(now) or 0.0) - QUIET - segment)
         target = min(LARGEST_TARGET, aim + noise)
         room = min(MOST_ROOM * target, ROOM * aim + segment + NOISY_ROOM * (target - aim))
-        return View(queue, target, room, base + queue, aim)
+        return View(queue, target, room, base + queue, aim, short)
 
 
 @dataclass(slots=True)

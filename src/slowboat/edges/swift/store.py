@@ -320,7 +320,7 @@ class SwiftStore:
             self._stand(calls, container)
             asked = calls.asked(verb, name)
             body = Body(source, size, name, self.throttle, calls.wire.stopped, progress)
-            with self.throttle.watching(calls.wire.sample):
+            with self.throttle.watching(calls.wire):
                 made = calls.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
             if expected and made.md5 != expected:
                 raise statuses.error(statuses.STATUSES["*", 422], asked)

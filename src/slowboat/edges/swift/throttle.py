@@ -8,21 +8,24 @@ from __future__ import annotations
 import math
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from slowboat.core.bucket import Bucket
+from slowboat.core.bucket import FINE, SMOOTHED, STEADY, Bucket, smoothing
 from slowboat.core.errors import Refused
 from slowboat.core.pace import START
 from slowboat.edges.swift.pacing import Pacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
 
-    from slowboat.edges.swift.pacing import Probe
+    from slowboat.core.uplink import Sample
 
 _PATROL = 0.5
 """Seconds after which even a standing body looks up: whether it was broken off, whether the server answered."""
+
+_HARDLY = 0.04
+"""The share of a rate by which it may change before the kernel is told: less than what it may send faster anyway."""
 
 BLOCK = 65536
 """Bytes asked of the reader at once, and the most that goes out at once: less where the bucket's quantum is less.
@@ -35,6 +38,16 @@ class Readable(Protocol):
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Reads the next bytes into `buffer`; how many they are, 0 at the end."""
+
+
+class Carrier(Protocol):
+    """The connection that carries a body (`wire.Wire`)."""
+
+    def sample(self) -> Sample | None:
+        """What TCP tells of it now."""
+
+    def smooth(self, rate: int | None) -> bool:
+        """Has it send evenly, at no more than `rate` bytes per second; whether it does."""
 
 
 class Throttle:
@@ -51,6 +64,8 @@ class Throttle:
         self._spare = False
         self._pacing = Pacing(self._spare_changed)
         self._spare_rate = START
+        self._carriers: list[Carrier] = []
+        self._smoothed: int | None = None
 
     @property
     def crowded(self) -> bool:
@@ -73,10 +88,21 @@ class Throttle:
         with self._changed:
             self._cap, self._spare = cap, spare
             self._move()
+            self._smooth(anew=True)
 
-    def watching(self, probe: Probe) -> AbstractContextManager[None]:
-        """For the time of one body: `probe` tells of the connection that carries it."""
-        return self._pacing.watching(probe)
+    @contextmanager
+    def watching(self, carrier: Carrier) -> Iterator[None]:
+        """For the time of one body: what carries it is watched, and sends evenly."""
+        with self._changed:
+            self._carriers.append(carrier)
+            self._smooth(anew=True)
+        try:
+            with self._pacing.watching(carrier.sample):
+                yield
+        finally:
+            with self._changed:
+                self._carriers.remove(carrier)
+                self._smooth(anew=True)
 
     def forget(self) -> None:
         """The network may be another one: nothing that was learnt of the line holds."""
@@ -92,7 +118,21 @@ class Throttle:
         """Under the lock: the rate that follows from what is allowed, and what the line has to spare."""
         rate = min(self._spare_rate, math.inf if self._cap is None else self._cap) if self._spare else self._cap
         self._bucket.set_rate(rate, time.monotonic())
+        self._smooth()
         self._changed.notify_all()
+
+    def _smooth(self, *, anew: bool = False) -> None:
+        """Under the lock: has the kernel spread what is handed to it, where the rate, or who shares it, changed much.
+
+        Where one connection cannot, all is handed over in small pieces.
+        """
+        wanted = smoothing(self._bucket.rate, len(self._carriers))
+        if not anew and wanted and self._smoothed and abs(wanted - self._smoothed) <= _HARDLY * self._smoothed:
+            return
+        self._smoothed = wanted
+        even = [carrier.smooth(wanted) for carrier in self._carriers]  # each of them: no `all` that ends early
+        coarse = SMOOTHED if self._spare else STEADY
+        self._bucket.set_steps(coarse if all(even) else FINE, time.monotonic())
 
     def wake(self) -> None:
         """Lets everyone who waits look at its `stop` again."""

@@ -92,6 +92,8 @@ class Wire:
         self._lock = threading.Lock()
         self._aborted = threading.Event()
         self._handle: socket.socket | None = None
+        self._readable = select.poll()
+        self._smoothed: int | None = None
         self._path = ""
         self._connection = 0
         self._answered = False
@@ -135,12 +137,18 @@ class Wire:
     def warm(self) -> bool:
         """Whether it stands, idle and open, to a server that has answered on it before."""
         with self._lock:
-            return self._handle is not None and self._answered and not _readable(self._handle)
+            return self._handle is not None and self._answered and not self._readable.poll(0)
 
     def sample(self) -> Sample | None:
         """What TCP tells of its connection now; None where there is none, or the system tells nothing."""
         with self._lock:
             return None if self._handle is None else tcp.sample(self._handle, self._connection, self._path)
+
+    def smooth(self, rate: int | None) -> bool:
+        """Has its connection, this one and the next, send evenly; whether it does. See `tcp.smooth`."""
+        with self._lock:
+            self._smoothed = rate
+            return self._handle is not None and tcp.smooth(self._handle, rate)
 
     def stopped(self) -> bool:
         """Whether a body should end now: cut from outside, or the server answered before all of it was there."""
@@ -149,7 +157,7 @@ class Wire:
         with self._lock:
             # A fresh TLS 1.3 connection is readable without an answer: the server sends session tickets.
             watched = self._answered or not self._secure
-            return watched and self._handle is not None and _readable(self._handle)
+            return watched and self._handle is not None and bool(self._readable.poll(0))
 
     def abort(self) -> None:
         """Cuts it, at once, whatever its thread is doing; not undone."""
@@ -204,6 +212,10 @@ class Wire:
         self.drop()
         with self._lock:
             self._handle, self._path, self._connection = sock.dup(), path, next(_CONNECTIONS)
+            self._readable = select.poll()
+            self._readable.register(self._handle, select.POLLIN)
+            if self._smoothed:
+                tcp.smooth(self._handle, self._smoothed)
         self.check()
 
     @contextmanager
@@ -286,12 +298,6 @@ def _set_options(sock: socket.socket) -> None:
         except OSError:
             continue
         return
-
-
-def _readable(sock: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _shut(sock: socket.socket | None) -> None:
