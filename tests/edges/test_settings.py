@@ -102,7 +102,7 @@ def test_every_key_of_the_file_is_documented() -> None:
     from slowboat.edges.settings import shape
 
     text = DOCS.read_text()
-    for name in ("Top", "Cloud", "Migration", "Network", "Window", "Schedule", "Power"):
+    for name in ("Top", "Cloud", "Migration", "Network", "Window", "Schedule", "Power", "Hooks"):
         for key in getattr(shape, f"{name}Table").__struct_encode_fields__:
             assert f"`{key}`" in text, key
 
@@ -172,6 +172,10 @@ battery = "slow"
 battery_min = 20
 power_saver = "go"
 game = "slow"
+
+[hooks]
+done = ["curl", "-fsS", "https://hc-ping.com/x"]
+handover = []
 """)
     rules = found.rules
     assert (rules.cap, rules.slow_rate, rules.require, rules.metered, rules.vpn) == (
@@ -188,6 +192,7 @@ game = "slow"
         Window(frozenset({5, 6}), 0, 1440, 100_000),
     )
     assert (rules.battery, rules.battery_min, rules.power_saver, rules.game) == ("slow", 20.0, "go", "slow")
+    assert found.hooks == {"done": ("curl", "-fsS", "https://hc-ping.com/x")}
     home = found.migrations["home"]
     assert home.target == Target("mycloud", "lenny", "a/b/", ("swift://lenny/a/b", "rclone://r:lenny/a/b"))
     assert home.archive_dir == Path("~/.cache/deja-dup").expanduser()
@@ -432,6 +437,9 @@ WRONG: list[tuple[str, int, str, str]] = [
     (CLOUD + MIGRATION + "[network.Home]\nday_budget = '1G/s'", 8, "is not a size", ""),
     (CLOUD + MIGRATION + "[network_type.wlan]\nsend = 'go'", 7, "not a type of network", "wifi"),
     (CLOUD + MIGRATION + "[power]\nbattery_min = 101", 8, "not a percentage", ""),
+    (CLOUD + MIGRATION + "[hooks]\ndone = ['']", 8, "names no program", "done = ["),
+    (CLOUD + MIGRATION + "[hooks]\ndone = 'curl x'", 8, "hooks.done", ""),
+    (CLOUD + MIGRATION + "[hooks]\nneeds-user = ['x']", 8, "unknown key", "needs_user"),
     (CLOUD + MIGRATION + "cloud = 3", 7, "migration.home.cloud: expected a text", ""),
     ("migration = 3\n" + CLOUD, 1, "expected a table", ""),
     (CLOUD, 0, "nothing is to be moved", "[migration.home]"),

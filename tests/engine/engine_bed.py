@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import hashlib
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,7 @@ class EngineBed:
     ) -> None:
         """Of `count` volumes, the first `left` are still to be sent."""
         self.notices = []
+        self.hooked: list[tuple[str, str, str]] = []
         self.clock = Clock()
         self.sleeping, self.network, self.crowded = False, HOME, False
         self.caps: list[tuple[int | None, bool]] = []
@@ -154,6 +156,7 @@ class EngineBed:
             self.source, self.store, Cache(), self.ledger, self,
             self.clock.now, self.clock.steady, lambda: 0.5,
         )  # fmt: skip
+        self.tools = replace(self.tools, hooks=self)
         self.engine.add(self._order, self.tools, at_home=self._at_home)
 
     def reload(self) -> None:
@@ -169,6 +172,9 @@ class EngineBed:
         self.notices.append(notice)
 
     def withdraw(self, key) -> None: ...
+
+    def happened(self, what, migration, title, text) -> None:
+        self.hooked.append((what, migration, title))
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):

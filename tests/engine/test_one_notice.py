@@ -46,9 +46,11 @@ async def test_the_button_below_what_was_set_aside_tries_it_again(tmp_path: Path
         bed.source.rotten = {50}
         await bed.as_time_passes(lambda: bed.shown.activity is Activity.NEEDS_USER)
         (notice,) = told(bed)
+        assert bed.hooked[0] == ("needs_user", "m", notice.title)
         assert notice.button == "Try again"
         bed.source.rotten = set()
         for nobodys in ("refused-x-another", "m", ""):
             bed.engine.pressed(nobodys)
         bed.engine.pressed(notice.key)
         await bed.done()
+    assert bed.hooked[-1][:2] == ("done", "m")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from slowboat.cli.panel import Form
     from slowboat.core.conditions import Mode
     from slowboat.core.verify import Report
     from slowboat.core.words import ManagerReport, MigrationReport
@@ -132,6 +133,12 @@ class _Listed(click.Group):
 
 
 _name = click.argument("name", required=False, default="", shell_complete=_names)
+
+
+def _in_form(name: Form, told: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(f"--{name}", "form", flag_value=name, help=told)
+
+
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs, with nothing rounded.")
 
 
@@ -149,13 +156,21 @@ def cli(context: click.Context) -> None:
 
 @cli.command()
 @click.option("-w", "--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
+@_in_form("waybar", "Print it for waybar's custom module.")
+@_in_form("i3blocks", "Print it for i3blocks.")
+@_in_form("polybar", "Print it for polybar's script module.")
+@_in_form("argos", "Print it for Argos, a menu in GNOME's panel.")
+@_in_form("prometheus", "Print it for node_exporter's textfile collector.")
 @click.option("--from-menu", is_flag=True, hidden=True, help="The terminal goes with the command: wait for Enter.")
 @_as_json
-def status(*, watch: bool = False, from_menu: bool = False, as_json: bool = False) -> None:
+def status(*, watch: bool = False, form: Form | None = None, from_menu: bool = False, as_json: bool = False) -> None:
     """Show what slowboat is doing, how far it is, and why it waits."""
     from slowboat.cli import json_output
     from slowboat.cli.status import view
 
+    if form is not None:
+        _in_a_form(form, watch=watch)
+        return
     if watch:
         with _read_before_it_goes() if from_menu else contextlib.nullcontext():
             _watch(as_json=as_json)
@@ -177,6 +192,22 @@ def _say_if_edited(report: ManagerReport) -> None:
     found = checkup.edited(path, report.configuration_digest, digest(Path(path))) if path else None
     if found is not None and found.health is checkup.Health.BAD:
         screen.say(f"\n{phrases.sentence(found.how)} {found.cure}")
+
+
+def _in_a_form(form: Form, *, watch: bool) -> None:
+    """For panels and collectors: that nothing runs is something to show, and no failure."""
+    from slowboat.cli import panel
+
+    if watch:
+        from slowboat.cli import watch as watching
+
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(watching.in_form(form))
+        return
+    report: ManagerReport | None = None
+    with contextlib.suppress(SlowboatError):
+        report = _ask(lambda daemon: daemon.report())
+    screen.write(panel.shown(form, report, time.time()))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from slowboat.core.plain import INTERNAL
 
@@ -303,6 +303,10 @@ class Notice:
     body: str
     urgent: bool = False
     button: str = ""
+
+
+HookEvent = Literal["done", "handover", "needs_user"]
+"""What the user can have a command of his own run at, by the words of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from slowboat.engine.memory import Memory
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from slowboat.edges.hooks import Hooks
     from slowboat.edges.ledger import Ledger
     from slowboat.edges.notify import Notifications
     from slowboat.edges.settings import Cloud, MigrationSettings, Settings
@@ -41,6 +42,7 @@ def take_in(
     ledger: Ledger,
     notifications: Notifications,
     throttle: Throttle,
+    hooks: Hooks,
 ) -> SwiftStore:
     """Builds one migration's edges and gives it to the engine."""
     migration = settings.migrations[name]
@@ -59,6 +61,7 @@ def take_in(
         chance=random.random,
         front_end=DejaDup(os.environ),
         duplicity=InstalledDuplicities(migration.duplicity, os.environ),
+        hooks=hooks,
     )
     account = Account(credentials.user, credentials.project, credentials.auth_url)
     order = _order(migration, settings.connections, archive_dirs, account)

@@ -22,6 +22,7 @@ from slowboat.daemon.migrations import take_in
 from slowboat.daemon.world import World
 from slowboat.edges import journal
 from slowboat.edges.bus.service import Service
+from slowboat.edges.hooks import Hooks
 from slowboat.edges.ledger import Ledger
 from slowboat.edges.notify import Notifications
 from slowboat.edges.process import be_sparing
@@ -84,6 +85,7 @@ class _Daemon:
         self._manager = manager
         self._service = Service(version=__version__, reload=self._reload)
         self._notifications = Notifications()
+        self._hooks = Hooks()
         self._since = Onsets(time.time)
         self._idle = Idle()
         self._world = World()
@@ -107,7 +109,7 @@ class _Daemon:
         try:
             await self._service.start()
             async with self._world.watched(), asyncio.TaskGroup() as tasks:
-                works = (self._service.run(), self._notifications.run(), self._manager.run())
+                works = (self._service.run(), self._notifications.run(), self._hooks.run(), self._manager.run())
                 running = [tasks.create_task(work) for work in works]
                 await self._engines(settings)
                 for task in running:
@@ -194,6 +196,7 @@ class _Daemon:
                     extra={"kind": "ledger"},
                 )
             throttle = Throttle(0)
+            self._hooks.commands = settings.hooks
             engine = Engine(
                 __version__,
                 settings.rules,
@@ -208,7 +211,8 @@ class _Daemon:
                 since=self._since,
             )
             stores = [
-                take_in(engine, settings, name, ledger, self._notifications, throttle) for name in settings.migrations
+                take_in(engine, settings, name, ledger, self._notifications, throttle, self._hooks)
+                for name in settings.migrations
             ]
             folders = [migration.source for migration in settings.migrations.values()]
             self._idle.stores = stores

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from slowboat.core.account import CloudAccount
     from slowboat.core.versions import Judgement
-    from slowboat.core.words import Item, Reason, RemoteObject, SetId, Target
+    from slowboat.core.words import HookEvent, Item, Reason, RemoteObject, SetId, Target
     from slowboat.engine.memory import Memory
-    from slowboat.engine.ports import Cache, Duplicity, FrontEnd, Ledger, Notifier, Source, Store
+    from slowboat.engine.ports import Cache, Duplicity, FrontEnd, Hooks, Ledger, Notifier, Source, Store
 
 
 LASTING = ("handover", "done")
@@ -75,6 +75,7 @@ class Tools:
         chance: a random number in [0, 1).
         front_end: Deja Dup's settings; None: nothing is known of any.
         duplicity: the duplicities on this machine; None: nothing is known of any.
+        hooks: the user's own commands; None: he has none.
     """
 
     source: Source
@@ -87,6 +88,7 @@ class Tools:
     chance: Callable[[], float]
     front_end: FrontEnd | None = None
     duplicity: Duplicity | None = None
+    hooks: Hooks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,9 @@ class Context:
         """Once to the history, once to the desktop; `key` names what it is about within this migration."""
         self.memory.note(kind, text, urgent=urgent)
         notice = Notice(f"{key}-{self.order.name}", title, text, urgent=urgent, button=button)
+        what = _hook(kind, urgent=urgent)
+        if what is not None and self.tools.hooks is not None:
+            self.tools.hooks.happened(what, self.order.name, title, text)
         if key in LASTING:
             self.memory.remember(facts.UNSHOWN[notice.key], facts.Unshown(title, text, urgent, button))
         self.tools.notifier.show(notice)
@@ -260,3 +265,10 @@ class Context:
         """What was told of `key` holds no longer."""
         self.shown(f"{key}-{self.order.name}", "")
         self.tools.notifier.withdraw(f"{key}-{self.order.name}")
+
+
+def _hook(kind: str, *, urgent: bool) -> HookEvent | None:
+    """Which of the user's own commands that is for."""
+    if urgent:
+        return "needs_user"
+    return "done" if kind == "done" else "handover" if kind == "handover" else None

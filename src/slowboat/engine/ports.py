@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from slowboat.core.versions import Installation
     from slowboat.core.words import (
         Digests,
+        HookEvent,
         Installed,
         Item,
         Limits,
@@ -338,6 +339,13 @@ class Ledger(Protocol):
 
     def history(self, since: float = 0.0, limit: int = 100) -> Sequence[tuple[float, str, str, str]]:
         """The newest lines of the history, oldest first: (when, migration, kind, text)."""
+
+
+class Hooks(Protocol):
+    """The user's own commands at what happens."""
+
+    def happened(self, what: HookEvent, migration: str, title: str, text: str) -> None:
+        """Something happened that he may have a command for; returns at once and never raises."""
 
 
 class Notifier(Protocol):

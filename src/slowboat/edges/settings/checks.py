@@ -23,7 +23,7 @@ from slowboat.edges.settings.amounts import parse_days, parse_minute, parse_rate
 from slowboat.edges.settings.shape import Cloud, MigrationSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slowboat.core.conditions import Choice
     from slowboat.core.identity import Version
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from slowboat.edges.settings.shape import (
         Amount,
         CloudTable,
+        HooksTable,
         MigrationTable,
         NetworkTable,
         PowerTable,
@@ -316,6 +317,20 @@ def rules(
         schedule=_schedule(*schedule),
         **msgspec.structs.asdict(power),  # its keys are called as the rules' fields
     )
+
+
+def hooks(table: HooksTable) -> Mapping[str, Sequence[str]]:
+    """Checks the user's own commands: each begins with a program, which need not be there yet."""
+    commands: dict[str, Sequence[str]] = msgspec.structs.asdict(table)
+    for event, command in commands.items():
+        here = ("hooks", event)
+        if command and not command[0].strip():
+            raise Wrong(
+                here, f"the command at {event} names no program", f'Use {event} = ["/path/to/program", "argument"]'
+            )
+        if any("\0" in word for word in command):
+            raise Wrong(here, f"the command at {event} holds a NUL", "Take it out")
+    return {event: tuple(command) for event, command in commands.items() if command}
 
 
 def _choice(value: bool | Literal["slow"]) -> Choice:  # noqa: FBT001 (the file's own word)

@@ -22,6 +22,7 @@ from slowboat.edges.settings.shape import (
     ENV_CLOUD,
     Cloud,
     CloudTable,
+    HooksTable,
     MigrationTable,
     NetworkTable,
     PowerTable,
@@ -186,9 +187,11 @@ def _settings(
     }
     judged(checks.distinct, [one for one in migrations.values() if one is not None])
     rules = _rules(top, named, judged, found)
+    commands = _table(("hooks",), top.hooks, HooksTable, found)
+    hooks = judged(checks.hooks, commands) if commands is not None else None
     if not top.migration and not found and not begun:  # a file just begun: one thing at a time
         found.append(Wrong((), "nothing is to be moved", "Add a table [migration.home]; see docs/configuration.md"))
-    if found or rules is None:
+    if found or rules is None or hooks is None:
         return None
     return Settings(
         path=path,
@@ -196,6 +199,7 @@ def _settings(
         clouds={name: cloud for name, cloud in clouds.items() if cloud is not None},
         migrations={name: one for name, one in migrations.items() if one is not None},
         rules=rules,
+        hooks=hooks,
     )
 
 

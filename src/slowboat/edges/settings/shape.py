@@ -6,7 +6,7 @@ The structs that end in "Table" are the file's own words; msgspec checks them. `
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from slowboat.core.identity import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from slowboat.core.conditions import Rules
@@ -46,6 +46,7 @@ class TopTable(Table, frozen=True):
     network_type: Tables = {}
     schedule: dict[str, Any] = {}
     power: dict[str, Any] = {}
+    hooks: dict[str, Any] = {}
 
 
 _HINTS = get_type_hints(Identity)
@@ -125,6 +126,14 @@ class PowerTable(Table, frozen=True):
     game: Literal["pause", "slow", "go"] = "pause"
 
 
+class HooksTable(Table, frozen=True):
+    """[hooks]: commands of the user's own, each a program and its arguments, by `core.words.HookEvent`."""
+
+    done: list[str] = []
+    handover: list[str] = []
+    needs_user: list[str] = []
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud(Identity):
     """An account at a server, under a name.
@@ -184,6 +193,7 @@ class Settings:
         clouds: by name.
         migrations: by name, in the file's order.
         rules: what the permit follows; the limit is its cap.
+        hooks: of each event that has one the command, a program and its arguments.
         digest: the SHA-256 of the file, by which it is told whether it has been edited since.
     """
 
@@ -192,4 +202,5 @@ class Settings:
     clouds: Mapping[str, Cloud]
     migrations: Mapping[str, MigrationSettings]
     rules: Rules
+    hooks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     digest: str = ""
