@@ -54,6 +54,17 @@ def test_each_version_calls_the_same_folder_by_another_url(
     }
 
 
+@pytest.mark.parametrize(("settings", "order"), [(MIDDLE, 1), (NEW, -1)])
+def test_a_servers_share_is_called_by_the_servers_url_up_to_45_and_then_by_gvfss_folder(
+    settings: dict[str, str], order: int
+) -> None:
+    share = {"backend": "remote", "Remote.uri": "dav://127.0.0.1:8080/", "Remote.folder": "Backups höst"}
+    folder = "/run/user/7/gvfs/dav:host=127.0.0.1,port=8080,ssl=false/Backups höst"
+    urls = dejadup.source_urls(settings | share, folder, "/home/u", "box")
+    both = ("gio+dav://127.0.0.1:8080/Backups%20h%C3%B6st", f"file://{folder}")
+    assert (urls[0], *(url for url in urls if url in both and url != urls[0])) == both[::order]
+
+
 def test_the_newest_escape_three_characters_only() -> None:
     url = dejadup.folder_urls("/a b/50%?#[ä]", Layout.RCLONE)[0]
     assert url == "file:///a b/50%25%3F%23[ä]"
@@ -94,6 +105,9 @@ def test_bytes_that_are_no_text_keep_their_value(raw: bytes) -> None:
         ({"backend": "file", "File.type": "volume"}, "/media/D/x", True),
         ({"backend": "file", "File.type": "normal", "File.path": "file:///media/a%20b"}, "/media/a b", True),
         ({"backend": "rclone", "Rclone.remote": "r"}, "/media/b/host", False),
+        ({"backend": "remote", "Remote.folder": "höst"}, "/run/user/7/gvfs/dav:host=nas,ssl=false/höst", True),
+        ({"backend": "remote", "Remote.folder": "/b/$HOSTNAME"}, "/mnt/nas/b/box", True),
+        ({"backend": "remote", "Remote.folder": "höst"}, "/mnt/nas/other", False),
         ({"backend": "auto"}, "/media/b/host", False),
         ({}, "/media/b/host", False),
     ],

@@ -108,6 +108,9 @@ def source_urls(values: Mapping[str, str], folder: str, home: str, hostname: str
             leads = posixpath.normpath(posixpath.join(home, _local(_text(values, "Local.folder", hostname)))) == folder
         case "drive":  # wherever the drive is mounted, the folder in it is the end of the path
             leads = _ends_with(folder, _text(values, "Drive.folder", hostname))
+        case "remote":  # so it is with a server's share: in gvfs's folder, or where else it is mounted
+            inside = _text(values, "Remote.folder", hostname).strip("/")
+            return _share_urls(values, folder, inside) if _ends_with(folder, inside) else ()
         case "file" if values.get("File.type") == "volume":
             leads = True  # where on the drive is said in bytes that need not be text
         case "file":
@@ -124,6 +127,19 @@ def local_folder(values: Mapping[str, str], home: str, hostname: str) -> str:
         return posixpath.normpath(posixpath.join(home, _local(_text(values, "Local.folder", hostname))))
     path = values.get("File.path", "") if values.get("backend") == "file" else ""
     return path if path.startswith("/") else ""
+
+
+def _share_urls(values: Mapping[str, str], folder: str, inside: str) -> tuple[str, ...]:
+    """The URLs for a server's share: up to 45 the server's own, then that of gvfs's folder (both seen in a run).
+
+    Args:
+        folder: where the share's folder is found here.
+        inside: its name at the server.
+    """
+    by_server = "gio+" + "/".join(part for part in (values.get("Remote.uri", "").rstrip("/"), _escaped(inside)) if part)
+    by_path = folder_urls(folder, Layout.RCLONE)
+    urls = (*by_path, by_server) if layout(values) is Layout.RCLONE else (by_server, *by_path)
+    return tuple(dict.fromkeys(urls))
 
 
 def _text(values: Mapping[str, str], key: str, hostname: str) -> str:
