@@ -18,6 +18,7 @@ from pathlib import Path
 from outcome import CannotRun, Goal, Outcome, need, say
 
 ROOT = Path(__file__).parents[3]
+PICTURES = ROOT / ".cache/dejadup/pictures"
 sys.path[:0] = [str(ROOT / "tests")]
 
 from dejadup.desk import Bench  # noqa: E402  # what it imports is found by the line above
@@ -39,7 +40,7 @@ def run(arguments: list[str]) -> Outcome:
     with ExitStack() as stack:
         folder = _folder(chosen.keep, stack)
         swift = stack.enter_context(running_swift(folder / "swift"))
-        bench = Bench(folder, swift, wheel(folder), known, folder / "pictures")
+        bench = Bench(folder, swift, wheel(folder), known, PICTURES)
         for name, story in STORIES.items():
             for suite, system in known.items():
                 if suite in story.suites and wanted(chosen.only, name, suite, system.version("deja-dup")):
@@ -53,6 +54,9 @@ def run(arguments: list[str]) -> Outcome:
     if chosen.write_docs:
         titles = {name: " ".join((story.__doc__ or "").split()) for name, story in STORIES.items()}
         write(ROOT / "docs/dejadup.md", kept, titles)
+        (ROOT / "docs/pictures").mkdir(exist_ok=True)
+        for picture in PICTURES.glob("dejadup-*.png"):
+            shutil.copy(picture, ROOT / "docs/pictures")
     return outcome
 
 

@@ -28,15 +28,14 @@ some after, so that its check reads neither the first volume alone nor all."""
 _numbers = itertools.count(1)
 
 MAKE = f"""
-for each in '{KEPT[0]}' Videos; do
-    mkdir -p "$each"
-    for i in 1 2 3 4 5; do head -c SIZE /dev/urandom >"$each/b$i"; done
-done
+large() {{ mkdir -p "$1"; for i in $(seq $2); do head -c $3 /dev/urandom >"$1/b$i"; done; }}
 mkdir -p '{KEPT[1]}' Notes '{FOLDER}'
 for i in $(seq 20); do echo "note $i" >"Notes/n $i.txt"; echo "Brief $i" >'{KEPT[1]}'/"Grüße $i.txt"; done
 """
-FULL_SIZE, SMALL_SIZE = 46_000_000, 4_600_000
-"""Bytes of each of the ten large files: for volumes of 200 MB, as Deja Dup has them, and for such of 20 MB."""
+FULL_SIZE = f"large '{KEPT[0]}' 5 46000000; large Videos 5 46000000"
+"""For three volumes of 200 MB, as Deja Dup has them."""
+SMALL_SIZE = f"large '{KEPT[0]}' 5 4600000; large Videos 10 4600000"
+"""For four of 20 MB: one more, as they take a few seconds each and volumes must be missing for a while."""
 WRAPPER = ".local/bin/small-volumes"
 """Deja Dup's own setting `custom-tool-wrapper` puts it before duplicity: so that a story takes a minute, not five."""
 
@@ -91,8 +90,8 @@ class Desk:
         return int(self.version.split(".")[0]) < 48
 
     def fill(self, *, small: bool) -> None:
-        """A home with files for three volumes: of Deja Dup's own size, or of a tenth."""
-        self.room.did(MAKE.replace("SIZE", str(SMALL_SIZE if small else FULL_SIZE)))
+        """A home with files for some volumes: of Deja Dup's own size, or of a tenth."""
+        self.room.did(MAKE + (SMALL_SIZE if small else FULL_SIZE))
         if small:
             text = '#!/bin/bash\nexec "${@/--volsize=200/--volsize=20}"\n'
             self.room.did(f"mkdir -p ~/.local/bin; printf %s {quote(text)} >{WRAPPER}; chmod +x {WRAPPER}")

@@ -141,7 +141,8 @@ class Move(Story):
 
     def switch(self) -> str:
         done = self.boat.cli("handover", "--switch-deja-dup")
-        self.here.picture("switched" if not self.here.old else "not-switched")
+        if self.name == "folder":
+            self.here.picture("after-the-switch")
         if not self.here.old:
             expect(done.returncode == 0, done.stdout)
             expect(self.here.dejadup.get("backend") == "rclone", "Deja Dup is not set to rclone")

@@ -24,7 +24,16 @@ from dejadup.room import Room
 ROOT = Path(__file__).parents[3]
 PACKAGES = (
     *("deja-dup", "duplicity", "rclone", "dbus", "dconf-cli", "dconf-gsettings-backend", "gnome-keyring"),
-    *("libsecret-tools", "gvfs", "gvfs-daemons", "gvfs-backends", "gvfs-fuse", "udisks2", "libglib2.0-bin"),
+    *(
+        "libsecret-tools",
+        "xdg-user-dirs",
+        "gvfs",
+        "gvfs-daemons",
+        "gvfs-backends",
+        "gvfs-fuse",
+        "udisks2",
+        "libglib2.0-bin",
+    ),
     *("xvfb", "xdotool", "openbox", "imagemagick", "libgl1-mesa-dri", "adwaita-icon-theme", "fonts-dejavu-core"),
     *(
         "at-spi2-core",
