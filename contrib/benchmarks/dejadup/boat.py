@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PYTHON = "/opt/slowboat-bench/venv/bin"
 PATIENCE = 300.0
+NAME = "io.github.slowboat.Slowboat1"
+BUS = f"{NAME} /io/github/slowboat/Slowboat1/migrations/home org.freedesktop.DBus.Properties"
 FAST, SLOW = 20_000_000, 2_000_000
 """Bytes per second until the handover: fast enough to wait for it, slow enough that volumes (of 200 MB; of 20) are
 missing then."""
@@ -90,12 +92,11 @@ target_urls = ["{direct}", "{through_rclone}"]
         return self.session.room.did("slowboat " + " ".join(words))
 
     def now(self) -> dict[str, Any]:
-        """The migration as `slowboat status --json` tells it; {} where it cannot."""
-        done = self.session.room.user("slowboat status --json 2>/dev/null")
-        try:
-            return dict(json.loads(done.stdout)["migrations"]["home"])
-        except (ValueError, KeyError):
+        """The migration as D-Bus has it, by its properties' names; {} where it cannot be asked."""
+        done = self.session.room.user(f"busctl --user --json=short call {BUS} GetAll s {NAME}.Migration 2>/dev/null")
+        if done.returncode:
             return {}
+        return {name: value["data"] for name, value in json.loads(done.stdout)["data"][0].items()}
 
     def wait(self, reached: Callable[[dict[str, Any]], bool], patience: float = PATIENCE) -> dict[str, Any]:
         end = time.monotonic() + patience
@@ -106,7 +107,7 @@ target_urls = ["{direct}", "{through_rclone}"]
 
     def hand_over(self) -> dict[str, Any]:
         """Waits for the handover and pauses right there."""
-        self.wait(lambda now: now.get("handover") == "done")
+        self.wait(lambda now: now.get("Handover") == "done")
         self.did("pause")
         return self.now()
 
@@ -115,7 +116,7 @@ target_urls = ["{direct}", "{through_rclone}"]
         self.did("limit", "off")
         self.did("resume")
         self.cli("retry")
-        return self.wait(lambda now: now.get("activity") == "done" and not now.get("behind"))
+        return self.wait(lambda now: now.get("State") == "done" and not now.get("Behind"))
 
     def listing(self) -> set[str]:
         return {name.removeprefix("laptop/") for name in self.swift.listing(self.container, "laptop/")}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dejadup.desk import Desk
 from dejadup.room import RUNTIME
-from dejadup.stories import Move, Plain, Story, expect, the_sets
+from dejadup.stories import CRAWL, Move, Plain, Story, expect, the_sets
 from dejadup.windows import PASSWORD, Calls
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Drive(Move):
 
     name = "drive"
     small = True
-    steps = ("first_backup", "handover", "switch", "undo", "next_backup", "its_check", "all_arrives", "restore")
+    steps = ("first_backup", "handover", "switch", "next_backup", "its_check", "all_arrives", "restore")
 
     def place(self) -> None:
         self.here.fill(small=self.small)
@@ -52,8 +52,8 @@ class Follow(Move):
         self.boat.know_the_cloud()
         self.boat.configure(self.source, more='handover = "never"', limit=0)
         self.boat.start()
-        seen = self.boat.wait(lambda now: now.get("activity") == "done")
-        expect(seen["handover"] == "never", f"handover: {seen['handover']}")
+        seen = self.boat.wait(lambda now: now.get("State") == "done")
+        expect(seen["Handover"] == "never", f"handover: {seen['Handover']}")
         expect(self.sources() <= self.boat.listing(), "not everything has arrived")
         return "ok, all is in the cloud"
 
@@ -63,10 +63,10 @@ class Follow(Move):
         calls = self.here.dejadup.backup("next")
         expect("rclone" not in calls.url, calls.url)
         self.behind = " ".join(self.boat.did("status").split())
-        self.boat.wait(lambda now: now.get("behind") == 1, 60)
+        self.boat.wait(lambda now: now.get("Behind") == 1, 60)
         self.behind = " ".join(self.boat.did("status").split())
         self.boat.did("resume")
-        self.boat.wait(lambda now: not now.get("behind") and now.get("activity") == "done")
+        self.boat.wait(lambda now: not now.get("Behind") and now.get("State") == "done")
         expect(the_sets(self.boat.listing()) == (1, 1), f"{self.boat.listing()}")
         return "ok, followed by itself"
 
@@ -84,7 +84,7 @@ class Follow(Move):
         self.here.room.did(
             f"duplicity full {options} --include=\"$HOME/Notes\" --exclude='**' / '{url}'", PASSPHRASE=PASSWORD
         )
-        self.boat.wait(lambda now: the_sets(self.boat.listing()) == (2, 1) and now.get("activity") == "done")
+        self.boat.wait(lambda now: the_sets(self.boat.listing()) == (2, 1) and now.get("State") == "done")
         self.here.room.did(f"duplicity remove-all-but-n-full 1 --force {options} '{url}'", PASSPHRASE=PASSWORD)
         self.boat.cli("retry")
         self.boat.wait(lambda now: "removed" in self.boat.cli("history").stdout, 120)
@@ -94,7 +94,7 @@ class Follow(Move):
     def later_handover(self) -> str:
         self.boat.configure(self.source, limit=0)
         self.boat.did("reload")
-        self.boat.wait(lambda now: now.get("handover") == "done", 120)
+        self.boat.wait(lambda now: now.get("Handover") == "done", 120)
         done = self.boat.cli("handover", "--switch-deja-dup")
         if self.here.old:
             expect("cannot back up to a Swift" in done.stdout, done.stdout)
@@ -159,7 +159,7 @@ class Monitor(Move):
         settings = {"last-run": long_ago, "last-backup": long_ago, "periodic-period": "1", "periodic": "true"}
         for key, value in settings.items():
             dejadup.set(key, value)
-        self.boat.did("limit", "100k")
+        self.boat.did("limit", CRAWL)
         self.boat.did("resume")
         self.here.change("scheduled")
         log = dejadup.log("monitor")
@@ -172,7 +172,7 @@ class Monitor(Move):
         dejadup.set("periodic", "false")
         self.calls = Calls.of(log)
         seen = self.boat.now()
-        missing = seen["volumes_total"] - seen["volumes_done"]
+        missing = seen["VolumesTotal"] - seen["VolumesDone"]
         expect(missing > 0, "everything had arrived")
         if self.here.old:
             expect(the_sets(self.sources()) == (1, 1), f"{self.sources()}")
@@ -201,7 +201,7 @@ class Errors(Move):
         before = set(self.here.room.did("ls ~/.cache/deja-dup").split())
         self.here.room.did(f"for each in {self.cache()}/*.sigtar.gz; do echo broken | gzip >$each; done")
         self.here.change("broken cache")
-        self.boat.did("limit", "100k")
+        self.boat.did("limit", CRAWL)
         self.boat.did("resume")
         kept = self.boat.listing()
         said = self._tried("broken-cache")
@@ -295,7 +295,7 @@ class Remote(Move):
         self.calls = self.here.dejadup.backup("next")
         self._mounted()
         self.boat.did("resume")
-        self.boat.wait(lambda now: the_sets(self.boat.listing()) == (1, 1) and not now.get("behind"))
+        self.boat.wait(lambda now: the_sets(self.boat.listing()) == (1, 1) and not now.get("Behind"))
         return "ok, to the share; the cloud follows"
 
 
