@@ -258,7 +258,7 @@ def wait_until_healthy(port: int) -> None:
         except OSError:
             pass
         eventlet.sleep(0.02)
-    sys.exit("contrib/swift: the proxy does not answer; see swift.log in its --dir")
+    sys.exit("contrib/swift: the proxy does not respond; see swift.log in its --dir")
 
 
 def main() -> None:

@@ -140,7 +140,7 @@ async def sail(address: str = "") -> None:
 
 
 async def _sailing(engine: Engine) -> None:
-    metered = Reason("metered", 'The network "Phone" is metered', "Use a network that is not metered")
+    metered = Reason("metered", 'The network "Phone" is metered', "Use an unmetered network")
     done = LAPTOP.bytes_done
     while True:
         for second in range(40):

@@ -166,7 +166,7 @@ async def test_plan_lists_the_order_in_words_and_for_programs(session_bus):
         every = await slowboat(session_bus, "plan", "laptop", "--all")
         programs = await slowboat(session_bus, "plan", "laptop", "--json")
     assert engine.asked == [("plan", "laptop")] * 3
-    assert "100 MB remaining: about 3 min at the present 512 kB/s." in words.text
+    assert "100 MB remaining: about 3 min at the current 512 kB/s." in words.text
     assert all(f"vol{n}" in every.out for n in range(1, 5))
     assert json.loads(programs.out)["laptop"] == stand_in.PLAN
 
@@ -182,14 +182,14 @@ async def test_pause_and_resume_say_what_is_so_now(session_bus):
         back = await slowboat(session_bus, "resume")
         one = await slowboat(session_bus, "resume", "laptop")
     (_, _, forever), (_, name, for_two), (_, _, six), *rest = engine.asked
-    assert plain.text == "Paused until you say: slowboat resume"
+    assert plain.text == "Paused until you resume it: slowboat resume"
     assert "slowboat is paused" in status.text
     assert "What to do: slowboat resume" in status.text
     assert forever == 0.0
     assert name == "laptop"
     assert before + 7200 <= for_two <= after + 7200
     assert some.text.startswith("“laptop” is paused until ")
-    assert "(for 2 h). To go on earlier: slowboat resume laptop" in some.text
+    assert "(for 2 h). To resume earlier: slowboat resume laptop" in some.text
     assert time.strftime("%M", time.localtime(six)) == "00"
     assert "18:00" in until.text
     assert rest == [("resume", ""), ("resume", "laptop")]
@@ -204,8 +204,8 @@ async def test_limit_sets_shows_and_lifts_the_cap(session_bus):
         off = await slowboat(session_bus, "limit", "off")
         none = await slowboat(session_bus, "limit")
     assert shown.text == "The limit is 600 kB/s (4.8 Mbit/s). It takes only what nobody else uses."
-    assert narrow.text == "At most 500 kB/s (4 Mbit/s) from now on. What else holds it back: slowboat why"
-    assert "As your settings have it from now on." in off.text
+    assert narrow.text == "At most 500 kB/s (4 Mbit/s) from now on. To see what else holds it back: slowboat why"
+    assert "As in your settings from now on." in off.text
     assert none.text == "There is no limit now. It takes only what nobody else uses."
     assert engine.asked == [("set_limit", 500_000, 0.0, ""), ("set_limit", 0, 0.0, "")]
 
@@ -225,11 +225,11 @@ async def test_limit_says_whose_line_it_is(session_bus):
     assert (rate, mode) == (0, "go")
     assert abs(until - time.time() - 5400) < 60
     assert last == ("set_limit", 0, 0.0, "")
-    assert spare.text.startswith("Only what nobody else uses, from now on. What else")
-    assert whole.text.startswith("The whole line, below your caps, until t")
-    assert "(for 1 h 30 min). What else" in whole.text
+    assert spare.text.startswith("Only what nobody else uses, from now on. To see what else")
+    assert whole.text.startswith("The whole connection, below your caps, until t")
+    assert "(for 1 h 30 min). To see what else" in whole.text
     assert shown.text.startswith(
-        "There is no limit now. It does not make way for others. What you set for now: Ends by"
+        "There is no limit now. It does not make way for others. Your setting for now: Ends by"
     )
     assert "nobody else uses" not in status.text
     assert json.loads(programs.out)["mode"] == "go"
@@ -238,7 +238,7 @@ async def test_limit_says_whose_line_it_is(session_bus):
 
 
 async def test_while_others_use_the_line_why_says_so_and_what_helps(session_bus):
-    told = "Somebody else uses the line, and slowboat takes only what is left"
+    told = "Somebody else is using the connection, and slowboat takes only what is left over"
     async with daemon(session_bus) as engine:
         engine.show(reasons=(Reason("crowded", told, "slowboat limit go"),))
         ran = await slowboat(session_bus, "why")
@@ -269,7 +269,7 @@ async def test_limit_for_a_while(session_bus):
     assert limit == 500_000
     assert abs(until - time.time() - 5400) < 60
     assert ran.text.startswith("At most 500 kB/s (4 Mbit/s) until t")
-    assert "(for 1 h 30 min). What else" in ran.text
+    assert "(for 1 h 30 min). To see what else" in ran.text
     assert [one.code for one in (*refused, nonsense)] == [2, 2, 2]
     assert "--for needs a limit" in refused[0].err
     assert "soon" in nonsense.err
@@ -298,10 +298,10 @@ async def test_handover_says_where_to_back_up_to_and_can_be_undone(session_bus):
         again = await slowboat(session_bus, "handover", "laptop")
         undone = await slowboat(session_bus, "handover", "--undo")
     assert engine.asked == [("hand_over", "laptop"), ("undo_handover", "laptop")]
-    assert "The handover is done. Back up to swift://backups/laptop from now on" in done.text
+    assert "The handover is done. From now on, back up to swift://backups/laptop" in done.text
     assert "Keep the drive" in done.text
     assert again.out == done.out
-    assert "Go on backing up to the drive (/media/anna/Backup/laptop)" in undone.text
+    assert "Keep backing up to the drive (/media/anna/Backup/laptop)" in undone.text
     assert engine.report.migrations["laptop"].handover is HandoverState.PENDING
 
 
@@ -310,7 +310,7 @@ async def test_handover_switches_deja_dup_where_it_is_told_to(session_bus):
         done = await slowboat(session_bus, "handover", "--switch-deja-dup")
         both = await slowboat(session_bus, "handover", "--switch-deja-dup", "--undo")
     assert engine.asked == [("switch_front_end", "laptop")]
-    assert "Deja Dup backs up to rclone://cloud:backups/laptop from now on" in done.text
+    assert "Deja Dup now backs up to rclone://cloud:backups/laptop" in done.text
     assert "Keep the drive" in done.text
     assert both.code == 2
     assert "switches Deja Dup back by itself" in both.complaint
@@ -358,7 +358,7 @@ async def test_an_unknown_migration_is_named_with_those_there_are(session_bus, w
     async with daemon(session_bus) as engine:
         ran = await slowboat(session_bus, *words)
     assert (ran.code, engine.asked) == (1, [])
-    assert ran.complaint == "slowboat: there is no migration called “desktop”. What to do: The names are: laptop."
+    assert ran.complaint == "slowboat: there is no migration called “desktop”. What to do: Known names: laptop."
 
 
 async def test_a_slip_in_a_migrations_name_is_answered_with_the_name(session_bus):
@@ -394,7 +394,7 @@ async def test_a_refusal_of_the_daemon_comes_with_its_cure(session_bus):
         (["limit", "500"], "did you mean 500k?"),
         (["limit", "0"], "slowboat pause"),
         (["pause", "until"], "pause until 18:00"),
-        (["pause", "2h", "laptop", "x"], "too much"),
+        (["pause", "2h", "laptop", "x"], "is not understood"),
         (["history", "--since", "the flood"], "is not a time"),
         (["sail"], "No such command"),
         (["status", "--wacth"], "--watch"),
@@ -458,7 +458,7 @@ async def test_without_systemd_one_line_says_so_and_nothing_is_written(tmp_path,
     configured(tmp_path)
     ran = await slowboat("", word, HOME=str(tmp_path), PATH="/nonexistent")
     assert (ran.code, ran.out) == (1, "")
-    assert "there is no systemd here that runs services for this user. What to do:" in ran.complaint
+    assert "there is no systemd here that runs this user's services. What to do:" in ran.complaint
     assert not (tmp_path / ".local").exists()
 
 

@@ -46,7 +46,7 @@ def test_volumes_of_a_set_are_one_line_and_the_handover_stands_where_it_happens(
     where = next(index for index, line in enumerate(lines) if line.startswith("The handover comes here"))
     assert "Deja Dup's check" in lines[where - 1]
     assert lines[where + 1] == "6 Volumes, full 2026-11-01 12:00 1,000 25.0 GB none 13 h 56 min"
-    assert lines[-1] == "25.1 GB remaining: about 13 h 56 min at the limit of 500 kB/s, sent without a break."
+    assert lines[-1] == "25.1 GB remaining: about 13 h 56 min at the limit of 500 kB/s, without interruption."
 
 
 def test_many_sets_share_lines():
@@ -72,7 +72,7 @@ def test_what_is_set_aside_is_not_left_to_send():
 
 def test_without_a_rate_no_time_is_promised():
     text = printed(listing.plan("laptop", chain(3), listing.estimate(0, 0)))
-    assert "is unknown until it sends" in text
+    assert "will take is unknown until it is sending" in text
     assert "less than a minute" not in text
 
 

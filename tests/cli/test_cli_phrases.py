@@ -125,8 +125,8 @@ def test_a_sentence_gets_its_full_stop_and_keeps_its_first_letter():
         ),
         ('Write it like this:\n\n[cloud.x]\nuser = "u"\n', ("Write it like this:", "", "[cloud.x]", 'user = "u"')),
         (
-            "Wait for it, or stop it with `slowboat verify --stop`",
-            ("Wait for it, or stop it with:", "slowboat verify --stop"),
+            "Wait until it has finished, or stop it: slowboat verify --stop",
+            ("Wait until it has finished, or stop it:", "slowboat verify --stop"),
         ),
         ("The names are: laptop, desktop", ("The names are: laptop, desktop.",)),
         ("See `slowboat plan` for the list; fix it", ("See `slowboat plan` for the list; fix it.",)),

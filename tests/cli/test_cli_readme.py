@@ -51,8 +51,8 @@ HELD = (
         'Your settings forbid sending over "Anna\'s phone"',
         "Use another network, or allow this one in the settings",
     ),
-    Reason("battery", "The machine runs on battery", "Plug it in"),
-    Reason("schedule", "Your schedule does not allow sending at this hour", until=NOW + 35_600),
+    Reason("battery", "The computer is running on battery", "Plug it in"),
+    Reason("schedule", "Your schedule does not allow sending at this time", until=NOW + 35_600),
 )
 WAITING = dataclasses.replace(
     SENDING,

@@ -31,8 +31,8 @@ LAPTOP = MigrationReport(
     expected_end=NOW + 155_000,
     current_object="duplicity-full.20261101T120000Z.vol965.difftar.gpg",
 )
-METERED = Reason("metered", 'The network "Phone" is metered', "Use a network that is not metered")
-SCHEDULE = Reason("schedule", "Your schedule does not allow sending at this hour", until=NOW + 11_520)
+METERED = Reason("metered", 'The network "Phone" is metered', "Use an unmetered network")
+SCHEDULE = Reason("schedule", "Your schedule does not allow sending at this time", until=NOW + 11_520)
 CAP = Reason("cap", "Your settings cap it at 600 kB/s", "Raise the cap in the settings")
 
 
@@ -73,7 +73,9 @@ def test_sending_says_whether_it_makes_way():
 
 def test_others_on_the_line_are_news():
     crowded = Reason(
-        "crowded", "Somebody else uses the line, and slowboat takes only what is left", "slowboat limit go"
+        "crowded",
+        "Somebody else is using the connection, and slowboat takes only what is left over",
+        "slowboat limit go",
     )
     text = seen(report(Activity.SENDING, reasons=(crowded,), rate=5_000, mode="spare"))
     assert f"It sends less than it could, because: • {crowded.text}. What to do: slowboat limit go" in text
@@ -82,8 +84,8 @@ def test_others_on_the_line_are_news():
 def test_waiting_tells_every_reason_with_its_cure_and_its_end():
     text = seen(report(Activity.WAITING, reasons=(METERED, SCHEDULE)))
     assert "slowboat is waiting" in text
-    assert '• The network "Phone" is metered. What to do: Use a network that is not metered.' in text
-    assert "at this hour. Ends by itself today at 15:18 (in 3 h 12 min)." in text
+    assert '• The network "Phone" is metered. What to do: Use an unmetered network.' in text
+    assert "at this time. Ends by itself today at 15:18 (in 3 h 12 min)." in text
 
 
 def test_a_reason_of_one_migration_is_told_with_that_one_and_once():
@@ -118,17 +120,17 @@ def test_who_is_needed_learns_what_for_and_how_to_go_on():
     [
         (
             {"handover": HandoverState.DONE},
-            "Done. Back up to swift://backups/laptop from now on, no longer to the drive.",
+            "Done. From now on, back up to swift://backups/laptop, no longer to the drive.",
         ),
-        ({"handover": HandoverState.PENDING, "metadata_done": 9}, "9 of 14 metadata files are. Until then, go on"),
-        ({"handover": HandoverState.PENDING}, "the handover follows by itself, shortly. Until then, go on"),
+        ({"handover": HandoverState.PENDING, "metadata_done": 9}, "9 of 14 metadata files are. Until then, keep"),
+        ({"handover": HandoverState.PENDING}, "the handover follows by itself, shortly. Until then, keep"),
         ({"handover": HandoverState.PENDING, "handover_why": "duplicity runs"}, "Not yet. duplicity runs. Until"),
         ({"handover": HandoverState.READY}, "Comes next, by itself."),
         (
-            {"handover": HandoverState.READY, "handover_why": "it waits for you. Run `slowboat handover`"},
-            "Ready: it waits for you. Run `slowboat handover`. Until then, go on backing up to the drive.",
+            {"handover": HandoverState.READY, "handover_why": "it waits for you. Run: slowboat handover"},
+            "Ready: it waits for you. Run: slowboat handover Until then, keep backing up to the drive.",
         ),
-        ({"handover": HandoverState.NEVER}, "the cloud follows the drive. Go on backing up to the drive"),
+        ({"handover": HandoverState.NEVER}, "the cloud follows the drive. Keep backing up to the drive"),
         (
             {"handover": HandoverState.BLOCKED, "handover_why": "Another chain is there"},
             "Blocked: Another chain is there.",
@@ -142,14 +144,12 @@ def test_the_handover_says_where_to_back_up_to(changes, told):
 def test_the_handover_names_the_url_that_deja_dup_is_set_to():
     there = with_(LAPTOP, activity=Activity.SENDING, backup_url="rclone://cloud:backups/laptop")
     text = seen(report(Activity.SENDING, there))
-    assert "Done. Back up to rclone://cloud:backups/laptop from now on, no longer to the drive." in text
+    assert "Done. From now on, back up to rclone://cloud:backups/laptop, no longer to the drive." in text
     assert "To swift://backups/laptop" in text
 
 
 def test_where_deja_dup_does_not_go_there_nobody_says_that_it_does_and_a_command_stands_alone():
-    told = (
-        "this Deja Dup (41 to 47) cannot back up to a Swift. From Flathub:\nflatpak install flathub org.gnome.DejaDup"
-    )
+    told = "this Deja Dup (41 to 47) cannot back up to Swift. From Flathub:\nflatpak install flathub org.gnome.DejaDup"
     there = with_(LAPTOP, activity=Activity.SENDING, front_end=told)
     lines = [line.strip() for line in printed(status.view(report(Activity.SENDING, there), NOW), 120).splitlines()]
     assert "flatpak install flathub org.gnome.DejaDup" in lines
@@ -180,10 +180,10 @@ def test_nobody_is_told_to_let_go_of_the_drive_too_early():
 
 def test_what_was_set_aside_is_said():
     text = seen(report(Activity.SENDING, with_(LAPTOP, volumes_refused=2, last_error="vol12 is rotten")))
-    assert "2 volumes cannot go up as they are." in text
+    assert "2 volumes cannot be sent as they are." in text
     assert "vol12 is rotten." in text
     one = seen(report(Activity.SENDING, with_(LAPTOP, volumes_refused=1)))
-    assert "1 volume cannot go up as it is." in one
+    assert "1 volume cannot be sent as it is." in one
 
 
 def test_every_duplicity_is_named_and_what_the_worst_may_do():

@@ -29,7 +29,7 @@ GOOD = Report(
     ok=True,
     restorable=True,
     sets=(SetReport("full 1793534400", 0, 7, 25_000_000, 7, 25_000_000, target={"right": 7}, drive={"there": 7}),),
-    sentences=(Sentence("All 7 files are in the cloud, and right"),),
+    sentences=(Sentence("All 7 files are in the cloud and correct"),),
 )
 LOST = Finding("vol3", "full 1793534400", "volume", 5, AtTarget.MISSING, OnDrive.ROTTEN, "it had arrived, and is gone")
 BAD = dataclasses.replace(
@@ -43,7 +43,7 @@ BAD = dataclasses.replace(
         SetReport("inc 1793620800", 0, 3, 9, origin=Origin.DUPLICITY),
     ),
     findings=(LOST,),
-    sentences=(Sentence("1 file is not in the cloud any more", "connect the drive", wrong=True),),
+    sentences=(Sentence("1 file is no longer in the cloud", "connect the drive", wrong=True),),
 )
 
 
@@ -83,7 +83,7 @@ async def test_everything_right_is_said_in_a_line_per_set_and_exits_with_0(sessi
         deep = await slowboat(session_bus, "verify", "laptop", "--deep")
     assert (ran.code, ran.err, deep.code) == (0, "", 0)
     assert "full of 2026-11-01 13:00 7 25.0 MB all right there" in ran.text
-    assert "All 7 files are in the cloud, and right." in ran.text
+    assert "All 7 files are in the cloud and correct." in ran.text
     assert engine.asked == [("verify", "laptop", False), ("verify", "laptop", True)]
 
 
@@ -94,7 +94,7 @@ async def test_what_is_wrong_comes_with_its_cure_and_exits_with_1(session_bus):
     assert ran.code == 1
     assert "5 right, 1 to be sent, 1 missing" in ran.text
     assert "straight from duplicity" in ran.text
-    assert "! 1 file is not in the cloud any more. What to do: connect the drive." in ran.text
+    assert "! 1 file is no longer in the cloud. What to do: connect the drive." in ran.text
     assert "vol3 it had arrived, and is gone." in ran.text
 
 
@@ -124,10 +124,10 @@ async def test_programs_get_all_of_it(session_bus):
 
 async def test_a_refusal_is_one_line(session_bus):
     async with daemon(session_bus) as engine:
-        engine.answer = Transient("what is in the cloud cannot be seen now: there is no network", hint="Connect")
+        engine.answer = Transient("what is in the cloud cannot be checked now: there is no network", hint="Connect")
         ran = await slowboat(session_bus, "verify")
     assert ran.code == 1
-    assert ran.complaint == "slowboat: what is in the cloud cannot be seen now: there is no network. Connect."
+    assert ran.complaint == "slowboat: what is in the cloud cannot be checked now: there is no network. Connect."
 
 
 async def asked(engine, what):

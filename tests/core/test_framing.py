@@ -156,7 +156,7 @@ def test_what_gpg_writes_is_whole_and_every_cut_is_seen(gpg, options, size):
     cuts = {*range(min(len(packed), 100)), *range(len(packed) - 50, len(packed)), *boundaries(packed)}
     for cut in sorted(each for each in cuts if 0 < each < len(packed)):
         assert wrong(GPG, packed[:cut]) == "ends too early", cut
-    assert wrong(GPG, packed + b"\0") == "holds something else than OpenPGP packets"
+    assert wrong(GPG, packed + b"\0") == "holds something other than OpenPGP packets"
     assert wrong(GPG, packed + packed) == "goes on after its end"
 
 
@@ -257,7 +257,7 @@ def test_cms_ends_where_it_says(content):
 
 @pytest.mark.parametrize("content", [b"\x04\x03abc", b"hello", b"\x30\x80\x04\x80"])
 def test_other_content_is_no_cms(content):
-    assert wrong(P7M, content) == "holds something else than a CMS structure"
+    assert wrong(P7M, content) == "holds something other than a CMS structure"
 
 
 PEM = b"-----BEGIN PKCS7-----\nMIAG\n-----END PKCS7-----\n"
@@ -267,7 +267,7 @@ def test_pem():
     assert wrong(P7M, PEM) == wrong(P7M, PEM, 1) == ""
     assert wrong(P7M, PEM[:-8]) == "ends too early"
     assert wrong(P7M, PEM + b"more\n") == "ends too early"
-    assert wrong(P7M, b"- a list\n- of things\n") == "holds something else than encrypted data"
+    assert wrong(P7M, b"- a list\n- of things\n") == "holds something other than encrypted data"
     assert wrong(P7M, PEM.replace(b"MIAG", b"MI\0G")) == "holds zeros where there should be text"
 
 

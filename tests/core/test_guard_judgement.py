@@ -209,7 +209,7 @@ def test_a_risky_version_is_told_before_anything_is_handed_over_to_it(handover: 
     assert isinstance(note, Note)
     assert "duplicity 0.8.22 (/0/duplicity) or duplicity 3.2.1 (/1/duplicity)" in note.text
     assert isinstance(warning, Notify)
-    assert "With duplicity 3.2.1 (/1/duplicity), where a full backup that was broken off" in warning.text
+    assert "With duplicity 3.2.1 (/1/duplicity), where an interrupted full backup" in warning.text
     assert of_versions(duplicity("0.8.22", "3.2.1"), replace(known, reported=told.reported)).changes == ()
     mended = of_versions(duplicity("0.8.22"), replace(known, reported=told.reported))
     assert Withdraw("version") in mended.changes
@@ -222,7 +222,7 @@ def test_one_that_the_handover_waits_for_is_told_with_the_handover() -> None:
     assert keys(before.changes) == []
     after = of_versions(duplicity("3.0.6"), remembered())
     (warning,) = [one for one in after.changes if isinstance(one, Notify)]
-    assert "run no cleanup" in warning.text
+    assert "Do not run a cleanup" in warning.text
 
 
 PHASES = st.sampled_from([Phase.QUEUED, Phase.SENDING, Phase.UNCHECKED, Phase.DONE, Phase.REFUSED])

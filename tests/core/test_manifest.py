@@ -70,7 +70,7 @@ def test_quoting_as_duplicity_does(raw, quoted):
 
 @pytest.mark.parametrize("wrong", [b'"', b'"a', b'"\\x4"', b'"\\n"', b'"\\"', b'"\\xzz"'])
 def test_wrong_quotes_are_told(wrong):
-    with pytest.raises(ValueError, match="quoted wrongly"):
+    with pytest.raises(ValueError, match="not quoted correctly"):
         manifest.unquote(wrong)
 
 
@@ -154,10 +154,10 @@ def test_a_restarted_backup_forgets_the_volumes_it_lost():
         (b"Volume 0:\n", "line 1: volumes are numbered from 1"),
         (b"Volume 99999999999:\n", "line 1: a volume without a number"),
         (b"Volume 1:\n    StartingPath\n", "line 2: volume 1 has an empty"),
-        (b"Volume 1:\n    Hash SHA1 12ab\n", "line 2: volume 1 has a SHA-1 that is none: '12ab'"),
+        (b"Volume 1:\n    Hash SHA1 12ab\n", "line 2: volume 1 has an invalid SHA-1: '12ab'"),
         (b"Volume 1:\n    Hash SHA1\n", "line 2: volume 1 has an empty"),
-        (b'Volume 1:\n    StartingPath "a\n', "line 2: a path is quoted wrongly"),
-        (b'Localdir "\xff\n', "line 1: a path is quoted wrongly"),
+        (b'Volume 1:\n    StartingPath "a\n', "line 2: a path is not quoted correctly"),
+        (b'Localdir "\xff\n', "line 1: a path is not quoted correctly"),
     ],
 )
 def test_damage_is_named(text, why):

@@ -73,7 +73,7 @@ def test_everything_there_and_right() -> None:
         ("full 1700000000", 4, 4),
         ("inc 1700086400", 1, 1),
     ]
-    assert report.sentences[0].text == "All 5 files are in the cloud, and right"
+    assert report.sentences[0].text == "All 5 files are in the cloud and correct"
 
 
 @pytest.mark.parametrize(
@@ -140,13 +140,13 @@ def test_what_its_owner_removed_is_nobodys_loss() -> None:
 
 def test_a_damaged_drive_is_a_loss_only_where_the_cloud_has_no_copy() -> None:
     read = {one.name: Reading(f"md5-{one.rank}") for one in ITEMS}
-    read[VOLS[0]] = Reading(wrong="has another SHA-1 than duplicity wrote down")
+    read[VOLS[0]] = Reading(wrong="has a different SHA-1 from the one that duplicity recorded")
     seen = Evidence(5.0, ITEMS, standing(), DRIVE, read=read)
     report = verify(seen)
     assert state_of(seen, VOLS[0]) == (AtTarget.RIGHT, OnDrive.ROTTEN)
     assert report.complete
     assert not report.ok
-    assert "1 file is damaged on the drive; in the cloud it is right" in said(seen)
+    assert "1 file is damaged on the drive; in the cloud it is intact" in said(seen)
     objects = standing()
     del objects[VOLS[0]]
     lost = Evidence(5.0, changed(VOLS[0], phase=Phase.QUEUED, md5=""), objects, DRIVE, read=read)
@@ -161,11 +161,11 @@ def test_a_drive_that_was_read_whole_is_praised_for_what_is_known_of_it() -> Non
     assert told(set()) == "Everything on the drive was read, and is what duplicity wrote"
     assert told({SIG, MAN, INC_MAN, VOLS[1]}) == (
         "Everything on the drive was read: 1 volume is what duplicity wrote; "
-        "4 files without a checksum of duplicity's are whole as far as the format tells"
+        "4 files without a checksum of duplicity's are intact as far as the format tells"
     )
     assert told({one.name for one in ITEMS}) == (
         "Everything on the drive was read: "
-        "5 files without a checksum of duplicity's are whole as far as the format tells"
+        "5 files without a checksum of duplicity's are intact as far as the format tells"
     )
 
 
@@ -237,7 +237,7 @@ def test_what_duplicity_has_begun_and_not_ended_is_no_backup(lacks: str, under_w
     assert [one.origin for one in verify(seen).sets[2:]] == [Origin.UNFINISHED]
     assert "came straight from duplicity" not in said(seen)
     assert ("is writing 1 backup" in said(seen)) == under_way
-    assert ("was broken off, and can restore nothing" in said(seen)) == (not under_way)
+    assert ("was interrupted, and nothing can be restored from there" in said(seen)) == (not under_way)
 
 
 def test_what_a_verification_finds_besides_a_listing_is_no_longer_done() -> None:

@@ -109,19 +109,19 @@ def test_a_source_that_is_not_as_it_should_be(
     told(daemon, "is empty", "Make the first backup", "empty")
     (chain.folder / "holiday.jpg").write_bytes(b"no backup")
     retry(daemon)
-    told(daemon, "no backup of duplicity's", "Point source at", "no-chain")
+    told(daemon, "no duplicity backup", "Set source to", "no-chain")
     shutil.rmtree(chain.folder)
     aside.rename(chain.folder)
 
     missing = (chain.folder / volume).rename(chain.folder.with_name(volume))
     with only_read(chain):
         retry(daemon)
-        told(daemon, "volume 2 of", "the next one to the drive should be a full", "missing-volumes")
+        told(daemon, "volume 2 of", "make the next one to the drive a full backup", "missing-volumes")
     missing.rename(chain.folder / volume)
     missing = (chain.folder / manifest).rename(chain.folder.with_name(manifest))
     with only_read(chain):
         retry(daemon)
-        told(daemon, "has no manifest", "Run the backup to the drive once more", "no-manifest")
+        told(daemon, "has no manifest", "Back up to the drive once more", "no-manifest")
     missing.rename(chain.folder / manifest)
     elsewhere = chain.folder.with_name("second disk")  # a backup that was spread over two
     elsewhere.mkdir()
@@ -138,7 +138,7 @@ def test_a_source_that_is_not_as_it_should_be(
     partial.write_bytes(b"half")
     with only_read(chain):
         retry(daemon)
-        told(daemon, "was never finished", "let it finish", "partial")
+        told(daemon, "was never finished", "let that finish", "partial")
     partial.unlink()
 
     assert fingerprint(chain.folder) == whole

@@ -241,7 +241,7 @@ def test_whose_line_it_is_is_asked_for_and_survives_a_restart(
     daemon.start()
     until(lambda: whose_line(daemon) == ("spare", 0, False))
     said = " ".join(daemon.slowboat("limit", "go", "--for", "1h").stdout.split())
-    assert said.startswith("The whole line, below your caps, until t")
+    assert said.startswith("The whole connection, below your caps, until t")
     until(lambda: whose_line(daemon) == ("go", 0, True))
     ends = daemon.manager()["LimitUntil"]
 
@@ -250,7 +250,7 @@ def test_whose_line_it_is_is_asked_for_and_survives_a_restart(
     until(lambda: whose_line(daemon) == ("go", 0, True))
     assert daemon.manager()["LimitUntil"] == ends
     shown = " ".join(daemon.slowboat("limit").stdout.split())
-    assert "It does not make way for others. What you set for now: Ends by itself" in shown
+    assert "It does not make way for others. Your setting for now: Ends by itself" in shown
     assert json.loads(daemon.slowboat("status", "--json").stdout)["mode"] == "go"
 
     daemon.slowboat("limit", "300k")

@@ -184,7 +184,7 @@ def test_where_both_went_on_from_the_same_backup_they_have_parted_and_the_cloud_
         time.sleep(1.1)  # two backups of one second would have the same names
     resume(daemon)
     as_fast_as_it_goes(daemon)
-    title = "home: the drive and the cloud have parted"
+    title = "home: the drive and the cloud have diverged"
     daemon.wait_until(lambda now: now["State"] == "done" and title in notifications.titles)
     there = set(swift.listing(container))
     assert before <= there, "what had begun goes on"
@@ -202,7 +202,7 @@ def test_where_both_went_on_from_the_same_backup_they_have_parted_and_the_cloud_
     daemon.start()
     daemon.wait_until(lambda now: now["State"] == "done")
     assert not new & set(swift.listing(container))
-    assert told(daemon).count("do not fit behind one another") == 1, "told once"
+    assert told(daemon).count("do not fit into one chain") == 1, "told once"
 
 
 def test_a_backup_to_the_drive_waits_while_duplicity_is_at_work_at_the_target(
@@ -354,7 +354,7 @@ def test_who_backs_up_straight_to_a_cloud_that_follows_the_drive_parts_the_two_a
     new = to_the_drive(drive, 102)
     as_fast_as_it_goes(daemon)
     daemon.wait_until(lambda now: now["State"] in {"done", "needs-user"} and now["DirectSets"] == 1)
-    assert "home: the drive and the cloud have parted" in notifications.titles
+    assert "home: the drive and the cloud have diverged" in notifications.titles
     assert before <= set(swift.listing(container))
     assert not new & set(swift.listing(container))
     to_the_cloud(drive, swift, url, 103)

@@ -73,7 +73,7 @@ def faster(daemon: Daemon) -> None:
 
 
 def told_of_times(daemon: Daemon) -> int:
-    return " ".join(daemon.slowboat("history").stdout.split()).count("another time than before")
+    return " ".join(daemon.slowboat("history").stdout.split()).count("a new modification time")
 
 
 @pytest.mark.parametrize("kind", ["vfat", "exfat", "ntfs"])

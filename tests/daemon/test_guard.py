@@ -170,7 +170,7 @@ def test_a_wipe_before_a_new_full_is_told_from_a_removal_and_mended(scene: Scene
     assert first.index("home: this duplicity is dangerous") < first.index("Backups can go to the cloud now")
     status = " ".join(scene.daemon.slowboat("status").stdout.split())
     assert "duplicity 3.2" in status
-    assert "where a full backup that was broken off has left volumes" in status
+    assert "where an interrupted full backup has left volumes" in status
     scene.leave_a_stray()
     change_data(scene.drive.data, 100_000, random.Random(4))
     scene.cloud.run("backup", "--volsize", "1", str(scene.drive.data), scene.url)
@@ -224,7 +224,7 @@ def test_the_handover_waits_for_a_duplicity_that_does_not_destroy(scene: Scene, 
     assert "duplicity-version" not in seen["Reasons"]
     says(program, "3.0.6.1")
     scene.rescan()
-    assert "run no cleanup" in scene.told("this duplicity is dangerous")
+    assert "Do not run a cleanup" in scene.told("this duplicity is dangerous")
 
 
 def test_the_handover_comes_with_the_last_volume_where_it_had_to_wait(scene: Scene, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_the_worst_duplicity_on_the_machine_is_watched_and_all_are_named(scene: 
     seen = scene.daemon.migration()
     assert f"duplicity 3.2.1 ({local}/duplicity)" in seen["Duplicities"]
     assert len(seen["Duplicities"]) > 1, "Debian's is there as well"
-    assert "a full backup that was broken off" in seen["DuplicityDanger"]
+    assert "an interrupted full backup" in seen["DuplicityDanger"]
     titles = [each["title"] for each in scene.shown.all]
     assert titles.index("home: this duplicity is dangerous") < titles.index("Backups can go to the cloud now")
     status = " ".join(scene.daemon.slowboat("status").stdout.split())

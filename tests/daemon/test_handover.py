@@ -54,7 +54,7 @@ def test_no_handover_without_every_byte_of_the_metadata(
         swift.delete(container, [victim])
     else:
         swift.put(container, victim, bad)
-    assert "does not show all of the metadata" in hand_over(daemon)
+    assert "does not have all of the metadata" in hand_over(daemon)
     assert not chain.duplicity.cache(url).exists()
     if bad is None:  # it goes up again, and then the word is enough
         daemon.wait_until(lambda _: victim in swift.listing(container))
@@ -63,7 +63,7 @@ def test_no_handover_without_every_byte_of_the_metadata(
     else:
         seen = daemon.wait_until(lambda now: now["State"] == "needs-user")
         why = next(each for each in seen["Why"] if each["code"]["data"] == "refused")
-        assert f"another file stands at {victim}" in why["text"]["data"]
+        assert f"there is already another file at {victim}" in why["text"]["data"]
         assert any("overwrites nothing" in each["body"] for each in notifications.all)
         assert hand_over(daemon)
         assert swift.read(container, victim) == bad, "what stands there is not overwritten"
@@ -96,7 +96,7 @@ def test_metadata_that_vanishes_before_the_handover_goes_up_again_first(
     daemon.kill()
     daemon.start()
     daemon.wait_until(lambda now: now["State"] == "done")
-    assert f"{first} was at the target and is not any more" in daemon.log
+    assert f"{first} was at the target and is gone" in daemon.log
     stored = wire.stored()
     assert stored.count(f"{container}/{first}") == 2
     assert stored.index(f"{container}/{first}", 1) < stored.index(f"{container}/{chain.volumes[0]}")
@@ -160,7 +160,7 @@ def test_taking_back_removes_what_was_installed_and_nothing_that_was_used(
     daemon.wait_until(lambda now: now["State"] in {"done", "waiting"})
     seen = daemon.migration()
     assert seen["Handover"] == "blocked", "a retry of anything else does not do what the user took back"
-    assert "you took it back" in seen["HandoverWhy"]
+    assert "you undid it" in seen["HandoverWhy"]
     daemon.kill()
     daemon.start()
     assert daemon.wait_until(lambda now: now["State"] == "done")["Handover"] == "blocked"

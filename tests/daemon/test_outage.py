@@ -67,7 +67,7 @@ def test_a_full_disk_in_mid_migration(daemon: Daemon, swift: SwiftServer, chain:
     assert seen["VolumesDone"] > 0, "what was known is shown on"
     assert f"There is no room on the disk for the ledger {small_disk / 'ledger.sqlite'}" in seen["LastError"]
     why = next(each for each in seen["Why"] if each["code"]["data"] == "ledger")
-    assert "Make some room there" in why["cure"]["data"]
+    assert "Free some space there" in why["cure"]["data"]
     assert daemon.manager()["State"] == "waiting"
     assert "There is no room" in asked(daemon, "pause"), "what cannot be remembered is not promised"
     assert "There is no room" in asked(daemon, "limit", "100k")

@@ -54,14 +54,14 @@ def test_one_small_file_is_restored_from_the_cloud_and_compared(
     code, said, complained = drill(daemon)
     assert (code, complained) == (0, "")
     assert "Restored from the cloud alone: " in said
-    assert "it is the same, byte for byte" in said
+    assert "is identical, byte for byte" in said
     assert PASSPHRASE not in said
     everything = swift.listing(container)
 
     chain.folder.rename(chain.folder.with_name("away"))
     code, said, _ = drill(daemon)
     assert code == 0
-    assert "The drive is not there to compare it with." in said
+    assert "The drive is not connected, so it was not compared." in said
     assert not chain.folder.exists()
     assert swift.listing(container) == everything
 
@@ -97,7 +97,7 @@ def test_a_file_that_lies_in_what_has_arrived_is_restored_while_other_volumes_ar
     code, said, complained = drill(daemon)
     assert (code, complained) == (1, "")
     assert said.count("not yet (1 volume missing") == 3
-    assert "it is the same, byte for byte" in said
+    assert "is identical, byte for byte" in said
     assert f"p/{lost}" not in swift.listing(container)
 
     for name in chain.volumes:  # a drive that rots

@@ -23,7 +23,7 @@ def test_the_user_sees_what_somebody_did_to_the_cloud_and_that_it_is_mended(
     daemon.start()
     daemon.wait_until(lambda now: now["State"] == "done")
     whole = daemon.slowboat("verify", "--deep")
-    assert f"All {len(chain.names())} files are in the cloud, and right." in whole.stdout
+    assert f"All {len(chain.names())} files are in the cloud and correct." in whole.stdout
     victim = chain.volumes[0]
     swift.delete(container, [f"p/{victim}"])
     broken = daemon.slowboat("verify", "--json", check=False)

@@ -192,7 +192,7 @@ def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
     assert notice["actions"][1] == "Switch Deja Dup to the cloud"
     daemon.slowboat("reload")
     notifications.press(notice)
-    daemon.wait_until(lambda _: "Deja Dup goes on in the cloud" in notifications.titles)
+    daemon.wait_until(lambda _: "Deja Dup continues in the cloud" in notifications.titles)
     assert desktop.settings.get("", "backend") == "'rclone'"
     assert desktop.settings.get(".Rclone", "remote") == "'cloud'"
     assert desktop.settings.get(".Rclone", "folder") == f"'{container}/laptop'"
@@ -210,11 +210,11 @@ def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
     daemon.slowboat("limit", "100k")
     daemon.slowboat("resume")
     said = switched(daemon)
-    assert f"Deja Dup backs up to {url} from now on" in said
+    assert f"Deja Dup now backs up to {url}" in said
     caches = [desktop.home / ".cache/deja-dup" / name for name in desktop.caches - {"metadata"}]
     daemon.wait_until(lambda _: {len(list(cache.glob("duplicity-*"))) for cache in caches} == {6})
     daemon.call(*MANAGER, "Pause", "ta{sv}", "0", "0")
-    assert f"Done. Back up to {url} from now on, no longer to the drive." in daemon.slowboat("status").stdout
+    assert f"Done. From now on, back up to {url}, no longer to the drive." in daemon.slowboat("status").stdout
     assert desktop.settings.get("", "backend") == "'rclone'"
 
     remote = rclone_remote(desktop.home, swift)
@@ -234,7 +234,7 @@ def test_deja_dup_48_goes_on_through_rclone_passes_its_check_and_comes_back(
     daemon.wait_until(lambda now: now["State"] == "done")
     expect_arrived(desktop.drive, swift, container, "laptop/")
     history = daemon.slowboat("history").stdout
-    assert f"Deja Dup backs up to {url} from now on" in " ".join(history.split())
+    assert f"Deja Dup now backs up to {url}" in " ".join(history.split())
 
 
 @pytest.mark.needs("busctl", "gpg", "gsettings", "glib-compile-schemas")
@@ -250,11 +250,11 @@ def test_deja_dup_40_goes_on_by_its_openstack_backend_and_44_is_told_what_helps(
     daemon.call(*MANAGER, "Pause", "ta{sv}", "0", "0")
     before = set(swift.listing(container))
     notice = told(daemon, notifications)
-    assert "this Deja Dup (41 to 47) cannot back up to a Swift" in notice["body"]
+    assert "this Deja Dup (41 to 47) cannot back up to Swift" in notice["body"]
     assert notice["actions"] == []
     refused = daemon.slowboat("handover", "--switch-deja-dup", check=False)
     assert refused.returncode == 1
-    assert "cannot back up to a Swift" in refused.stderr
+    assert "cannot back up to Swift" in refused.stderr
     lines = refused.stderr.splitlines()
     assert "flatpak install flathub org.gnome.DejaDup" in lines
     by_hand = next(line for line in lines if line.startswith("duplicity incremental"))
@@ -300,7 +300,7 @@ def test_a_cache_that_was_wiped_is_put_back_and_where_that_cannot_be_duplicity_f
     shutil.rmtree(chain.duplicity.archive_dir)  # as Deja Dup does it: with the source's
     daemon.call(*MANAGER, "Rescan", "a{sv}", "0")
     daemon.wait_until(lambda _: "duplicity fetches what it lacks at its next run" in told_so_far(daemon))
-    assert told_so_far(daemon).count("is gone; Deja Dup does that") == 2
+    assert told_so_far(daemon).count("is gone; Deja Dup removes it") == 2
     assert not cloud.cache(url).exists()
     cloud.inc(chain.data, url, "--allow-source-mismatch")
     assert installed.keys() <= fingerprint(cloud.cache(url)).keys()

@@ -50,7 +50,7 @@ REPORT = ManagerReport(
     activity=Activity.WAITING,
     reasons=(
         Reason("metered", "the network is metered", "use another network", since=1_700_000_001.5),
-        Reason("server-wait", "the server asked to wait", until=1_800_000_000.25),
+        Reason("server-wait", "the server asked slowboat to wait", until=1_800_000_000.25),
     ),
     bytes_total=2**40,
     bytes_done=2**39,
@@ -684,7 +684,7 @@ async def test_what_an_engine_leaves_undone_is_said(session_bus: str, raw: Conne
     with pytest.raises(BusError) as refused:
         await asked
     assert refused.value.name == f"{NAME}.Error.Cancelled"
-    assert "Ask for it again" in refused.value.text
+    assert "Try again" in refused.value.text
 
 
 async def test_a_reload_is_answered_when_it_is_in_force(session_bus: str, engine: Engine) -> None:

@@ -153,4 +153,4 @@ async def test_one_that_says_nothing_beside_a_good_one_is_not_known(tmp_path: Pa
     environment = {"PATH": f"{tmp_path / 'a'}:{tmp_path / 'b'}", "HOME": str(tmp_path)}
     found = judge(await InstalledDuplicities(None, environment, tmp_path).installed())
     assert found.advice.verdict is Verdict.UNKNOWN
-    assert found.name == f"a duplicity whose version is not known ({tmp_path}/b/duplicity)"
+    assert found.name == f"a duplicity of unknown version ({tmp_path}/b/duplicity)"

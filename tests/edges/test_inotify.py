@@ -135,7 +135,7 @@ async def main():
         await asyncio.sleep(0.01)
     subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
     (place / "backups").mkdir()  # on what nobody watches yet
-    watch.look_again()           # as the watch on mounts has it
+    watch.search_again()           # as the watch on mounts has it
     await asyncio.wait_for(told.get(), 20)
     print("mounted", flush=True)
     while watch._searching:

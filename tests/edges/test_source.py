@@ -132,7 +132,7 @@ async def test_links_and_files_of_others_are_told_apart(reachable: Path) -> None
         assert found.forbidden == ("roots",)
         assert sorted(file.name for file in await Source(place).listing()) == ["mine", "roots"]
         assert await whole(Source(place), mine) == b"1"
-        with pytest.raises(Refused, match="may not be read by you") as refused:
+        with pytest.raises(Refused, match="is not readable for you") as refused:
             await whole(Source(place), roots)
     assert refused.value.code == "forbidden-file"
     assert f'\nsudo chown -R "$USER" {place}' in refused.value.hint

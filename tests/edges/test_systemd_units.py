@@ -359,7 +359,7 @@ def test_the_sandbox_lets_it_do_its_work_and_no_more(manager: UserManager) -> No
 def test_a_wrong_configuration_ends_in_words_not_in_a_loop(manager: UserManager) -> None:
     manager.write(HOME / ".local/state/slowboat/mood", "wrong")
     said = manager.python(INSTALL, PROGRAM, "plain", check=False)
-    assert "does not start. See why with: journalctl --user -u slowboat" in said
+    assert "does not start. To see why: journalctl --user -u slowboat" in said
     shown = manager.show("slowboat.service", "ActiveState", "ExecMainStatus", "NRestarts")
     assert shown == {"ActiveState": "failed", "ExecMainStatus": "78", "NRestarts": "0"}
     manager.run("rm", HOME / ".local/state/slowboat/mood")

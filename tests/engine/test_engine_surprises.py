@@ -72,8 +72,8 @@ async def test_a_mistake_is_shown_as_one(tmp_path: Path) -> None:
     async with sailing(tmp_path) as bed:
         other = Other(bed, 2, RuntimeError("whatever"))
         other.store.aimed = {("PUT", 0): Fault("before")}
-        await bed.until(lambda: "made a mistake (RuntimeError)" in other.shown.last_error)
-        await bed.until(lambda: any("made a mistake" in each.text for each in other.shown.reasons))
+        await bed.until(lambda: "an internal error (RuntimeError)" in other.shown.last_error)
+        await bed.until(lambda: any("an internal error" in each.text for each in other.shown.reasons))
 
 
 async def test_without_a_ledger_nothing_goes_on(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ async def test_volumes_without_a_sha1_are_held_against_their_framing(
         refused = {name: item.error for name, item in items.items() if item.phase is Phase.REFUSED}
         assert refused.keys() == {short, blank}
         assert "ends too early" in refused[short]
-        assert "holds something else than OpenPGP packets" in refused[blank]
+        assert "holds something other than OpenPGP packets" in refused[blank]
         cloud = swiftclient.Connection(swift.auth_url, swift.user, swift.key)
         there = {row["name"] for row in cloud.get_container(container, full_listing=True)[1]}
         assert there == set(chain.names()) - {short, blank}
@@ -56,7 +56,7 @@ async def test_volumes_without_a_sha1_are_held_against_their_framing(
         }
         rot(chain, later)
         again = await bed.engine.verify("m", deep=True)
-        assert found(again, later).text == "on the drive it has other contents than those that were sent"
+        assert found(again, later).text == "on the drive it has different contents from those that were sent"
 
 
 async def test_a_sound_older_chain_goes_up_whole_and_is_told_for_what_is_known_of_it(
@@ -72,5 +72,5 @@ async def test_a_sound_older_chain_goes_up_whole_and_is_told_for_what_is_known_o
         hashed, unhashed = len(chain.volumes) - len(volumes), len(chain.metadata) + len(volumes)
         assert deep.sentences[1].text == (
             f"Everything on the drive was read: {hashed} volumes are what duplicity wrote; "
-            f"{unhashed} files without a checksum of duplicity's are whole as far as the format tells"
+            f"{unhashed} files without a checksum of duplicity's are intact as far as the format tells"
         )

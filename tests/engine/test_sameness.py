@@ -69,7 +69,7 @@ async def test_metadata_of_the_same_size_and_another_content_is_held_against_its
         bed.source.touch(SIGNATURES, other)
         bed.engine.drives_changed()
         await bed.until(lambda: memory.item(SIGNATURES).phase is Phase.REFUSED)
-        assert "something else than when it was adopted" in told(bed, "refused")[0]
+        assert "is not the file that slowboat first read" in told(bed, "refused")[0]
         assert SIGNATURES not in bed.store.alive(segments=False)
 
 

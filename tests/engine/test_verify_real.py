@@ -146,7 +146,7 @@ async def test_it_works_while_paused_and_says_so_while_offline(
         assert not report.restorable
         assert bed.reports[-1].activity is Activity.PAUSED
         bed.world.network = replace(bed.world.network, connectivity=Connectivity.NONE)
-        with pytest.raises(Transient, match="cannot be seen now") as caught:
+        with pytest.raises(Transient, match="cannot be checked now") as caught:
             await bed.engine.verify("m")
         assert caught.value.hint
 
@@ -245,7 +245,7 @@ async def test_one_at_a_time_and_it_can_be_stopped(
         await Slow.waits.wait()
         shown = await bed.until(lambda report: report.migrations["m"].verify_state == "reading", 10)
         assert shown.migrations["m"].verify_bytes == chain.size()
-        with pytest.raises(Transient, match="being verified already"):
+        with pytest.raises(Transient, match="already being verified"):
             await bed.engine.verify("m")
         bed.engine.stop_verifying("m")
         with pytest.raises(Stopped):

@@ -189,7 +189,7 @@ class Login1(FakeService):
         return len(self.pipes) - len(poll.poll(0))
 
     async def going(self, to_sleep: bool) -> None:
-        """The machine is about to sleep, or awake again."""
+        """The computer is about to go to sleep, or awake again."""
         await self.emit(LOGIN1_PATH, f"{LOGIN1}.Manager", "PrepareForSleep", "b", to_sleep)
 
     async def stop(self) -> None:

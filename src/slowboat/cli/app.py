@@ -48,8 +48,8 @@ COMPLETION_PATIENCE = 1.0
 
 LIMIT_WORDS = {
     "spare": "only what nobody else uses",
-    "go": "the whole line, below your caps",
-    "off": "as your settings have it",
+    "go": "the whole connection, below your caps",
+    "off": "as in your settings",
 }
 """What `limit` knows beside a rate."""
 
@@ -117,11 +117,11 @@ def _chosen(report: ManagerReport, name: str) -> MigrationReport:
 
         printable = phrases.plain(name)
         close = did_you_mean(name, report.migrations)
-        raise SlowboatError(f"there is no migration called “{printable}”", hint=close or f"The names are: {known}")
+        raise SlowboatError(f"there is no migration called “{printable}”", hint=close or f"Known names: {known}")
     if len(report.migrations) != 1:
         command = click.get_current_context().command_path
         each = "".join(f"\n    {command} {phrases.plain(shlex.quote(one))}" for one in report.migrations)
-        raise click.UsageError(f"which migration? Name one of them:\n{each}" if each else "there is no migration yet")
+        raise click.UsageError(f"which migration? Name one of these:\n{each}" if each else "there is no migration yet")
     return next(iter(report.migrations.values()))
 
 
@@ -291,9 +291,9 @@ def pause(words: tuple[str, ...]) -> None:
     again = f"slowboat resume {phrases.plain(shlex.quote(name))}" if name else "slowboat resume"
     if until:
         left = phrases.duration(until - now)
-        screen.say(f"{who} until {phrases.moment(until, now)} (for {left}). To go on earlier: {again}")
+        screen.say(f"{who} until {phrases.moment(until, now)} (for {left}). To resume earlier: {again}")
     else:
-        screen.say(f"{who} until you say: {again}")
+        screen.say(f"{who} until you resume it: {again}")
 
 
 @cli.command()
@@ -308,7 +308,7 @@ def resume(name: str) -> None:
 
     _ask(question)
     who = f"“{phrases.plain(name)}” is" if name else "It is"
-    screen.say(f"{who} no longer paused. Whether anything else holds it back: slowboat why")
+    screen.say(f"{who} no longer paused. To see whether anything else holds it back: slowboat why")
 
 
 @cli.command()
@@ -323,7 +323,7 @@ def limit(rate: str | None, span: str | None) -> None:
     slowboat limit 500k          never more than that
     slowboat limit spare         only what nobody else uses, whatever your settings say
     slowboat limit go            the whole line, whoever else uses it, below your caps
-    slowboat limit off           as your settings have it
+    slowboat limit off           as in your settings
     slowboat limit go --for 1h   also 30min, 1h30m, 2d; a rate and spare likewise
     """  # noqa: D301  # as above
     now = time.time()
@@ -339,7 +339,7 @@ def limit(rate: str | None, span: str | None) -> None:
         return
     _ask(lambda daemon: daemon.set_limit(at_most, until, mode))
     end = f"until {phrases.moment(until, now)} (for {phrases.duration(until - now)})" if until else "from now on"
-    screen.say(f"{_wanted(at_most, mode)} {end}. What else holds it back: slowboat why")
+    screen.say(f"{_wanted(at_most, mode)} {end}. To see what else holds it back: slowboat why")
 
 
 def _wanted(at_most: int, mode: Mode) -> str:
@@ -348,9 +348,9 @@ def _wanted(at_most: int, mode: Mode) -> str:
         case "spare":
             return "Only what nobody else uses,"
         case "go":
-            return "The whole line, below your caps,"
+            return "The whole connection, below your caps,"
         case "":
-            return f"At most {_both_units(at_most)}" if at_most else "As your settings have it"
+            return f"At most {_both_units(at_most)}" if at_most else "As in your settings"
 
 
 def _show_limit(report: ManagerReport) -> None:
@@ -366,7 +366,7 @@ def _show_limit(report: ManagerReport) -> None:
         screen.show(reasons.listed(limits, time.time()))
     screen.say("It takes only what nobody else uses." if report.mode == "spare" else "It does not make way for others.")
     if report.limit_until and not any(reason.until for reason in limits):
-        screen.say(f"What you set for now: {reasons.ending(report.limit_until, time.time())}")
+        screen.say(f"Your setting for now: {reasons.ending(report.limit_until, time.time())}")
 
 
 def _both_units(at_most: int) -> str:
@@ -399,20 +399,22 @@ def handover(name: str, *, undo: bool, switch: bool) -> None:
     target = phrases.plain(migration.target_url)
     if undo:
         drive = phrases.plain(migration.source)
-        screen.say(f"The handover is taken back. Go on backing up to the drive ({drive}), not to {target}.")
+        screen.say(f"The handover is undone. Keep backing up to the drive ({drive}), not to {target}.")
     else:
         if switch:
-            screen.say(f"The handover is done. Deja Dup backs up to {target} from now on, no longer to the drive.")
+            screen.say(f"The handover is done. Deja Dup now backs up to {target}, no longer to the drive.")
         else:
-            screen.say(f"The handover is done. Back up to {target} from now on, no longer to the drive.")
+            screen.say(f"The handover is done. From now on, back up to {target}, no longer to the drive.")
         if not migration.restorable_from_cloud:
-            screen.say("Keep the drive: until everything has arrived, a restore needs it.")
+            screen.say("Keep the drive: a restore needs it until everything has arrived.")
 
 
 @cli.command()
 @_name
-@click.option("--deep", is_flag=True, help="Read the drive, too: every file, against duplicity's own checksums.")
-@click.option("--restore", is_flag=True, help="Show what the cloud alone can restore, and try it with a small file.")
+@click.option("--deep", is_flag=True, help="Also read the drive: compare every file with duplicity's own checksums.")
+@click.option(
+    "--restore", is_flag=True, help="Show what can be restored from the cloud alone, and try it with a small file."
+)
 @click.option("--stop", is_flag=True, help="Stop a verification that is under way.")
 @_as_json
 def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -> int:
@@ -437,7 +439,7 @@ def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -
 
     reports = _ask(question)
     if stop:
-        screen.say("Nothing is verified any more.")
+        screen.say("The verification is stopped.")
         return 0
     if as_json:
         screen.write(verify_view.as_json(reports))
@@ -452,8 +454,10 @@ def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -
 
 
 @cli.command()
-@click.option("-n", "--lines", type=click.IntRange(1, 10000), default=30, show_default=True, help="At most this many.")
-@click.option("--since", metavar="TIME", help="Only since then: 2d, 3h, yesterday, 18:00, 2026-11-24.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(1, 10000), default=30, show_default=True, help="Show at most this many lines."
+)
+@click.option("--since", metavar="TIME", help="Only what happened since then: 2d, 3h, yesterday, 18:00, 2026-11-24.")
 @_as_json
 def history(lines: int, since: str | None, *, as_json: bool) -> None:
     """Show what has happened so far, and how much was sent when."""
@@ -487,7 +491,7 @@ def retry() -> None:
     What waits for a server, what was set aside, and what needed you and is cured.
     """
     _ask(lambda daemon: daemon.retry_now())
-    screen.say("It tries again now. What comes of it: slowboat status")
+    screen.say("slowboat is trying again. To see the result: slowboat status")
 
 
 @cli.command()
@@ -501,7 +505,9 @@ def reload() -> None:
 
 
 @cli.command()
-@click.option("--config", type=click.Path(path_type=Path), help="Instead of ~/.config/slowboat/config.toml.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Use this file instead of ~/.config/slowboat/config.toml."
+)
 def daemon(config: Path | None) -> int:
     """Run the daemon in the foreground; normally systemd does that."""
     from slowboat.daemon import main as run

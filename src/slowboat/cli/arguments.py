@@ -41,7 +41,7 @@ def span(text: str) -> float:
         raise NotUnderstood(f"“{text}” is not a duration; write 30min, 2h, 1h30m or 2d")
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _SPAN.findall(word))
     if not 0 < seconds <= LONGEST:
-        raise NotUnderstood(f"“{text}” must be more than nothing and at most a year")
+        raise NotUnderstood(f"“{text}” must be more than zero and at most a year")
     return float(seconds)
 
 
@@ -59,7 +59,7 @@ def point(text: str, now: float) -> float:
     except (OverflowError, OSError, ValueError):  # a year that this machine's calendar does not reach
         seconds = 0.0
     if not 0 < seconds - now <= LONGEST:
-        raise NotUnderstood(f"{text} is past, or more than a year ahead")
+        raise NotUnderstood(f"{text} has passed, or is more than a year ahead")
     return seconds
 
 
@@ -80,7 +80,7 @@ def since(text: str, now: float) -> float:
     except (OverflowError, OSError, ValueError):  # a year that this machine's calendar does not reach
         seconds = 0.0
     if seconds > now:
-        raise NotUnderstood(f"{text} is still to come")
+        raise NotUnderstood(f"{text} is in the future")
     return max(0.0, seconds)
 
 
@@ -123,9 +123,9 @@ def _rate(text: str) -> int:
     try:
         rate = parse_rate(text)
     except ValueError as error:
-        raise NotUnderstood(f"{error}; or spare, go, or off to take the limit away") from None
+        raise NotUnderstood(f"{error}; or spare, go, or off to remove the limit") from None
     if rate > FASTEST:
-        raise NotUnderstood(f"{text} is faster than any line; to take the limit away: slowboat limit off")
+        raise NotUnderstood(f"{text} is faster than any connection; to remove the limit: slowboat limit off")
     return rate
 
 
@@ -141,7 +141,7 @@ def _only_name(words: Sequence[str]) -> str:
     if len(words) > 1:
         printable = phrases.plain(" ".join(words))
         raise NotUnderstood(
-            f"“{printable}” is too much; write `pause`, `pause 2h`, `pause until 18:00`, and at most one name"
+            f"“{printable}” is not understood; write `pause`, `pause 2h`, `pause until 18:00`, and at most one name"
         )
     return words[0] if words else ""
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--print", "only_print", is_flag=True, help="Show the files that it would write, and write nothing.")
-@click.option("--no-sandbox", is_flag=True, help="Without the sandbox, where it gets in the daemon's way.")
+@click.option("--print", "only_print", is_flag=True, help="Only show the files that it would write.")
+@click.option("--no-sandbox", is_flag=True, help="Without the sandbox, in case it gets in the daemon's way.")
 def install(*, only_print: bool, no_sandbox: bool) -> None:
     """Install and start slowboat as a systemd user service.
 
@@ -53,7 +53,7 @@ def run(*, sandbox: bool) -> None:
 
     outcome = asyncio.run(units.install(sandbox=sandbox, writable=_caches(_settings())))
     _show_files("wrote", outcome.files)
-    screen.say("slowboat is installed and runs, now and after each login. What it does: slowboat")
+    screen.say("slowboat is installed and running; it starts at each login. To see what it is doing: slowboat status")
     if (still := doctor.missing()) is not None:
         screen.say("It cannot do its work yet:")
         screen.show(still)
@@ -70,7 +70,7 @@ def uninstall() -> None:
     outcome = asyncio.run(units.uninstall())
     _show_files("removed", outcome.files)
     kept = f"{settings.config_path()} and {settings.state_dir()}"
-    screen.say(f"slowboat no longer runs. Your configuration and its memory are where they were: {kept}")
+    screen.say(f"slowboat no longer runs. Your configuration and its ledger have been kept: {kept}")
 
 
 @click.command()

@@ -90,9 +90,9 @@ class Estimate:
 def estimate(rate: int, limit: int) -> Estimate:
     """The pace of now while it sends, else the limit."""
     if rate > 0:
-        return Estimate(rate, f"at the present {phrases.rate(rate)}")
+        return Estimate(rate, f"at the current {phrases.rate(rate)}")
     if limit > 0:
-        return Estimate(limit, f"at the limit of {phrases.rate(limit)}, sent without a break")
+        return Estimate(limit, f"at the limit of {phrases.rate(limit)}, without interruption")
     return Estimate(0, "")
 
 
@@ -297,7 +297,7 @@ def _plan_end(left: int, estimated: Estimate) -> str:
     if left == 0:
         return "Nothing is left to send."
     if estimated.rate <= 0:
-        return f"{phrases.size(left)} remaining. How long that takes is unknown until it sends."
+        return f"{phrases.size(left)} remaining. How long that will take is unknown until it is sending."
     return f"{phrases.size(left)} remaining: {phrases.about(left / estimated.rate)} {estimated.basis}."
 
 

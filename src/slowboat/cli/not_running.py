@@ -21,9 +21,9 @@ _START = "systemctl --user start slowboat"
 _LOG = "journalctl --user -u slowboat -n 20"
 _RESULTS = {
     "core-dump": "it crashed",
-    "oom-kill": "it was ended because memory ran out",
-    "protocol": "it ended before it was ready",
-    "start-limit-hit": "it failed too often in a row",
+    "oom-kill": "it was killed because memory ran out",
+    "protocol": "it exited before it was ready",
+    "start-limit-hit": "it failed too many times in a row",
     "timeout": "it did not start or stop in time",
     "watchdog": "it hung, and systemd ended it",
 }
@@ -50,24 +50,24 @@ def in_words(state: State) -> NeedsUser:
             what, hint = _not("it is not installed as a service"), "Install and start it with: slowboat install"
         case "masked", _:
             hint = f"Allow it with: systemctl --user unmask slowboat, then start it with: {_START}"
-            what = _not("its service is masked, which forbids systemd to start it")
+            what = _not("its service is masked, so systemd may not start it")
         case "loaded", "failed":
             what, hint = _not(_why(state)), _cure(state)
         case "loaded", "activating" if state.sub == "auto-restart":
             what = _not(f"{_why(state)} (systemd starts it again by itself)")
-            hint = f"Wait half a minute. What it said is in: {_LOG}"
+            hint = f"Wait half a minute. To see what it logged: {_LOG}"
         case "loaded", "activating" | "reloading":
-            what, hint = "slowboat is just starting", "Try again in a moment"
+            what, hint = "slowboat is starting", "Try again in a moment"
         case "loaded", "deactivating":
-            what, hint = "slowboat is just stopping", f"When it has stopped, start it again with: {_START}"
+            what, hint = "slowboat is stopping", f"When it has stopped, start it again with: {_START}"
         case "loaded", "active":
             what = "slowboat is running, but cannot be reached on this session's bus"
-            hint = "Start it anew with: systemctl --user restart slowboat"
+            hint = "Restart it with: systemctl --user restart slowboat"
         case "loaded", _:
             what, hint = _not("it was stopped, or not started yet"), f"Start it with: {_START}"
         case _:
             what = _not("systemd cannot read its service's files")
-            hint = "See why with: systemctl --user status slowboat. To write them anew: slowboat install"
+            hint = "To see why: systemctl --user status slowboat. To write them again: slowboat install"
     return NeedsUser(what, hint=hint, code="not-running")
 
 
@@ -96,4 +96,4 @@ def _cure(state: State) -> str:
     start = f"systemctl --user reset-failed slowboat && {_START}" if state.result == "start-limit-hit" else _START
     if _last_words(state):
         return f"Fix that, then start it with: {start}"
-    return f"What it said is in: {_LOG}. Start it again with: {start}"
+    return f"To see what it logged: {_LOG}. To start it again: {start}"

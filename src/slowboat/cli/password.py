@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("cloud", metavar="CLOUD")
-@click.option("--file", "in_file", is_flag=True, help="Keep it in a private file, not in the keyring.")
+@click.option("--file", "in_file", is_flag=True, help="Store it in a private file, not in the keyring.")
 def password(cloud: str, *, in_file: bool) -> None:
     """Store the password or key of a cloud.
 
@@ -53,7 +53,7 @@ def keep(cloud: str, secret: Secret, *, in_file: bool = False) -> str:
     except NeedsUser as error:
         if error.code != "no-secret-service":
             raise
-        where = f"{_stored_in_file(cloud, secret)}, as there is no keyring here that takes it"
+        where = f"{_stored_in_file(cloud, secret)}, because there is no keyring here that accepts it"
     read = secrets.secret_of(cloud)  # a credential of systemd's, or an older one in the keyring, may come first
     if read != secret:
         raise SlowboatError(
@@ -125,9 +125,9 @@ def asked(cloud: str) -> Secret:
         text = sys.stdin.readline()
     text = re.sub(r"[\r\n]+\Z", "", text)
     if not text:
-        raise SlowboatError("no password was given", hint="Nothing has been stored")
+        raise SlowboatError("no password was given", hint="Nothing was stored")
     if text != text.strip():
-        screen.say("Note: it begins or ends with a blank. If that came with copying, run this again.")
+        screen.say("Note: it begins or ends with a blank. If that came from copying, run this again.")
     return Secret(text)
 
 
@@ -144,5 +144,5 @@ def _retried() -> str:
     try:
         asyncio.run(retry())
     except SlowboatError:
-        return "slowboat does not run yet. To start it, now and at each login: slowboat install"
-    return "slowboat tries it now. What comes of it: slowboat status"
+        return "slowboat is not running yet. To start it, now and at each login: slowboat install"
+    return "slowboat is trying it now. To see the result: slowboat status"

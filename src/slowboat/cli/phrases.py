@@ -134,9 +134,15 @@ def cure(text: str) -> tuple[str, ...]:
     lines = [plain(line).rstrip() for line in text.strip("\n").split("\n")]
     if len(lines) > 1:
         return tuple(lines)
-    last = _LAST.fullmatch(lines[0].strip())
+    first, *command = apart(lines[0].strip())
+    return (first, *command) if command or _LAST.fullmatch(first) else (sentence(first),)
+
+
+def apart(text: str) -> tuple[str, ...]:
+    """A text of one line, and a command at its end as a line of its own."""
+    last = _LAST.fullmatch(text)
     if last is None:
-        return (sentence(lines[0]),)
+        return (text,)
     before, command = last["before"].strip(), last["quoted"] or last["bare"]
     return (*((f"{before}:",) if before else ()), command)
 

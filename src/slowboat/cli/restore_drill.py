@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _ROOMY = Path("/var/tmp")  # noqa: S108  # a private folder is made in it
 """Where large temporary files belong (file-hierarchy(7)): /tmp may be memory, and a chain's signatures are large."""
 
-_DRILL = "For that, run it in a terminal, or set PASSPHRASE as for duplicity."
+_DRILL = "To do that, run it in a terminal, or set PASSPHRASE as for duplicity."
 
 
 def tell(name: str, report: Report) -> bool:
@@ -50,7 +50,7 @@ def tell(name: str, report: Report) -> bool:
     newest = restorable.newest(report)
     whole = newest is not None and not newest.files_missing
     if not report.samples:
-        screen.say("There is no file yet to try it with.")
+        screen.say("There is no file to try it with yet.")
         return whole
     fetched = phrases.size(max(one.size for one in report.samples))
     screen.say(f"To try it with one small file, duplicity fetches the metadata and a volume or two, about {fetched}.")
@@ -68,7 +68,7 @@ def _passphrase(*, encrypted: bool) -> str | None:
     given = os.environ.get("PASSPHRASE")
     if given or not sys.stdin.isatty():
         return given or None
-    asked = "Passphrase of the backup (empty: gpg-agent has it)"
+    asked = "Passphrase of the backup (empty if gpg-agent has it)"
     return str(click.prompt(asked, default="", hide_input=True, show_default=False, err=True))
 
 
@@ -78,11 +78,11 @@ def _drill(name: str, samples: Sequence[SampleFile], passphrase: str) -> bool:
     read = settings.load(None)
     migration = read.migrations.get(name)
     if migration is None:
-        raise NeedsUser(f"the settings have no migration {name} any more", hint="See slowboat reload", code="config")
+        raise NeedsUser(f"the settings no longer have a migration {name}", hint="Run: slowboat reload", code="config")
     duplicity = InstalledDuplicities(migration.duplicity, os.environ)
     program, version = duplicity.path(), asyncio.run(duplicity.version())
     if program is None or not version:
-        raise NeedsUser("there is no duplicity that runs", hint="Install duplicity, or name it in the settings")
+        raise NeedsUser("no working duplicity was found", hint="Install duplicity, or set its path in the settings")
     secrets = _environment(read.clouds[migration.target.cloud]) | ({"PASSPHRASE": passphrase} if passphrase else {})
     where = _ROOMY if _ROOMY.is_dir() and not os.environ.get("TMPDIR") else None
     with tempfile.TemporaryDirectory(prefix="slowboat-drill-", dir=where) as folder:
@@ -102,13 +102,13 @@ def _compared(restore: PathRestore, migration: MigrationSettings, samples: Seque
     file = f"“{phrases.plain(sample.path)}” ({phrases.size(got.stat().st_size)})"
     screen.say(f"Restored from the cloud alone: {file}.")
     if not migration.source.is_dir():  # duplicity would make the folder
-        screen.say("The drive is not there to compare it with.")
+        screen.say("The drive is not connected, so it was not compared.")
         return True
     other = _restored(restore, f"file://{quote(str(migration.source))}", sample)
     if other is None or not filecmp.cmp(got, other, shallow=False):
-        screen.complain(SlowboatError(f"the drive's {file} is not the same", hint="See: slowboat verify --deep"))
+        screen.complain(SlowboatError(f"the drive's {file} differs", hint="See: slowboat verify --deep"))
         return False
-    screen.say("Restored from the drive, it is the same, byte for byte.")
+    screen.say("The same file restored from the drive is identical, byte for byte.")
     return True
 
 

@@ -75,9 +75,12 @@ def show(what: RenderableType) -> None:
 
 
 def say(text: str) -> None:
-    """Prints a sentence to standard output, wrapped at words where it goes to a terminal."""
+    """Prints a sentence to standard output, wrapped at words on a terminal; a command at its end has its own line."""
     out = console()
-    out.print(Text(text), soft_wrap=not out.is_terminal)
+    first, *commands = phrases.apart(text)
+    out.print(Text(first), soft_wrap=not out.is_terminal)
+    for command in commands:
+        out.print(Text(f"    {command}"), soft_wrap=True)
 
 
 def write(text: str) -> None:
@@ -118,7 +121,8 @@ def cannot_write(error: OSError) -> bool:
     os.close(nowhere)
     complain(
         SlowboatError(
-            f"this cannot be written: {os.strerror(error.errno)}", hint="Make room where the output goes, and try again"
+            f"this cannot be written: {os.strerror(error.errno)}",
+            hint="Free some space where the output goes, and try again",
         )
     )
     return True

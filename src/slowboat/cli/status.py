@@ -146,7 +146,7 @@ def _why_lines(activity: Activity, common: Sequence[Reason], now: float) -> list
 
 def _no_reason(activity: Activity) -> str:
     if activity in _NOT_SENDING:
-        return "It gave no reason. What happened so far: slowboat history"
+        return "It gave no reason. To see what happened: slowboat history"
     if activity is Activity.DONE:
         return "Nothing is left to send."
     return "Nothing holds it back."
@@ -229,7 +229,11 @@ def _left_with_end(migration: MigrationReport, now: float) -> str:
     if left:
         end = phrases.moment(migration.expected_end, now)
         return f"{left} (done {end})" if end else left
-    return "" if migration.activity is Activity.DONE else "Not known yet: it depends on when and how fast it may send."
+    return (
+        ""
+        if migration.activity is Activity.DONE
+        else "Not known yet: it depends on when and how fast slowboat may send."
+    )
 
 
 def _handover(migration: MigrationReport) -> str | Text:
@@ -237,24 +241,30 @@ def _handover(migration: MigrationReport) -> str | Text:
     reason = phrases.sentence(migration.handover_why)
     match migration.handover:
         case HandoverState.DONE if migration.front_end:
-            lines = [phrases.plain(line) for line in migration.front_end.splitlines()]
-            return "\n".join([f"Done: backups can go to {target}.", *lines])
+            return "\n".join([f"Done: backups can go to {target}.", *phrases.cure(migration.front_end)])
         case HandoverState.DONE:
-            sentence = f"Done. Back up to {target} from now on, no longer to the drive. {reason}"
+            sentence = f"Done. From now on, back up to {target}, no longer to the drive. {reason}"
             return Text(sentence.rstrip(), style="green")
         case HandoverState.READY:
             waits = f"Ready: {reason} Until then, go on backing up to the drive."
             return waits if reason else "Comes next, by itself."
         case HandoverState.NEVER:
             return (
-                "None: the cloud follows the drive. Go on backing up to the drive: each backup is moved by itself. "
-                "To go on in the cloud instead: slowboat handover"
+                "None: the cloud follows the drive. Keep backing up to the drive: each backup is moved by itself. "
+                "To continue in the cloud instead:\n    slowboat handover"
             )
         case HandoverState.BLOCKED:
-            sentence = reason or "It gave no reason."
-            return Text(f"Blocked: {sentence} Until then, go on backing up to the drive.", style="red")
+            return Text(_blocked(migration.handover_why), style="red")
         case HandoverState.PENDING:
-            return f"Not yet. {reason or _metadata(migration)} Until then, go on backing up to the drive."
+            return f"Not yet. {reason or _metadata(migration)} Until then, keep backing up to the drive."
+
+
+def _blocked(why: str) -> str:
+    """Why there is no handover, and a command that would help alone on its line."""
+    first, *commands = phrases.cure(why) if why else ("It gave no reason.",)
+    lines = [f"Blocked: {first}", *(f"    {command}" for command in commands)]
+    end = "Until then, keep backing up to the drive."
+    return "\n".join([*lines, end]) if commands else f"{lines[0]} {end}"
 
 
 def _metadata(migration: MigrationReport) -> str:
@@ -300,11 +310,12 @@ def _refused(migration: MigrationReport) -> str | Text:
         return ""
     files = phrases.count(migration.volumes_refused, "volume", "volumes")
     it_is = "it is" if migration.volumes_refused == 1 else "they are"
-    return Text(f"{files} cannot go up as {it_is}. Which: slowboat plan --all. Why: slowboat history", style="red")
+    which = "    slowboat plan --all\n    slowboat history"
+    return Text(f"{files} cannot be sent as {it_is}. To see which, and why:\n{which}", style="red")
 
 
 def _trouble(error: str) -> Text:
-    return Text.assemble(("Last trouble: ", "bold"), phrases.sentence(error))
+    return Text.assemble(("Last problem: ", "bold"), phrases.sentence(error))
 
 
 def _altogether(report: ManagerReport, now: float) -> Text:

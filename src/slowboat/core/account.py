@@ -168,7 +168,7 @@ def _by_time(one: SetId) -> tuple[int, int]:
     return one.end, one.start
 
 
-NOT_YET = "Needs the drive: the cloud does not have everything yet. Keep the drive."
+NOT_YET = "The cloud does not have everything yet. Keep the drive."
 """The promise where nothing is known, too."""
 
 
@@ -190,14 +190,20 @@ def _of_the_worth(account: CloudAccount) -> str:
             return f"{text} of the backups up to {_called(account.newest)}." if account.lacking else f"{text}."
         case Worth.NEWEST:
             if account.complete:  # the last listing has not shown it yet
-                return "For the newest chain the cloud alone is enough. Keep the drive until all was looked at again."
+                return (
+                    "For the newest chain the cloud alone is enough. Keep the drive until slowboat has checked "
+                    "everything once more."
+                )
             older = "are still on their way" if account.to_send else "are not all there"
             return f"For the newest chain the cloud alone is enough. Older chains {older}: keep the drive."
         case Worth.SOME:
             needs = "Newer backups need the drive" if account.lacking else "Not all of the drive's backups are there"
             return f"The cloud alone can restore {_called(account.newest)}. {needs}: keep it."
         case Worth.REPLACED:
-            return "What slowboat had moved was removed from the cloud. What duplicity wrote there itself is its own."
+            return (
+                "What slowboat moved there has been removed from the cloud. The backups that are there now are "
+                "duplicity's own."
+            )
         case Worth.NOTHING:
             return NOT_YET
 

@@ -48,7 +48,7 @@ def must_be_limit(limit: int) -> None:
     if 0 < limit < SLOWEST or not 0 <= limit <= FASTEST:
         raise Refused(
             f"{limit} bytes per second is not a limit",
-            hint=f"Give {SLOWEST} or more, or 0 to take the limit away; to send nothing, pause",
+            hint=f"Give {SLOWEST} or more, or 0 to remove the limit; to send nothing, pause",
             code="limit",
         )
 
@@ -57,12 +57,12 @@ def must_be_ahead(until: float, now: float) -> None:
     """Until when a pause or a limit holds, seconds since the epoch; 0.0: until told. The command line asks the same.
 
     Raises:
-        Refused: that time is past, or more than a year ahead (code "until").
+        Refused: that time has passed, or more than a year ahead (code "until").
     """
     if until and not 0 < until - now <= LONGEST:
         raise Refused(
-            "that time is past" if until <= now else "that time is more than a year ahead",
-            hint="Give a time that is to come, in microseconds since the epoch, or 0 for no end",
+            "that time has passed" if until <= now else "that time is more than a year ahead",
+            hint="Give a time in the future, in microseconds since the epoch, or 0 for no end",
             code="until",
         )
 
@@ -93,7 +93,7 @@ MAINS = Power(on_battery=False, power_saver=False)
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Somebody asked slowboat to keep still: who (an application's name) and why, both as they said it."""
+    """Somebody asked slowboat to hold off: who (an application's name) and why, both as they said it."""
 
     who: str
     why: str

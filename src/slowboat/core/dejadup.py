@@ -247,21 +247,22 @@ def switch(
     remote = ", where REMOTE is the name that `rclone listremotes` shows for that cloud" if of is Layout.RCLONE else ""
     both = ", ".join(f'"{url}"' for url in (*known, wanted))
     raise NeedsUser(
-        f"Deja Dup {of.value} would call the target {wanted}, and no cache is made for that",
-        hint=f"Write target_urls = [{both}] in place of target_url in slowboat's configuration{remote}; then "
-        "`slowboat reload`, and this again",
+        f"Deja Dup {of.value} would address the target as {wanted}, and no cache is prepared for that address",
+        hint=f"Write target_urls = [{both}] in place of target_url in slowboat's configuration{remote}. Then "
+        "run `slowboat reload`, and try again",
         code="front-end",
     )
 
 
 def _no_way(of: Layout, duplicity: str) -> NeedsUser:
     return NeedsUser(
-        f"this Deja Dup ({of.value}) cannot back up to a Swift",
+        f"this Deja Dup ({of.value}) cannot back up to Swift",
         hint="Deja Dup 48 or newer reaches it through rclone. From Flathub:\n"
         "flatpak install flathub org.gnome.DejaDup\n"
-        "Or duplicity itself goes on there, with SWIFT_AUTHURL, SWIFT_USERNAME, SWIFT_PASSWORD and PASSPHRASE set:\n"
+        "Or let duplicity itself continue there, with SWIFT_AUTHURL, SWIFT_USERNAME, SWIFT_PASSWORD and PASSPHRASE "
+        "set:\n"
         f"{duplicity}\n"
-        "Or go on with the drive: what it gets is sent as well",
+        "Or keep backing up to the drive: those backups are sent, too",
         code="front-end",
     )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REMOVED = "removed at the target"
 """The error of an object that is set aside because its owner has removed its backup set from the target."""
 
-GONE = "it had arrived in the cloud, and is not there any more, nor is anything of its backup set"
+GONE = "it had reached the cloud and is gone, together with its whole backup set"
 """The error of an object that is set aside because, after the end, nothing of its backup set was left at the target:
 its owner may have removed it, so that it is not sent again unasked."""
 

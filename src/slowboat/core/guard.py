@@ -279,8 +279,10 @@ def _owner_removed(known: Remembered, away: Collection[str]) -> Iterable[Change]
         yield Notify(
             "removed",
             f"{known.name}: an old backup was removed from the cloud",
-            f"{_capital(describe(oldest))} and what was made upon it are gone from {known.url}, and a newer full "
-            "stands there: its upload has ended. If that is wrong, `slowboat retry` sends it all again from the drive.",
+            f"{_capital(describe(oldest))} and the backups that depend on it are gone from {known.url}, and a newer "
+            "full "
+            "backup is there: slowboat no longer sends them. If that is a mistake, send them again from the "
+            "drive:\nslowboat retry",
         )
 
 
@@ -292,8 +294,8 @@ def _set_gone(known: Remembered, forgotten: Collection[str]) -> Iterable[Change]
     yield Notify(
         "gone",
         f"{known.name}: a backup is gone from the cloud",
-        f"{_capital(describe(oldest))} had arrived at {known.url}, and nothing of it is there any more. Where you "
-        "removed it, all is well; else `slowboat retry` sends it again from the drive. Keep the drive until then.",
+        f"{_capital(describe(oldest))} had reached {known.url}, and nothing of it is left there. If you removed "
+        "it, all is well. If not, keep the drive, and send the backup again:\nslowboat retry",
         urgent=True,
     )
 
@@ -313,7 +315,8 @@ def _damage(seen: Observation, known: Remembered, damaged: Sequence[str], full: 
         "damaged",
         f"{known.name}: files disappeared from the cloud",
         f"{files} gone from {known.url}, such as {damaged[0]}.{instead}{why} slowboat sends them again from the drive, "
-        "metadata first. Make no backup until that is done." + ("" if seen.drive_present else " Connect the drive."),
+        "metadata first. Do not make a backup until that is done."
+        + ("" if seen.drive_present else " Connect the drive."),
         urgent=True,
     )
 
@@ -329,7 +332,7 @@ def danger_of(duplicity: Judgement) -> str:
 def _note(duplicity: Judgement) -> Note:
     """What the history says of the duplicities that may make the next backup."""
     advice = duplicity.advice
-    says = advice.helps if advice.verdict is Verdict.UNKNOWN else advice.danger or "nothing is known against it"
+    says = advice.helps if advice.verdict is Verdict.UNKNOWN else advice.danger or "no problems are known"
     if len(duplicity.names) < 2:
         return Note("duplicity", f"Backups will be made by {duplicity.name}: {says}")
     return Note("duplicity", f"Backups may be made by {' or '.join(duplicity.names)}. Of {duplicity.name}: {says}")
@@ -353,8 +356,8 @@ def _notify_danger(duplicity: Judgement, known: Remembered) -> Notify:
     advice = duplicity.advice
     if advice.verdict is Verdict.WAIT:
         text = (
-            f"{duplicity.name} makes no incremental backup before the last volume is in the cloud, and "
-            f"{advice.danger}: until then run no cleanup. Update duplicity to 3.0.6.2 or newer."
+            f"{duplicity.name} makes no incremental backup until the last volume is in the cloud, and "
+            f"{advice.danger}. Do not run a cleanup until then. Update duplicity to 3.0.6.2 or newer."
         )
     else:
         text = f"With {duplicity.name}, {advice.danger}. {advice.helps}."
@@ -388,7 +391,7 @@ def _empty_caches(seen: Observation, reported: Reported) -> tuple[list[Change], 
     """Deja Dup empties its archive dir when something goes wrong: what can be put back, is; told once."""
     changes: list[Change] = []
     if seen.empty_caches and seen.empty_caches != reported.empty_caches:
-        text = f"duplicity's cache for {seen.empty_caches[0]} is gone; Deja Dup does that when a backup fails"
+        text = f"duplicity's cache for {seen.empty_caches[0]} is gone; Deja Dup removes it when a backup fails"
         changes += [Note("cache-gone", text), MendCache()]
     return changes, replace(reported, empty_caches=seen.empty_caches)
 
@@ -411,9 +414,9 @@ def _unfinished(seen: Observation, known: Remembered, last: SetId) -> Notify:
     dangerous = f" With {seen.duplicity.name} this is dangerous: {danger}." if danger else ""
     return Notify(
         "unfinished",
-        f"{known.name}: an unfinished backup stands in the cloud",
-        f"{_capital(describe(last))} at {known.url} was broken off: it has volumes and no manifest.{dangerous} "
-        f"{seen.duplicity.advice.stray.format(url=known.url)}. slowboat removes nothing.",
+        f"{known.name}: an unfinished backup is in the cloud",
+        f"{_capital(describe(last))} at {known.url} was interrupted: it has volumes but no manifest.{dangerous} "
+        f"{seen.duplicity.advice.stray.format(url=known.url)}. slowboat itself removes nothing.",
         urgent=True,
     )
 

@@ -83,7 +83,7 @@ def unquote(written: bytes) -> bytes:
         return written
     inner = written[1:-1]
     if len(written) < 2 or not written.endswith(b'"') or _BARE_BACKSLASH.search(inner):
-        raise ValueError(f"a path is quoted wrongly: {_show(written)}")
+        raise ValueError(f"a path is not quoted correctly: {_show(written)}")
     return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), inner)
 
 
@@ -201,7 +201,7 @@ class _Draft:
         if kind.upper() != b"SHA1":
             return
         if not _SHA1.fullmatch(value):
-            raise ValueError(f"volume {self._number} has a SHA-1 that is none: {_show(value)}")
+            raise ValueError(f"volume {self._number} has an invalid SHA-1: {_show(value)}")
         self._sha1 = value.decode("ascii").lower()
 
     def finished(self) -> VolumeInfo:
@@ -287,9 +287,9 @@ def parse(lines: Iterable[bytes], name: str = "a manifest") -> Manifest:
         return reader.finish()
     except ValueError as error:
         raise Refused(
-            f"{repr(name)[1:-1]} is damaged or no manifest of duplicity's: {error}",
-            hint="If this is the copy in duplicity's cache, move it away: duplicity then takes a new one from"
-            " the drive when it next lists the files there (duplicity list-current-files)",
+            f"{repr(name)[1:-1]} is damaged or not a duplicity manifest: {error}",
+            hint="If this is the copy in duplicity's cache, move it away: duplicity fetches a new one from the "
+            "drive the next time it lists the files there (duplicity list-current-files)",
             code="manifest",
         ) from None
 

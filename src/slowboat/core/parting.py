@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from slowboat.core.words import Item, SetId
 
-PARTED = "the cloud has gone on by itself since the backup that this one builds upon"
+PARTED = "the cloud has newer backups of its own since the one that this depends on"
 """The error of an object that is set aside because its set does not fit what duplicity wrote to the target."""
 
 

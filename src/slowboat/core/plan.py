@@ -122,7 +122,7 @@ class Snapshot:
         handover: PENDING, or what has come of it.
         handover_at: not before this time is a blocked handover tried again.
         blocked: what only a person can mend, and when it is tried again unasked; None: nothing.
-        wait: the server asked to wait, or a trouble lets us back off: until when and why; None: go on.
+        wait: the server asked slowboat to wait, or a trouble lets us back off: until when and why; None: go on.
         object_waits: name to the time before which that one object is not tried again.
         busy: names of the objects with an action under way.
         renewing: names of the objects whose segments are being renewed; none of them is busy.
@@ -243,8 +243,8 @@ def source_absent(where: str = "", why: str = "", cure: str = "") -> Reason:
     """The reason while the drive is away: `where` it should be, `why` says what was seen instead, `cure` what helps."""
     return Reason(
         "source-absent",
-        why or (f"the drive with {where} is not there" if where else "the drive with the backup is not there"),
-        cure=cure or "connect the drive; slowboat goes on by itself",
+        why or (f"the drive with {where} is not connected" if where else "the drive with the backup is not connected"),
+        cure=cure or "connect the drive; slowboat continues by itself",
     )
 
 
@@ -357,7 +357,7 @@ def _until_it_is_listed(s: Snapshot, lagging: frozenset[str], sight: Sight) -> D
     lag = Reason(
         "unlisted",
         f"the server has {min(lagging)}{more}, but does not list it: duplicity would not find it",
-        cure="listings may lag for minutes; if this lasts, ask the provider to repair the container's listing",
+        cure="listings may lag by minutes; if this persists, ask the provider to repair the container's listing",
     )
     return Decision((), Activity.WAITING, (lag, *s.permit.reasons), sight.taken_at + LAG_SECONDS)
 
@@ -561,7 +561,7 @@ def _refusals(roster: Roster) -> tuple[Reason, ...]:
             Reason(
                 "refused",
                 f"{_first_and_more(stuck, how_many)} cannot go up: {stuck.error}",
-                cure="see `slowboat plan` for the list; fix it and run `slowboat retry`",
+                cure="see the list in `slowboat plan`, fix what is wrong, and run `slowboat retry`",
             )
         )
     gone, how_many = roster.gone()
@@ -569,9 +569,8 @@ def _refusals(roster: Roster) -> tuple[Reason, ...]:
         reasons.append(
             Reason(
                 "gone",
-                f"{_first_and_more(gone, how_many)} had arrived in the cloud, and nothing of the backup set is there "
-                "any more",
-                cure="run `slowboat retry` to send it again; where you removed it yourself, all is well",
+                f"{_first_and_more(gone, how_many)} had reached the cloud, and nothing of the backup set is left there",
+                cure="if you removed it yourself, all is well; to send it again, run `slowboat retry`",
             )
         )
     return tuple(reasons)

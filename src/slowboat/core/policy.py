@@ -58,16 +58,16 @@ def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> 
     Nothing is sent
 
     - while you paused it, until the time you named or until you resume it;
-    - while the machine is about to sleep, and while an application asked slowboat to keep still;
-    - while there is no network, while a network wants you to log in first, and while the internet cannot be
+    - while the machine is about to sleep, and while an application asked slowboat to hold off;
+    - while there is no network, while a network asks you to log in first, and while the internet cannot be
       reached (unless you said that a limited network is enough);
-    - while it cannot be known what the network is, because whoever should know is gone or does not answer;
+    - while it cannot be known what the network is, because whoever should know is gone or does not respond;
     - on a metered network, unless you allowed it, at full speed or slowly. A network is metered when any
       network in use is, also one that hides beneath a VPN. Where nobody can tell, it counts as not metered;
     - while a VPN is up, if you forbade that;
     - on a network that you forbade, by its name or its type. A name's rule comes before a type's, a type's
       before the default. Through a VPN, the rules of the VPN and of what it may lie on hold together;
-    - when a network's budget for the day or the month is used up, or leaves less than the next piece needs,
+    - when a network's budget for the day or the month is used up, or has too little left for the next upload,
       until midnight, or the first of the next month;
     - outside the hours of your schedule, if you made one;
     - on battery, unless you allowed it, and never below the level you set;
@@ -165,10 +165,10 @@ def _asked(conditions: Conditions, now: float) -> Iterator[_Bound]:
     if until is not None and (until == 0.0 or until > now):
         yield 0, Reason("paused", "You paused it", "slowboat resume", until or None, asks=True)
     if conditions.sleeping:
-        yield 0, Reason("sleep", "The machine is about to sleep")
+        yield 0, Reason("sleep", "The computer is about to go to sleep")
     for hold in conditions.holds:
         why = f": {_shown(hold.why)}" if hold.why else ""
-        yield 0, Reason("held", f"{_shown(hold.who) or 'An application'} asked slowboat to keep still{why}")
+        yield 0, Reason("held", f"{_shown(hold.who) or 'An application'} asked slowboat to hold off{why}")
 
 
 def _reached(network: Network, rules: Rules) -> Iterator[_Bound]:
@@ -176,25 +176,25 @@ def _reached(network: Network, rules: Rules) -> Iterator[_Bound]:
     state = network.connectivity
     if not network.known or state is Connectivity.UNKNOWN:
         who = "Nobody can" if network.witness == "nobody" else f"{network.witness} cannot"
-        text = f"{who} tell now what the network is, and nothing is sent on a guess"
+        text = f"{who} say what network this is right now, and slowboat does not send on a guess"
         yield 0, Reason("network-unknown", text)
     elif state is Connectivity.NONE:
         yield 0, Reason("offline", "There is no network", "Connect to a network")
     elif state is Connectivity.PORTAL:
-        yield 0, Reason("portal", f"{_called(network)} wants you to log in first", "Log in with a browser")
+        yield 0, Reason("portal", f"{_called(network)} asks you to log in first", "Log in with a browser")
     elif state is Connectivity.LIMITED and rules.require == "full":
-        cure = 'Where the check is wrong, set require = "limited"'
-        yield 0, Reason("limited", f"{_called(network)} does not reach the internet", cure)
+        cure = 'If that check is wrong, set require = "limited"'
+        yield 0, Reason("limited", f"{_called(network)} has no internet access", cure)
 
 
 def _metered(network: Network, rules: Rules) -> Iterator[_Bound]:
     """Metered networks, and VPNs."""
     if network.metered:
         choices = [rule.metered or rules.metered for _, rule in _rules_in_force(network, rules)]
-        cure = "Use a network that is not metered, or allow metered ones in the settings"
+        cure = "Use an unmetered network, or allow metered ones in the settings"
         yield from _chosen(choices, rules, Reason("metered", f"{_called(network)} is metered", cure))
     if "vpn" in network.types:
-        reason = Reason("vpn", "A VPN is up", "Leave the VPN, or allow it in the settings")
+        reason = Reason("vpn", "A VPN is active", "Disconnect the VPN, or allow it in the settings")
         yield from _chosen([rules.vpn], rules, reason)
 
 
@@ -229,7 +229,7 @@ def _budgeted(conditions: Conditions, rules: Rules, now: float, needs: int) -> I
                     ),
                 )
             elif left < needs:
-                text = f"The budget of {_named(name)} for this {period.value} leaves less than the next piece needs"
+                text = f"The budget of {_named(name)} for this {period.value} has too little left for the next upload"
                 yield 0, Reason("budget", text, cure, until if needs <= allowance else None, asks=True)
 
 
@@ -238,33 +238,35 @@ def _scheduled(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Bo
     cap = allowed(rules.schedule, now, conditions.zone).cap
     if cap == 0:
         until = next_opening(rules.schedule, now, conditions.zone)
-        yield 0, Reason("schedule", "Your schedule does not allow sending at this hour", until=until, asks=True)
+        yield 0, Reason("schedule", "Your schedule does not allow sending at this time", until=until, asks=True)
     elif cap is not None:
         until = next_edge(rules.schedule, now, conditions.zone)
-        yield cap, Reason("schedule", f"Your schedule allows {_in_words(cap)} at this hour", until=until)
+        yield cap, Reason("schedule", f"Your schedule allows {_in_words(cap)} at this time", until=until)
 
 
 def _powered(conditions: Conditions, rules: Rules) -> Iterator[_Bound]:
     """Battery, power saver, games."""
     power = conditions.power
     if power.on_battery is not False:
-        text = _known("the machine runs on battery", power.on_battery)
+        text = _known("the computer is running on battery", power.on_battery)
         yield from _chosen([rules.battery], rules, Reason("battery", text, "Plug it in", asks=True))
         if rules.battery_min > 0 and not (power.level is not None and power.level >= rules.battery_min):
             level = "at an unknown level" if power.level is None else f"at {power.level:.0f} %"
             text = f"The battery is {level}, and you want {rules.battery_min:.0f} % at least"
             yield 0, Reason("battery-low", text, "Plug it in", asks=True)
     if power.power_saver is not False:
-        text = _known("power saver is on", power.power_saver)
-        yield from _chosen([rules.power_saver], rules, Reason("power-saver", text, "Turn power saver off", asks=True))
+        text = _known("the power saver is on", power.power_saver)
+        yield from _chosen(
+            [rules.power_saver], rules, Reason("power-saver", text, "Turn the power saver off", asks=True)
+        )
     if conditions.gaming is not False:
         text = _known("a game is running", conditions.gaming)
-        yield from _chosen([rules.game], rules, Reason("game", text, "End the game"))
+        yield from _chosen([rules.game], rules, Reason("game", text, "Quit the game"))
 
 
 def _known(fact: str, truth: bool | None) -> str:  # noqa: FBT001  # a fact's truth, or None for not known
     """A fact as a sentence, or the sentence that it cannot be known."""
-    return f"{fact[0].upper()}{fact[1:]}" if truth else f"It cannot be told whether {fact}"
+    return f"{fact[0].upper()}{fact[1:]}" if truth else f"slowboat cannot tell whether {fact}"
 
 
 def _capped(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Bound]:
@@ -294,10 +296,10 @@ def _only_spare(conditions: Conditions, rules: Rules, now: float) -> bool:
 def _shared(conditions: Conditions, *, spare: bool) -> Iterator[_Bound]:
     """The others on the line, where way is made for them."""
     if spare and conditions.crowded:
-        text = "Somebody else uses the line, and slowboat takes only what is left"
+        text = "Somebody else is using the connection, and slowboat takes only what is left over"
         yield (
             None,
-            Reason("crowded", text, "Nothing needs to be done; to use the whole line all the same: slowboat limit go"),
+            Reason("crowded", text, "There is nothing to do. To use the whole connection anyway: slowboat limit go"),
         )
 
 

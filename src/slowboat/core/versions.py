@@ -75,9 +75,9 @@ class Advice:
 
 
 _SOURCE: Final = "https://gitlab.com/duplicity/duplicity/-/blob"
-_CLEAN_UP: Final = "Run `duplicity cleanup --force {url}`: it removes that backup's remains and nothing else"
+_CLEAN_UP: Final = "Run `duplicity cleanup --force {url}`: it removes what is left of that backup and nothing else"
 _NO_CLEAN_UP: Final = (
-    "Do not run `duplicity cleanup` with this version, it would remove the whole backup: update duplicity first, "
+    "Do not run `duplicity cleanup` with this version: it would remove the whole backup. Update duplicity first, "
     "then run `duplicity cleanup --force {url}`"
 )
 
@@ -105,7 +105,7 @@ TABLE: Final = (
         REFUSES,
         "`duplicity cleanup --force` deletes the manifest and all volumes of every backup set that lacks a volume (and "
         "without its cache it reads no encrypted backup, whole or not)",
-        "Update duplicity to 3.0.6.2 or newer; otherwise the handover follows by itself when the last volume is there",
+        "Update duplicity to 3.0.6.2 or newer; otherwise the handover happens by itself once the last volume is there",
         _NO_CLEAN_UP,
         f"{_SOURCE}/rel.3.0.6/duplicity/dup_collections.py (CollectionsStatus.get_sorted_sets asks for every volume)",
     ),
@@ -116,7 +116,7 @@ TABLE: Final = (
         "works, then complains of missing volumes",
         REFUSES,
         'Deja Dup shows the complaint ("You must run a full backup as the next backup") as a failure; nothing is lost',
-        "Nothing needs to be done: the complaint ends when the last volume is there",
+        "There is nothing to do: the complaint ends once the last volume is there",
         _CLEAN_UP,
         f"{_SOURCE}/rel.3.0.7/duplicity/dup_collections.py (get_sorted_sets: not at the first look, but at the last)",
     ),
@@ -137,12 +137,12 @@ TABLE: Final = (
         Verdict.RISKY,
         "works, silently",
         DESTROYS,
-        "where a full backup that was broken off has left volumes without a manifest in the cloud, and duplicity's "
+        "where an interrupted full backup has left volumes without a manifest in the cloud, and duplicity's "
         "cache of it is lost, the next backup of any kind deletes every backup set that lacks a volume, and the cache "
-        "with it; where it was not told to be incremental, it makes a new full backup then, without a word (what a "
-        "broken-off incremental leaves does no harm)",
+        "with it; unless it was told to be incremental, it then makes a new full backup without saying so (what an "
+        "interrupted incremental leaves behind does no harm)",
         "slowboat looks for such remains every quarter of an hour, tells you of them, and puts back from the drive "
-        "what duplicity deletes all the same",
+        "whatever duplicity deletes anyway",
         _CLEAN_UP,
         "https://gitlab.com/duplicity/duplicity/-/commit/3f0ab55b (do_backup deletes a last set without a manifest, "
         "then looks again, at every volume)",
@@ -158,9 +158,10 @@ NOT_KNOWN: Final = Advice(
     "not known",
     "not known",
     "not known",
-    "slowboat hands over, looks at the cloud every quarter of an hour, and puts back from the drive what disappears",
-    "Run `duplicity cleanup {url}` without --force first: it names what it would remove, which must be that backup's "
-    "remains alone",
+    "slowboat hands over, looks at the cloud every quarter of an hour, and puts back from the drive whatever "
+    "disappears",
+    "Run `duplicity cleanup {url}` without --force first: it lists what it would remove, which must be what is left "
+    "of that backup and nothing else",
     "",
 )
 
@@ -185,7 +186,7 @@ class Installation:
 
     Attributes:
         where: its path, or the Flatpak or Snap that brings it.
-        output: what it says of its version; "" where it says nothing.
+        output: what it says of its version; "" where it printed nothing.
     """
 
     where: str
@@ -200,7 +201,7 @@ class Installation:
     def short(self) -> str:
         """For people, where there is no other: "duplicity 3.2.1"."""
         version = parse(self.output)
-        return f"duplicity {version}" if version else "a duplicity whose version is not known"
+        return f"duplicity {version}" if version else "a duplicity of unknown version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ class Judgement:
 def judge(installed: Sequence[Installation]) -> Judgement:
     """Total: where none is found it is not known; of two that are equally bad the first counts."""
     if not installed:
-        return Judgement(NOT_KNOWN, "a duplicity whose version is not known")
+        return Judgement(NOT_KNOWN, "a duplicity of unknown version")
     advices = {one: verdict(parse(one.output)) for one in installed}
     worst = max(installed, key=lambda one: _WORSE.index(advices[one].verdict))
     name = worst.short if len(installed) == 1 else worst.name

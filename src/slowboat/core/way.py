@@ -70,8 +70,8 @@ def _too_large(means: Means, *, later: bool) -> NoWay:
     quoted = _in_brackets(means.can)
     large = f"it is larger than the server's largest object, {means.limits.max_object} bytes"
     if later:
-        return NoWay(f"{large}, and whether the server takes it in pieces is not known yet{quoted}", later=True)
-    return NoWay(f"{large}, and the server does not put objects together from pieces{quoted}")
+        return NoWay(f"{large}, and it is not yet known whether the server takes it in pieces{quoted}", later=True)
+    return NoWay(f"{large}, and the server does not assemble objects from pieces{quoted}")
 
 
 def must_ask(size: int, means: Means) -> bool:
@@ -88,13 +88,13 @@ def limitation(limits: Limits, can: Capabilities, container: str) -> str:
         can: what its probe has shown.
         container: where its segments would stand.
     """
-    costs = "large files go up in one piece each, and an interruption costs the whole of one"
+    costs = "large files go up in one piece each, and an interruption costs the whole file"
     if can.segments is False:
         return f"Nothing can be stored in {container}{_in_brackets(can)}: {costs}"
     if not limits.slo or can.slo is False:
-        return f"This server does not put objects together from pieces{_in_brackets(can)}: {costs}"
+        return f"This server does not assemble objects from pieces{_in_brackets(can)}: {costs}"
     if can.slo is None or can.joins is None:
-        return f"Whether this server can join pieces is not known yet{_in_brackets(can)}: until it is, {costs}"
+        return f"It is not yet known whether this server can join pieces{_in_brackets(can)}: until it is, {costs}"
     return ""
 
 

@@ -56,7 +56,9 @@ class NoEngine:
         """Nothing is sent as it is; the next engine is told of the holds when it begins."""
 
     def _no(self, *_: object, **__: object) -> NoReturn:
-        raise Transient(f"{self.error.what}: nothing can be remembered now", hint=self.error.hint, code=self.error.code)
+        raise Transient(
+            f"{self.error.what}: slowboat cannot record anything now", hint=self.error.hint, code=self.error.code
+        )
 
     async def _not_now(self, *_: object, **__: object) -> NoReturn:
         self._no()
@@ -68,7 +70,7 @@ class NoEngine:
 def waiting(shown: ManagerReport, error: Unrecorded, since: float) -> ManagerReport:
     """What is shown meanwhile: what was shown last, but that it waits, and for what."""
     activity = Activity.NEEDS_USER if isinstance(error, LedgerUnusable) else Activity.WAITING
-    reasons = (Reason(CODE, error.what, cure=f"{error.hint}; slowboat goes on by itself", since=since),)
+    reasons = (Reason(CODE, error.what, cure=f"{error.hint}; slowboat continues by itself", since=since),)
     of_each = {
         name: replace(
             each,
@@ -130,7 +132,7 @@ async def outlast(
         wait = min(2 * wait, LAST_TRY)
         try:
             with Ledger(path, patience=PATIENCE) as ledger:
-                ledger.note("", CODE, f"{no_engine.error.what}; slowboat has waited, and goes on now")
+                ledger.note("", CODE, f"{no_engine.error.what}; slowboat has waited and now continues")
         except Unrecorded as error:
             no_engine.error = error
         else:

@@ -81,7 +81,7 @@ class DejaDup:
         before = await self.read()
         if not self._command:
             raise NeedsUser(
-                "the settings of a Deja Dup from Flathub can only be changed from within it" if before else _NONE,
+                "the settings of a Deja Dup from Flathub can only be changed from inside it" if before else _NONE,
                 hint=f"Run: {dejadup.in_words(change, FLATPAK_COMMAND)}" if before else "",
                 code="front-end",
             )

@@ -85,7 +85,7 @@ class InstalledDuplicities:
         self._known: dict[str, tuple[tuple[int, int], float, str]] = {}
 
     async def installed(self) -> Sequence[Installation]:
-        """Every one, with what it says of its version ("" where it does not answer as it should); () where none is."""
+        """Every one, with what it says of its version ("" where it does not respond as it should); () where none is."""
         programs = self._programs()
         output = await asyncio.gather(*(self._version_of(path) for path in programs))
         found = [Installation(path, text) for path, text in zip(programs, output, strict=True)]
@@ -96,7 +96,7 @@ class InstalledDuplicities:
         return next(iter(self._programs()), None)
 
     async def version(self) -> str:
-        """What that one says of its version; "" where there is none, or it does not answer as it should."""
+        """What that one says of its version; "" where there is none, or it does not respond as it should."""
         path = self.path()
         return await self._version_of(path) if path else ""
 
@@ -272,7 +272,7 @@ class PathRestore:
             output = self._last_words(done.stderr or done.stdout)
             raise Refused(
                 f"duplicity could not restore from {urls.without_user(url)}: {output}",
-                hint="Compare what is there: slowboat verify",
+                hint="To compare what is there: slowboat verify",
                 code="drill",
             )
         return into
@@ -288,5 +288,6 @@ class PathRestore:
             if name in _SECRETS:
                 text = text.replace(secret, "***")
         return (
-            " ".join([line.strip() for line in text.splitlines() if line.strip()][-_LINES_QUOTED:]) or "it says nothing"
+            " ".join([line.strip() for line in text.splitlines() if line.strip()][-_LINES_QUOTED:])
+            or "it printed nothing"
         )

@@ -42,7 +42,7 @@ class GameWatch:
             on_change: told of changes, in the event loop; may be set later.
             session: the address of the session bus, "" for the usual one.
             settle: seconds in which signals gather before the whole is read.
-            patience: seconds until a service that does not answer counts as not known.
+            patience: seconds until a service that does not respond counts as not known.
         """
         self.on_change = on_change
         unknown: bool | None = None

@@ -55,7 +55,7 @@ class KeyringWatch:
             on_change: told of changes, in the event loop; may be set later.
             session: the address of the session bus, "" for the usual one.
             settle: seconds in which signals gather before our entries are asked for.
-            patience: seconds until a service that does not answer counts as not there.
+            patience: seconds until a service that does not respond counts as not there.
         """
         self.on_change = on_change
         self._attributes = dict(attributes)

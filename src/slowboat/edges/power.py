@@ -8,7 +8,7 @@ what they say.
   (tuned-ppd, for one, has both)
 - /sys/class/power_supply where UPower is not there: https://docs.kernel.org/admin-guide/abi-testing.html
 
-A machine without any battery is on the mains. A service that is there and does not answer, or says what cannot be
+A machine without any battery is on the mains. A service that is there and does not respond, or says what cannot be
 understood, leaves its part unknown.
 """
 
@@ -60,7 +60,7 @@ class PowerWatch:
             on_change: told of changes, in the event loop; may be set later.
             system: the address of the system bus, "" for the usual one.
             settle: seconds in which signals gather before the whole is read.
-            patience: seconds until a service that does not answer counts as not known.
+            patience: seconds until a service that does not respond counts as not known.
             sys: where the kernel shows its devices.
             poll: seconds between looks at a battery that nobody else tells of.
         """

@@ -309,7 +309,7 @@ def _made(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise NeedsUser(f"{folder} cannot be made ({error.strerror})", code="cannot-write") from error
+        raise NeedsUser(f"{folder} cannot be created ({error.strerror})", code="cannot-write") from error
 
 
 def _written(path: Path, text: str) -> bool:
@@ -342,13 +342,13 @@ def _removed(path: Path) -> bool:
 async def _systemctl_there() -> None:
     if os.geteuid() == 0 and os.environ.get("SUDO_UID"):
         raise NeedsUser(
-            "slowboat is a service of the user's, and this would be root's",
+            "slowboat is a user service, and this would install it for root",
             hint="Run it again without sudo, as the user whose backup it is",
             code="no-systemd",
         )
     if shutil.which("systemctl") is None or (await _run("is-system-running"))[1] not in _ALIVE:
         raise NeedsUser(
-            "there is no systemd here that runs services for this user",
+            "there is no systemd here that runs this user's services",
             hint='Log in to the desktop as that user and try again, or run "slowboat daemon" from what starts '
             "your session",
             code="no-systemd",
@@ -386,7 +386,7 @@ async def _started(how: str) -> None:
     if code:
         raise NeedsUser(
             "slowboat is installed, but does not start",
-            hint="See why with: journalctl --user -u slowboat -n 20",
+            hint="To see why: journalctl --user -u slowboat -n 20",
             code="does-not-start",
         )
 

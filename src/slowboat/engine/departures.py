@@ -59,14 +59,14 @@ def report(context: Context, known: Sequence[Item]) -> None:
 def _what_stays(context: Context, gone: Sequence[Item], sets: Sequence[SetId]) -> str:
     arrived = sum(item.phase is Phase.DONE for item in gone)
     if not arrived:
-        return "Nothing of it had reached the cloud."
+        return "None of it had reached the cloud."
     if context.order.removes:
-        return f"It goes from the cloud after {GRACE / 86400:.0f} days, as `removed_on_drive` in the settings has it."
+        return f"It is removed from the cloud in {GRACE / 86400:.0f} days, as `removed_on_drive` in the settings says."
     if arrived == len(gone):
         return "The cloud keeps what it has: slowboat removes nothing there."
     which = "them" if len(sets) > 1 else "it"
     return (
-        f"Only {arrived} of {len(gone)} files had reached the cloud, and the rest is lost: nothing can be restored "
-        f"from {which} there. duplicity removes {which} with remove-older-than or remove-all-but-n-full and "
-        f"{context.url}"
+        f"Only {arrived} of {len(gone)} files had reached the cloud, and the others are lost: nothing can be restored "
+        f"from {which} there. To remove {which}, run duplicity remove-older-than or remove-all-but-n-full "
+        f"with {context.url}"
     )

@@ -87,8 +87,8 @@ def observed_again_at(context: Context) -> float | None:
 def _holds_nothing_of_it(context: Context) -> SourceAbsent:
     """A mount point that a drive has left, or a drive that nothing tells from the right one."""
     return SourceAbsent(
-        f"{context.order.source_dir} holds none of the files that are to be moved: the drive with them is not there",
-        hint="Connect it; if that backup is gone for good, give the migration of the new one another name",
+        f"{context.order.source_dir} holds none of the files of this migration: their drive is not connected",
+        hint="Connect it. If that backup is gone for good, give the new backup a migration with another name",
         code=OTHER_DRIVE,
     )
 
@@ -199,7 +199,7 @@ async def _listing_or_copy(context: Context) -> Sequence[SourceFile]:
     source.expected = await source.identity()
     context.memory.remember(facts.DRIVE, source.expected)
     context.memory.note(
-        "drive", f"Another drive with the same files stands at {context.order.source_dir}; it is used now"
+        "drive", f"Another drive with the same files is now at {context.order.source_dir}; slowboat uses that one"
     )
     return files
 
@@ -209,4 +209,4 @@ async def _listing(context: Context, *, any_drive: bool = False) -> Sequence[Sou
         async with asyncio.timeout(PATIENCE):
             return await context.tools.source.listing(any_drive=any_drive)
     except TimeoutError:
-        raise SourceAbsent(f"the drive with {context.order.source_dir} does not answer") from None
+        raise SourceAbsent(f"the drive with {context.order.source_dir} does not respond") from None

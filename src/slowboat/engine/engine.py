@@ -401,7 +401,7 @@ class Engine:
         """Stops sending: of one migration, or ("") of all; `until` seconds since the epoch, 0.0 until told.
 
         Raises:
-            Refused: there is no such migration, or that time is past.
+            Refused: there is no such migration, or that time has passed.
         """
         memory = self._memory_of(migration)
         must_be_ahead(until, self._now())
@@ -434,7 +434,7 @@ class Engine:
         Until a time (seconds since the epoch), 0.0: until told. It replaces what was said before.
 
         Raises:
-            Refused: it is no limit, or that time is past.
+            Refused: it is no limit, or that time has passed.
         """
         must_be_limit(limit)
         must_be_ahead(until if limit or mode else 0.0, self._now())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def rotten(item: Item) -> Refused:
     """A volume that fails duplicity's own hash, twice."""
     return Refused(
-        f"{item.name} is damaged on the drive: its SHA-1 is not the one that duplicity wrote down, in two readings",
+        f"{item.name} is damaged on the drive: twice, its SHA-1 was not the one that duplicity recorded",
         hint=_without_volume(item),
         code="rotten",
     )
@@ -40,10 +40,13 @@ def badly_framed(item: Item, wrong: str) -> Refused:
 def _without_volume(item: Item) -> str:
     """The cure where a volume is lost: the files that it holds may be there still, unless it is of an older chain."""
     kind = item.set_id.type.value
-    lost = f"The rest of the {kind} backup set goes on; what this volume holds cannot be restored from this backup"
+    lost = (
+        f"slowboat carries on with the other files of the {kind} backup set; what is in this volume cannot be "
+        "restored from this backup"
+    )
     if item.chain:
-        return f"{lost}. Newer full backups do not need it; look for a copy of the file if you need this old one"
-    return f"{lost}. Make a new full backup of it while the original files are still there"
+        return f"{lost}. Newer full backups do not need it. If you need this old one, look for a copy of the file"
+    return f"{lost}. Make a new full backup while the original files still exist"
 
 
 def unstable(item: Item) -> Refused:
@@ -58,28 +61,30 @@ def unstable(item: Item) -> Refused:
 def other_than_adopted(item: Item) -> Refused:
     """A file without a SHA-1 that holds something else than before, in two readings."""
     return Refused(
-        f"{item.name} on the drive holds something else than when it was adopted",
-        hint="Put that file back as it was; slowboat looks again the next time it checks the drive",
+        f"{item.name} on the drive is not the file that slowboat first read",
+        hint="Restore that file as it was; slowboat notices the next time it checks the drive",
         code="unstable",
     )
 
 
 def other_time(item: Item) -> Transient:
     """A file whose time alone was another one when it was read: the new time is remembered, and it is read again."""
-    return Transient(f"{item.name} shows another time than before; it is read again", code="other-time", scope="object")
+    return Transient(
+        f"{item.name} has a new modification time; slowboat reads it again", code="other-time", scope="object"
+    )
 
 
 def mismatch(item: Item) -> Transient:
     """The server's MD5 of a body is not ours."""
     return Transient(
-        f"the server received something else than was sent for {item.name}", code="mismatch", scope="object"
+        f"the server received something other than what was sent for {item.name}", code="mismatch", scope="object"
     )
 
 
 def misread(item: Item) -> Transient:
     """One reading was wrong; another is right."""
     return Transient(
-        f"{item.name} was read wrongly from the drive once; it is read again", code="misread", scope="object"
+        f"{item.name} was misread from the drive once; slowboat reads it again", code="misread", scope="object"
     )
 
 
@@ -94,8 +99,8 @@ def no_way(item: Item, found: NoWay) -> Refused | Transient:
 def cramped(item: Item) -> Transient:
     """The quota does not hold an object beside its segments: they are deleted, and it goes up in one piece."""
     return Transient(
-        f"there is no room for {item.name} beside the pieces that it is joined from, {item.file.size} bytes: it goes "
-        "up in one piece",
+        f"there is no room for {item.name} ({item.file.size} bytes) in addition to the pieces it is joined from: it "
+        "goes up in one piece",
         code="cramped",
         scope="object",
     )
@@ -108,4 +113,4 @@ def no_room(item: Item, error: NeedsUser) -> NeedsUser:
 
 def exists(item: Item) -> Refused:
     """Something stands at the final name; the caller finds out whose it is."""
-    return Refused(f"an object stands at {item.name} at the target already", code="exists")
+    return Refused(f"the target already has an object named {item.name}", code="exists")

@@ -79,7 +79,7 @@ async def switch(context: Context) -> str:
     except SlowboatError:
         context.memory.remember(facts.FRONT_END, None)
         raise
-    context.memory.note("front-end", f"Deja Dup backs up to {wanted.url} from now on")
+    context.memory.note("front-end", f"Deja Dup now backs up to {wanted.url}")
     return wanted.url
 
 
@@ -98,9 +98,11 @@ async def switch_back(context: Context) -> bool:
     untouched = all(values.get(name) == text for name, text in switched.after.items())
     if untouched:
         await _front_end(context).write(dict(reversed(tuple(switched.before.items()))))
-        context.memory.note("front-end", "Deja Dup backs up to where it did before the handover again")
+        context.memory.note("front-end", "Deja Dup backs up to the same place as before the handover again")
     else:
-        context.memory.note("front-end", "Deja Dup's settings were changed since the handover, and stay as they are")
+        context.memory.note(
+            "front-end", "Deja Dup's settings have been changed since the handover, and stay as they are"
+        )
     context.memory.remember(facts.FRONT_END, None)
     return untouched
 
@@ -117,7 +119,7 @@ async def advice(context: Context) -> tuple[str, str]:
         await must_be_able(context)
     except NeedsUser as error:
         return str(error).rstrip("."), ""
-    text = "Deja Dup still backs up to the drive: `slowboat handover --switch-deja-dup` points it to the cloud"
+    text = "Deja Dup still backs up to the drive. To switch it to the cloud: slowboat handover --switch-deja-dup"
     return text, BUTTON
 
 
@@ -126,7 +128,7 @@ async def _values(context: Context) -> Mapping[str, str]:
     if not values:
         raise NeedsUser(
             "there is no Deja Dup on this machine, or its settings cannot be read",
-            hint=f"Let whatever runs duplicity back up to {context.url} from now on",
+            hint=f"From now on, let whatever runs duplicity back up to {context.url}",
             code="front-end",
         )
     return values
@@ -136,16 +138,16 @@ async def _must_be_ours(context: Context) -> None:
     """An incremental of something else, or of a chain that Deja Dup does not know, would fail or begin anew."""
     if not await _front_end(context).sources(context.order.source_dir):
         raise NeedsUser(
-            f"Deja Dup's settings do not lead to {context.order.source_dir}",
-            hint="Set its storage location to that folder first, so that it is clear whose backup is to go on in "
-            f"the cloud; or point whatever made that backup at {context.url}",
+            f"Deja Dup's settings do not point to {context.order.source_dir}",
+            hint="Set its storage location to that folder first, so that it is clear whose backup is to continue "
+            f"in the cloud; or let whatever made that backup use {context.url}",
             code="front-end",
         )
     localdir = _localdir(context)
     if localdir not in {b"", b"/"}:
         raise NeedsUser(
-            f"this backup is one of {localdir.decode('utf-8', 'replace')}, and Deja Dup's are always of /",
-            hint=f"It was made by something else: let that back up to {context.url}",
+            f"this is a backup of {localdir.decode('utf-8', 'replace')}, and Deja Dup always backs up /",
+            hint=f"It was made by another program: let that one back up to {context.url}",
             code="front-end",
         )
 

@@ -105,12 +105,12 @@ def apply(context: Context, changes: Iterable[Change], reported: Reported) -> No
 
 
 _LOST = {
-    Loss.MISSING: ("vanished", "{} was at the target and is not any more; it goes up again"),
+    Loss.MISSING: ("vanished", "{} was at the target and is gone; slowboat sends it again"),
     Loss.REPLACED: (
         "replaced",
-        "What stands at the place of {} at the target is not what is remembered: it is looked into",
+        "What is at the target in place of {} is not what slowboat sent there: it checks that",
     ),
-    Loss.PART: ("vanished", "The cloud has lost a part of {}; that goes up again"),
+    Loss.PART: ("vanished", "The cloud has lost parts of {}; slowboat sends them again"),
 }
 
 
@@ -157,7 +157,7 @@ async def must_not_destroy(context: Context) -> None:
     if found.advice.verdict is not Verdict.WAIT or is_complete(context.memory.roster):
         return
     raise NeedsUser(
-        f"{found.name} must not see this backup before its last volume is in the cloud: {found.advice.danger}",
+        f"{found.name} must not see this backup until its last volume is in the cloud: {found.advice.danger}",
         hint=found.advice.helps,
         code=CODE,
     )
@@ -229,7 +229,7 @@ async def mend(context: Context) -> None:
     wanted = [names.cache_name(item.name) for item in newest if item.phase is Phase.DONE]
     source = await context.tools.cache.find(keys, await context.source_url())
     if source is None:
-        raise NeedsUser("the drive's cache is no longer on this machine", code="no-cache")
+        raise NeedsUser("duplicity's cache for the drive is no longer on this computer", code="no-cache")
     before = context.memory.installed
     mended = [await context.tools.cache.mend(source, one, wanted) for one in before]
     grown = any(set(added) - one.files.keys() for one, (_, added) in zip(before, mended, strict=True))

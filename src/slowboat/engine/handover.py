@@ -72,7 +72,7 @@ async def do(context: Context) -> None:
 
 async def _do(context: Context) -> None:
     if context.order.ask_first and not context.observed.asked:
-        raise NeedsUser("it waits for you to confirm it", hint="Run `slowboat handover`", code=ASK)
+        raise NeedsUser("it waits for your confirmation", hint="Run: slowboat handover", code=ASK)
     if context.observed.drive_present:
         await drive.observe(context)
         if context.observed.drive_changed:
@@ -84,9 +84,9 @@ async def _do(context: Context) -> None:
         "handover",
         "handover",
         "Backups can go to the cloud now",
-        f"{context.order.name}: from now on let duplicity or Deja Dup back up to {context.url}. The volumes follow in "
-        "the background; keep the drive until slowboat says that everything is there."
-        + (f" {advice}." if advice else ""),
+        f"{context.order.name}: from now on, let duplicity or Deja Dup back up to {context.url}. The volumes follow in "
+        "the background. Keep the drive until slowboat says that everything is in the cloud."
+        + (f"\n{advice}{'' if button else '.'}" if advice else ""),
         button=button,
     )
     await frontend.observe(context)
@@ -101,8 +101,8 @@ async def _install(context: Context, urls: Sequence[str]) -> Sequence[Installed]
     if directory is None:
         url = known or f"file://{context.order.source_dir}"
         raise NeedsUser(
-            f"duplicity's cache for {context.order.source_dir} was not found on this machine",
-            hint=f"Run `duplicity list-current-files {url}` once with the drive connected: it makes the cache anew",
+            f"duplicity's cache for {context.order.source_dir} was not found on this computer",
+            hint=f"Run `duplicity list-current-files {url}` once with the drive connected: that makes the cache again",
             code="no-cache",
         )
     return await _installed(context, directory, [names.cache_name(name) for name in wanted], urls)
@@ -145,16 +145,16 @@ async def asked(context: Context) -> None:
     state, why = _not_yet(context)
     if not ready_for_handover(context.memory.items) or not context.memory.items:
         raise NeedsUser(
-            f"the handover of {context.order.name} cannot be done yet: {why or state.value}",
-            hint="slowboat does it by itself as soon as it can",
+            f"the handover of {context.order.name} is not possible yet: {why or state.value}",
+            hint="slowboat does it by itself as soon as possible",
             code="not-ready",
         )
     await target.observe(context)
     objects = context.observed.objects or {}
     if not all(matches(item, objects.get(item.name)) for item in context.newest_metadata()):
         raise NeedsUser(
-            "the target does not show all of the metadata",
-            hint="slowboat sends what is missing first, and hands over by itself",
+            "the target does not have all of the metadata",
+            hint="slowboat first sends what is missing, then hands over by itself",
             code="not-ready",
         )
     context.observed.asked = True
@@ -162,7 +162,7 @@ async def asked(context: Context) -> None:
     if not context.memory.installed:
         raise NeedsUser(
             f"{context.order.source_dir} holds a newer backup set, which goes up first",
-            hint="slowboat hands over by itself after it",
+            hint="slowboat hands over by itself once that is done",
             code="not-ready",
         )
 
@@ -196,7 +196,7 @@ async def _nothing_newer_on_the_drive(context: Context) -> None:
     if context.observed.drive_changed or any(item.phase not in SETTLED for item in first):
         raise NeedsUser(
             f"{context.order.source_dir} holds a newer backup, whose metadata goes up first",
-            hint="Let slowboat send it, and say this again in a while",
+            hint="Let slowboat send it, then try again",
             code="not-ready",
         )
 
@@ -220,8 +220,8 @@ async def undo(context: Context) -> None:
             raise
         context.observed.asked = False
         context.memory.handover_undone()
-        context.memory.handover_blocked("you took it back; `slowboat handover` does it again", math.inf)
-    context.memory.note("handover", "The handover was taken back")
+        context.memory.handover_blocked("you undid it. To do it again: slowboat handover", math.inf)
+    context.memory.note("handover", "The handover was undone")
     context.withdraw("handover")
 
 

@@ -54,7 +54,7 @@ class Memory:
             self._facts = {}
             self._list(())
             self.remember(facts.PAUSED_UNTIL, paused)
-            self.note("target", f"The target is another one now ({target}): everything is looked at anew")
+            self.note("target", f"The target has changed ({target}): slowboat checks everything again")
         self.remember(facts.TARGET, target)
 
     # -- objects ---------------------------------------------------------------------------------------------

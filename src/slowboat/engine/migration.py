@@ -230,8 +230,8 @@ class Migration:
             title, text = f"{self.order.name}: Deja Dup was not switched", str(error)
             self._context.notify("front-end", "handover", title, text, urgent=True)
         else:
-            text = f"It backs up to {url}. `slowboat handover --undo` takes it back."
-            self._context.notify("front-end", "handover", "Deja Dup goes on in the cloud", text)
+            text = f"It backs up to {url}. To undo that:\nslowboat handover --undo"
+            self._context.notify("front-end", "handover", "Deja Dup continues in the cloud", text)
 
     def shown(self, key: str, ticket: str) -> None:
         """A desktop shows the notice of that key, of this migration or another."""

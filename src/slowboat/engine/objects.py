@@ -105,7 +105,9 @@ class Objects:
             return
         if not found.whole:
             self._context.memory.begun_segments(name, found.segment)
-            self._context.memory.note("segments-gone", f"The server has lost parts of {name}; they go up again")
+            self._context.memory.note(
+                "segments-gone", f"The server has lost parts of {name}; slowboat sends them again"
+            )
             return
         self._confirm(name, found)
         if item.segment and not found.slo_md5:
@@ -239,7 +241,10 @@ class Objects:
             return
         container = self._context.segments_container
         self._context.memory.remember(facts.DATA_REPORTED, value=True)
-        text = f"Large files stay large objects there. {keep(container)}. duplicity reads and removes it with them."
+        text = (
+            f"Large files remain large objects there. {keep(container)}. duplicity reads and removes that data "
+            "together with them."
+        )
         self._context.notify("store", "data", f"{self._context.order.name}: keep {container}", text)
 
     async def finish(self) -> None:
@@ -258,12 +263,12 @@ def tell_the_end(context: Context) -> None:
     title = f"{name}: the backup is in the cloud"
     if account.worth is Worth.REPLACED:
         title = f"{name}: nothing is left to send"
-        text = f"{promise(account)} It stands at {context.url}."
+        text = f"{promise(account)} They are at {context.url}."
     elif stuck:
         title = f"{name}: all but {len(stuck):,} files are in the cloud"
         text = f"These could not be moved to {context.url}: {', '.join(stuck[:3])}. Keep the drive."
     elif account.removed:
-        text = f"Everything is at {context.url} but {account.removed:,} files of backups that were removed from there."
+        text = f"Everything is at {context.url}, except {account.removed:,} files of backups that were removed there."
     else:
         text = f"Every file is at {context.url}, confirmed. The drive is no longer the only copy."
     context.notify("done", "done", title, text, urgent=bool(stuck))

@@ -43,10 +43,10 @@ def postponed_why(context: Context) -> Reason | None:
         return None
     first = min(context.observed.postponed, key=lambda one: (one.end, one.start))
     known = context.observed.duplicity
-    broken_off = f"; if it was broken off: {known.advice.stray.format(url=context.url)}" if known is not None else ""
+    broken_off = f"; if it was interrupted: {known.advice.stray.format(url=context.url)}" if known is not None else ""
     return Reason(
         "target-in-use",
-        f"{describe(first)} on the drive waits: a backup straight to {context.url} is not finished",
+        f"{describe(first)} on the drive has to wait: a backup straight to {context.url} is not finished",
         cure=f"let that backup finish{broken_off}",
     )
 
@@ -93,9 +93,9 @@ def _tell(context: Context, found: Parting) -> None:
     context.notify(
         "parted",
         "parted",
-        f"{context.order.name}: the drive and the cloud have parted",
+        f"{context.order.name}: the drive and the cloud have diverged",
         f"{ours[:1].upper()}{ours[1:]} was made on the drive ({context.order.source_dir}), and {theirs} straight to "
-        f"{context.url}: they do not fit behind one another. The one on the drive stays there alone, so keep the "
-        "drive, and let all backups go to the same place from now on.",
+        f"{context.url}: they do not fit into one chain. The one on the drive stays only there, so keep the drive, "
+        "and make all backups to the same place from now on.",
         urgent=True,
     )

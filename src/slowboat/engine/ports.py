@@ -242,7 +242,7 @@ class Store(Protocol):
     async def copy(self, source: str, name: str, *, etag: str) -> RemoteObject:
         """Server-side: the SLO `source` in the segments' container becomes the plain object `name`.
 
-        The server checks `etag`, the MD5 of the whole, and stores nothing where it differs. The object carries
+        The server checks `etag`, the MD5 of the whole, and stores nothing where it is not the same. The object carries
         no expiry. The caller has made sure that nothing stands at `name`.
 
         Raises:

@@ -125,6 +125,6 @@ class Probing:
             return
         memory.remember(facts.STORE_REPORTED, text)
         if text:
-            self._context.notify("store", "store", f"{name}: this server takes files in one piece only", f"{text}.")
+            self._context.notify("store", "store", f"{name}: this server takes files only in one piece", f"{text}.")
         else:
             self._context.withdraw("store")

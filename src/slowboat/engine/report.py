@@ -208,7 +208,7 @@ def in_a_line(report: ManagerReport, zone: tzinfo) -> str:
         case Activity.SENDING:
             return f"Sending: {percent} % of the backup is in the cloud"
         case Activity.CHECKING | Activity.STARTING:
-            return "Looking at the drive and at the cloud"
+            return "Checking the drive and the cloud"
         case Activity.STOPPING:
             return "Stopping"
         case Activity.PAUSED | Activity.WAITING | Activity.NEEDS_USER:

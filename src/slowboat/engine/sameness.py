@@ -53,8 +53,8 @@ def take_over_times(files: Iterable[SourceFile], memory: Memory) -> None:
             memory.remember(facts.FINISHED_AT, 0.0)
     memory.note(
         "times",
-        f"{len(other)} files on the drive show another time than before, such as {min(other)}, and the same size: what "
-        "they hold is checked when they are read",
+        f"{len(other)} files on the drive have a new modification time, such as {min(other)}, and the same size: their "
+        "contents are checked when they are read",
     )
 
 

@@ -169,8 +169,8 @@ async def check(context: Context, courier: Courier, item: Item) -> Standing | No
         if item.segment:
             await courier.sweep(item)
         raise Refused(
-            f"another file stands at {stands.name} in {context.order.target.container}",
-            hint="slowboat overwrites nothing: move or remove that object, then run `slowboat retry`",
+            f"there is already another file at {stands.name} in {context.order.target.container}",
+            hint="slowboat overwrites nothing. Move or remove that object, then run: slowboat retry",
             code="conflict",
         )
     return found

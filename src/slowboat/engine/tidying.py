@@ -46,7 +46,9 @@ async def tidy(context: Context) -> None:
             still()
             removed += await _remove(context, name)
     if removed:
-        context.memory.note("removed", f"{removed} files of backups that left the drive were removed from the cloud")
+        context.memory.note(
+            "removed", f"{removed} files of backups that were removed from the drive have been removed from the cloud"
+        )
     if removed == len(names):
         departures.forget(context, known.keys() - (context.observed.objects or {}).keys())
 

@@ -34,7 +34,7 @@ ANSWERS = frozenset(
 )
 """Codes of answers about an object that mostly pass by themselves; all else is the line's, the drive's or ours."""
 
-ASK_THE_PROVIDER = "Ask the provider; `slowboat retry` tries again"
+ASK_THE_PROVIDER = "Ask the provider. To try again: slowboat retry"
 
 
 TRY_AGAIN = "Try again"
@@ -59,7 +59,7 @@ class Trouble:
         left = backoff.remaining(self._context.memory.get(facts.RETRY_AT), now)
         if left <= 0:
             return None
-        why = self._context.memory.get(facts.RETRY_WHY) or "the server asked to wait"
+        why = self._context.memory.get(facts.RETRY_WHY) or "the server asked slowboat to wait"
         cure = self._context.memory.get(facts.RETRY_CURE)
         by_itself = "slowboat tries again by itself"
         return Reason("server-wait", why, cure=f"{cure}; {by_itself}" if cure else by_itself, until=now + left)
@@ -166,7 +166,7 @@ class Trouble:
         others = self._context.observed.alike.get(error.code, set()) - {name}
         if others:
             self.block(
-                NeedsUser(what, hint=f"{len(others) + 1} files end like this. {ASK_THE_PROVIDER}", code=error.code)
+                NeedsUser(what, hint=f"{len(others) + 1} files failed like this. {ASK_THE_PROVIDER}", code=error.code)
             )
         else:
             self._refuse(name, Refused(what, hint=ASK_THE_PROVIDER, code=error.code))
@@ -205,7 +205,7 @@ def _is_round(count: int) -> bool:
 def mistake(error: BaseException, key: str) -> Transient:
     """A bad surprise is tried again like any trouble: more slowly each time, and visibly."""
     return Transient(
-        f"slowboat itself made a mistake ({type(error).__name__})",
+        f"an internal error in slowboat ({type(error).__name__})",
         hint="The journal has the details",
         code="internal",
         scope="server" if key in NO_OBJECT else "object",

@@ -77,8 +77,8 @@ class Verifier:
         """
         if self._task is not None:
             raise Transient(
-                f"{self._context.order.name} is being verified already",
-                hint="Wait for it, or stop it with `slowboat verify --stop`",
+                f"{self._context.order.name} is already being verified",
+                hint="Wait until it has finished, or stop it: slowboat verify --stop",
                 code="verifying",
             )
         self._task = asyncio.create_task(
@@ -104,7 +104,7 @@ class Verifier:
         if not context.memory.items:
             raise Transient(
                 f"there is nothing to verify: the backup of {context.order.name} has not been read from the drive yet",
-                hint="Connect the drive, and see `slowboat status`",
+                hint="Connect the drive, then see: slowboat status",
                 code="not-adopted",
             )
         self._show(LISTING)
@@ -144,8 +144,8 @@ class Verifier:
         reason = next((one for one in self._permit().reasons if one.code in NO_NETWORK), None)
         if reason is not None:
             raise Transient(
-                f"what is in the cloud cannot be seen now: {reason.text[:1].lower()}{reason.text[1:]}",
-                hint=reason.cure or "Try again with a network",
+                f"what is in the cloud cannot be checked now: {reason.text[:1].lower()}{reason.text[1:]}",
+                hint=reason.cure or "Try again when there is a network",
                 code=reason.code,
             )
 
@@ -240,12 +240,12 @@ class Verifier:
         except Refused as error:
             return Reading(wrong=f"cannot be read ({error.what})", unreadable=True)
         if sha1 and digests.sha1 != sha1:
-            return Reading(wrong="has another SHA-1 than duplicity wrote down")
+            return Reading(wrong="has a different SHA-1 from the one that duplicity recorded")
         if framing and (wrong := framing.finish()):
             return Reading(wrong=wrong, unhashed=True)
         known = (item.md5, stands.md5 if stands is not None else "")
         if item.phase is Phase.DONE and not sha1 and item.md5 and digests.md5 not in known:
-            return Reading(wrong="has other contents than those that were sent", unhashed=not sha1)
+            return Reading(wrong="has different contents from those that were sent", unhashed=not sha1)
         return Reading(digests.md5, slo_md5=parts.md5() if parts else "", unhashed=not sha1)
 
 

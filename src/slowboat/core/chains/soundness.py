@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from slowboat.core.words import OutOfReach, SetId, SourceFile
 
 _FINISH = (
-    "Run the backup to the drive once more and let it finish, or remove what an interrupted one left behind"
-    " with: duplicity cleanup --force and the drive's URL"
+    "Back up to the drive once more and let that finish, or remove what an interrupted backup left behind: "
+    "run duplicity cleanup --force with the drive's URL"
 )
 
 
@@ -57,8 +57,8 @@ def links(inventory: Inventory, found: OutOfReach, where: str) -> NeedsUser | No
     if not linked:
         return None
     return NeedsUser(
-        f"{len(linked)} files of the backup are symbolic links, such as {linked[0]}, and slowboat follows none: what "
-        "it reads must be in the folder itself",
+        f"{len(linked)} files of the backup are symbolic links, such as {linked[0]}, and slowboat does not follow "
+        "links: the files it reads must be in the folder itself",
         hint="Copy those files into the folder. Where a backup is spread over two disks, mergerfs shows both "
         f"folders as one, which `source` can name then:\nmergerfs -o ro {shlex.quote(where)}:OTHER-FOLDER NEW-FOLDER",
         code="links",
@@ -71,8 +71,9 @@ def forbidden(inventory: Inventory, found: OutOfReach, where: str) -> NeedsUser 
     if not shut:
         return None
     return NeedsUser(
-        f"{len(shut)} files of the backup may not be read by you, such as {shut[0]}",
-        hint=f'Was it made with sudo? Make the files your own:\nsudo chown -R "$USER" {shlex.quote(where)}',
+        f"{len(shut)} files of the backup are not readable for you, such as {shut[0]}",
+        hint="Was it made with sudo? Make yourself the owner of the files:\n"
+        f'sudo chown -R "$USER" {shlex.quote(where)}',
         code="forbidden-files",
     )
 
@@ -142,28 +143,27 @@ def _no_chain(inventory: Inventory) -> NeedsUser:
         return _several_prefixes(inventory.candidates)
     if inventory.others:
         return NeedsUser(
-            "no backup in the source folder has the file prefix asked for",
-            hint="Set file_prefix to what duplicity's --file-prefix was, or leave it out where there was no such"
-            " option",
+            "no backup in the source folder has the file prefix in the configuration",
+            hint="Set file_prefix to what duplicity's --file-prefix was, or leave it out if that option was not used",
             code="prefixes",
         )
     if inventory.orphan_sets:
         return NeedsUser(
-            "the source folder holds incrementals, but no full that they build upon",
-            hint="Without its full a backup cannot be restored; look whether the full is in another folder",
+            "the source folder holds incremental backups, but not the full backup they depend on",
+            hint="Without the full backup they cannot be restored: check whether it is in another folder",
             code="no-chain",
         )
     if inventory.partial:
         return _partial_problem(inventory.partial[0])
     if inventory.strangers or inventory.dangerous or inventory.stats:
         return NeedsUser(
-            "the source folder holds no backup of duplicity's",
-            hint="Point source at the folder that holds the files whose names begin with duplicity-full",
+            "the source folder holds no duplicity backup",
+            hint="Set source to the folder with the files whose names begin with duplicity-full",
             code="no-chain",
         )
     return NeedsUser(
         "the source folder is empty",
-        hint="Make the first backup to the drive, or point source at the folder that holds it",
+        hint="Make the first backup to the drive, or set source to the folder that holds it",
         code="empty",
     )
 
@@ -173,7 +173,7 @@ def _several_prefixes(candidates: Sequence[str]) -> NeedsUser:
     cure = " or ".join(f"file_prefix = {_quoted(prefix)}" for prefix in candidates[:3])
     return NeedsUser(
         f"the source folder holds backups with several file prefixes: {shown}",
-        hint=f"Say in the configuration which one this migration is to move: {cure}",
+        hint=f"State in the configuration which one this migration moves: {cure}",
         code="prefixes",
     )
 
@@ -203,9 +203,9 @@ def _orphan_problems(inventory: Inventory, newest: Chain) -> Iterator[NeedsUser]
     for orphan in inventory.orphan_sets:
         if orphan.id.end > newest.end:
             yield NeedsUser(
-                f"{orphan} builds upon a backup of {when(orphan.id.start)} that is not there",
-                hint="Look whether its files were moved; else remove what can never be restored with:"
-                " duplicity cleanup --force and the drive's URL",
+                f"{orphan} depends on a backup of {when(orphan.id.start)} that is not there",
+                hint="Check whether its files were moved. If they are lost, it can never be restored: "
+                "remove it by running duplicity cleanup --force with the drive's URL",
                 code="orphans",
             )
 
@@ -223,8 +223,8 @@ def _unread_problems(chain: Chain, manifests: Mapping[SetId, Manifest]) -> Itera
         more = f" and of {len(unread) - 1} more" if len(unread) > 1 else ""
         yield NeedsUser(
             f"the manifest of {unread[0]}{more} is encrypted and not in duplicity's cache",
-            hint="Let duplicity fill its cache from the drive: run duplicity list-current-files with the"
-            " drive's URL, or have Deja Dup list the drive's backups as for a restore",
+            hint="Let duplicity fill its cache from the drive: run duplicity list-current-files with the "
+            "drive's URL, or open the restore page in Deja Dup",
             code="unread-manifest",
         )
 
@@ -237,8 +237,8 @@ def _volume_problems(backup_set: BackupSet, manifest: Manifest | None) -> Iterat
     if missing:
         yield NeedsUser(
             f"{_volumes(missing)} of {backup_set} {_is(missing)} missing",
-            hint="Look whether they were moved; a backup without them cannot be restored, so the next one to"
-            " the drive should be a full",
+            hint="Check whether they were moved. A backup without them cannot be restored, so make the next "
+            "one to the drive a full backup",
             code="missing-volumes",
         )
     if extra:
@@ -276,7 +276,7 @@ def _file_problems(backup_set: BackupSet, manifest: Manifest | None) -> Iterator
     meant = {file for number, file in backup_set.volumes.items() if hashes.get(number) == NOTHING_SHA1}
     for file in backup_set.duplicates:
         yield NeedsUser(
-            f"{_quoted(file.name)} is there a second time under another name",
+            f"{_quoted(file.name)} exists a second time under another name",
             hint="duplicity fails where one volume has two names: move the wrong one to another folder",
             code="duplicates",
         )
@@ -286,8 +286,8 @@ def _file_problems(backup_set: BackupSet, manifest: Manifest | None) -> Iterator
     badly_named = next((file for file in backup_set.files if not _is_utf8(file.name)), None)
     if badly_named is not None:
         yield NeedsUser(
-            f"{_quoted(badly_named.name)} is no UTF-8, which Swift demands of every name",
-            hint="Rename the files of this backup, so that their file prefix is plain, and tell duplicity so",
+            f"{_quoted(badly_named.name)} is not valid UTF-8, which Swift requires of every name",
+            hint="Rename the files of this backup to a plain file prefix, and give duplicity the same prefix",
             code="name-not-utf8",
         )
 

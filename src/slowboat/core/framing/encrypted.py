@@ -67,7 +67,7 @@ class OpenPgp(_Skipper):
             return self._new_length(header)
         first = header[0]
         if not first & 0x80:
-            raise ValueError("holds something else than OpenPGP packets")
+            raise ValueError("holds something other than OpenPGP packets")
         if first & 0x40:
             complete = self._new_length(header[1:])
             tag = first & 0x3F
@@ -141,7 +141,7 @@ class Cms(_Skipper):
 
     def _announced(self, header: bytes) -> bool:
         if not self._open and header[0] != _SEQUENCE:
-            raise ValueError("holds something else than a CMS structure")
+            raise ValueError("holds something other than a CMS structure")
         if self._open and header == _END_OF_CONTENTS:
             self._open -= 1
             self._done = not self._open
@@ -156,12 +156,12 @@ class Cms(_Skipper):
         first = octets[0]
         if first == _INDEFINITE:
             if not constructed:
-                raise ValueError("holds something else than a CMS structure")
+                raise ValueError("holds something other than a CMS structure")
             self._open += 1
         elif first < _INDEFINITE:
             self._skip = first
         elif first & 0x7F > _LONGEST_LENGTH:
-            raise ValueError("holds something else than a CMS structure")
+            raise ValueError("holds something other than a CMS structure")
         elif len(octets) <= first & 0x7F:
             return False
         else:
@@ -182,7 +182,7 @@ def _identifier_octets(header: bytes) -> int:
         if not octet & 0x80:
             return place
     if len(header) >= _LONGEST_IDENTIFIER:
-        raise ValueError("holds something else than a CMS structure")
+        raise ValueError("holds something other than a CMS structure")
     return len(header) + 1
 
 
@@ -238,6 +238,6 @@ class _Armoured:
         first = self._head.splitlines()[0].rstrip()
         last = self._tail.rstrip().rpartition(b"\n")[2]
         if not (first.startswith(b"-----BEGIN ") and first.endswith(b"-----")):
-            raise ValueError("holds something else than encrypted data")
+            raise ValueError("holds something other than encrypted data")
         if last != first.replace(b"BEGIN", b"END", 1):
             raise ValueError(EARLY)

@@ -39,7 +39,7 @@ def backups(
 
     Args:
         items: everything adopted.
-        right: the names of the objects that are in the cloud, and right.
+        right: the names of the objects that are in the cloud and correct.
         removed: the names of those that their owner removed; a backup of them alone is not told.
         volumes: what duplicity's manifests say, by backup set; a volume that only they know is missing.
     """

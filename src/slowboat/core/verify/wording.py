@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 TARGET = {
     AtTarget.UNCONFIRMED: "in the cloud, but not compared yet",
     AtTarget.REFUSED: "slowboat could not send it as it is",
-    AtTarget.MISSING: "it had arrived in the cloud, and is not there any more",
-    AtTarget.SET_GONE: "it had arrived in the cloud, and is not there any more, nor is anything of its backup set",
-    AtTarget.OTHER_SIZE: "another file of that name is in the cloud: it has another size",
-    AtTarget.OTHER_MD5: "another file of that name is in the cloud: it has other contents (MD5)",
-    AtTarget.PARTS_LOST: "the cloud has lost a part of it",
+    AtTarget.MISSING: "it had reached the cloud and is gone",
+    AtTarget.SET_GONE: "it had reached the cloud and is gone, together with its whole backup set",
+    AtTarget.OTHER_SIZE: "another file of that name is in the cloud, of another size",
+    AtTarget.OTHER_MD5: "another file of that name is in the cloud, with other contents (MD5)",
+    AtTarget.PARTS_LOST: "the cloud has lost parts of it",
 }
 
 
@@ -59,13 +59,13 @@ def sentences(
     if unlisted := sum(one.unlisted for one in sets):
         yield Sentence(
             f"duplicity's manifests name {_files(unlisted, 'volume')} that slowboat does not know",
-            "Make a new full backup: this one lacks something",
+            "Make a new full backup: this one is incomplete",
             wrong=True,
         )
     if direct := [one for one in sets if one.origin is Origin.DUPLICITY]:
         yield Sentence(
             f"{_files(len(direct), 'backup set')} in the cloud came straight from duplicity; "
-            "slowboat leaves that to duplicity (`duplicity verify`)"
+            "slowboat leaves those to `duplicity verify`"
         )
     if unfinished := sum(one.origin is Origin.UNFINISHED for one in sets):
         yield _of_the_unfinished(unfinished, under_way=whole.under_way)
@@ -82,8 +82,8 @@ def _of_the_unfinished(count: int, *, under_way: bool) -> Sentence:
         return Sentence(f"duplicity is writing {backups} straight to the cloud now")
     was = "were" if count > 1 else "was"
     return Sentence(
-        f"{backups} that duplicity began in the cloud {was} broken off, and can restore nothing",
-        "What helps depends on duplicity's version; slowboat history has said it",
+        f"{backups} that duplicity began in the cloud {was} interrupted, and nothing can be restored from there",
+        "What to do depends on duplicity's version. See: slowboat history",
     )
 
 
@@ -91,19 +91,19 @@ def _of_the_cloud(counts: Mapping[AtTarget, int], files: int, *, complete: bool)
     right = counts.get(AtTarget.RIGHT, 0)
     if complete:
         yield Sentence(
-            f"All {_files(files)} are in the cloud, and right" if files > 1 else "It is in the cloud, and right"
+            f"All {_files(files)} are in the cloud and correct" if files > 1 else "It is in the cloud and correct"
         )
     else:
-        yield Sentence(f"{right:,} of {_files(files)} {'is' if right == 1 else 'are'} in the cloud, and right")
+        yield Sentence(f"{right:,} of {_files(files)} {'is' if right == 1 else 'are'} in the cloud and correct")
     if still := counts.get(AtTarget.NOT_SENT, 0):
         yield Sentence(f"{_files(still)} {_is(still)} still to be sent", "Keep the drive until they have arrived")
     if doubtful := counts.get(AtTarget.UNCONFIRMED, 0):
         yield Sentence(
             f"{_files(doubtful)} in the cloud {_is(doubtful)} not compared yet",
-            "slowboat does it when it comes to them; `slowboat verify --deep` does it now",
+            "slowboat does that when it gets to them. To do it now: slowboat verify --deep",
         )
     if removed := counts.get(AtTarget.REMOVED, 0):
-        yield Sentence(f"{_files(removed)} {_is(removed)} of backups that were removed from the cloud since")
+        yield Sentence(f"{_files(removed)} {_is(removed)} part of backups that have since been removed from the cloud")
     for state, (text, cure) in _WRONG.items():
         if count := counts.get(state, 0):
             yield Sentence(text.format(files=_files(count), are=_is(count)), cure, wrong=True)
@@ -111,28 +111,28 @@ def _of_the_cloud(counts: Mapping[AtTarget, int], files: int, *, complete: bool)
 
 _WRONG = {
     AtTarget.MISSING: (
-        "{files} had arrived, and {are} not in the cloud any more",
-        "slowboat sends what is missing again: connect the drive and let it work",
+        "{files} had arrived, and {are} no longer in the cloud",
+        "slowboat sends what is missing again: connect the drive and let it run",
     ),
     AtTarget.SET_GONE: (
         "{files} {are} gone from the cloud together with the whole backup set",
-        "Where you removed that backup, all is well. Else run: slowboat retry (with the drive connected)",
+        "If you removed that backup, all is well. If not, connect the drive, then run: slowboat retry",
     ),
     AtTarget.OTHER_SIZE: (
-        "{files} in the cloud {are} not what was sent: another size",
+        "{files} in the cloud {are} not what was sent: the size differs",
         "slowboat overwrites nothing. Move or remove the object in the cloud, then run: slowboat retry",
     ),
     AtTarget.OTHER_MD5: (
-        "{files} in the cloud {are} not what was sent: other contents (MD5)",
+        "{files} in the cloud {are} not what was sent: the contents differ (MD5)",
         "slowboat overwrites nothing. Move or remove the object in the cloud, then run: slowboat retry",
     ),
     AtTarget.PARTS_LOST: (
-        "of {files} the cloud has lost a part",
+        "the cloud has lost parts of {files}",
         "Remove the object in the cloud, then run: slowboat retry",
     ),
     AtTarget.REFUSED: (
         "{files} could not be sent, and {are} not in the cloud",
-        "The list below says why; fix what can be fixed, then run: slowboat retry",
+        "The list below says why. Fix what can be fixed, then run: slowboat retry",
     ),
 }
 
@@ -140,11 +140,15 @@ _WRONG = {
 def _of_the_drive(judged: Sequence[Finding], *, deep: bool, drive_seen: bool, unhashed: int) -> Iterator[Sentence]:
     away = not judged or any(one.drive is OnDrive.UNKNOWN for one in judged)
     if away and deep:
-        yield Sentence("The drive is away, so it could not be read", "Connect it and run this again", wrong=True)
+        yield Sentence(
+            "The drive is not connected, so it could not be read", "Connect it and run this again", wrong=True
+        )
     elif away:
-        yield Sentence("The drive is away, so only the cloud was looked at")
+        yield Sentence("The drive is not connected, so only the cloud was checked")
     elif deep and not drive_seen:
-        yield Sentence("The drive went away before all of it was read", "Connect it and run this again", wrong=True)
+        yield Sentence(
+            "The drive was disconnected before all of it was read", "Connect it and run this again", wrong=True
+        )
     bad = [one for one in judged if one.drive in (OnDrive.ROTTEN, OnDrive.UNREADABLE)]
     gone = [one for one in judged if one.drive in (OnDrive.MISSING, OnDrive.CHANGED)]
     yield from _lost_or_not(bad, "damaged on the drive", safe_is_wrong=True)
@@ -158,7 +162,7 @@ def _all_read(hashed: int, unhashed: int) -> str:
     begin = "Everything on the drive was read"
     if not unhashed:
         return f"{begin}, and is what duplicity wrote"
-    whole = f"{_files(unhashed)} without a checksum of duplicity's {_is(unhashed)} whole as far as the format tells"
+    whole = f"{_files(unhashed)} without a checksum of duplicity's {_is(unhashed)} intact as far as the format tells"
     known = f"{_files(hashed, 'volume')} {_is(hashed)} what duplicity wrote; " if hashed else ""
     return f"{begin}: {known}{whole}"
 
@@ -170,12 +174,13 @@ def _lost_or_not(files: Sequence[Finding], what: str, *, safe_is_wrong: bool) ->
     if safe:
         cure = "The drive is failing: do not rely on it" if safe_is_wrong else ""
         yield Sentence(
-            f"{_files(safe)} {_is(safe)} {what}; in the cloud {_they(safe)} right", cure, wrong=safe_is_wrong
+            f"{_files(safe)} {_is(safe)} {what}; in the cloud {_they(safe)} intact", cure, wrong=safe_is_wrong
         )
     if lost:
         yield Sentence(
             f"{_files(lost)} {_is(lost)} {what}, and not in the cloud either",
-            "What they hold cannot be restored from this backup: make a new full backup while the originals are there",
+            "What they hold cannot be restored from this backup: make a new full backup while the originals still "
+            "exist",
             wrong=True,
         )
 

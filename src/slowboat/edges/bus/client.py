@@ -63,7 +63,7 @@ class Client:
             connection = await Connection.open(address=address)
         except BusError as error:
             raise NeedsUser(
-                f"slowboat cannot be asked: {error.what}",
+                f"slowboat cannot be reached: {error.what}",
                 hint="Run this in the desktop session, or as the user whose backup it is, not with sudo",
                 code="no-bus",
             ) from error
@@ -95,7 +95,7 @@ class Client:
 
         Raises:
             NeedsUser: the daemon has ended.
-            Transient: it does not answer.
+            Transient: it does not respond.
         """
         manager = (await self._call(ROOT, PROPERTIES, "GetAll", "s", MANAGER))[0]
         objects = (await self._call(ROOT, OBJECT_MANAGER, "GetManagedObjects"))[0]
@@ -245,7 +245,7 @@ def _as_ours(error: BusError) -> SlowboatError:
     if error.absent or error.name.endswith(".Disconnected"):
         return _not_running()
     if error.name == "org.freedesktop.DBus.Error.UnknownObject":
-        return Refused("slowboat has no migration of that name", hint='See "slowboat status"', code="not-found")
+        return Refused("slowboat has no migration of that name", hint="See: slowboat status", code="not-found")
     if error.name == "org.freedesktop.DBus.Error.NoReply":
-        return Transient("slowboat does not answer", hint="See: journalctl --user -u slowboat", code="no-reply")
-    return Transient(f"slowboat refused it: {error.text or error.name}", code="dbus")
+        return Transient("slowboat does not respond", hint="See: journalctl --user -u slowboat", code="no-reply")
+    return Transient(f"slowboat refused: {error.text or error.name}", code="dbus")

@@ -55,7 +55,7 @@ class Holds:
             Transient: there are too many already.
         """
         if len(self._holds) >= MOST:
-            raise Transient(f"there are {MOST} holds already", hint="Let go of one first", code="busy")
+            raise Transient(f"there are {MOST} holds already", hint="Release one first", code="busy")
         ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._holds[ours] = ActiveHold(who[:LONGEST], why[:LONGEST], time.time())
         asyncio.get_running_loop().add_reader(ours, self._readable, ours)

@@ -51,7 +51,7 @@ FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 60.0
 """Seconds between tries to find a bus that went away: soon at first, then without wearing down a laptop."""
 
-ASK_AGAIN: Final = "Ask for it again in a moment"
+ASK_AGAIN: Final = "Try again in a moment"
 INVALID_ARGS: Final = "org.freedesktop.DBus.Error.InvalidArgs"
 WITH_OPTIONS: Final = frozenset({"SetLimit", "Verify"})
 """The methods that know options."""
@@ -225,7 +225,7 @@ class Service:
 
         Raises:
             NeedsUser: another slowboat is running (code "already-running").
-            BusGone, NoReply: there is no bus, or it does not answer.
+            BusGone, NoReply: there is no bus, or it does not respond.
         """
         connection = await Connection.open(address=self._address)
         connection.serve(self._answer)  # before the name, or the first caller finds nobody
@@ -238,7 +238,7 @@ class Service:
         if not ours:
             raise NeedsUser(
                 "slowboat is already running on this session bus",
-                hint='See what it does with "slowboat status"; to stop it: systemctl --user stop slowboat',
+                hint="To see what it is doing, run `slowboat status`; to stop it: systemctl --user stop slowboat",
                 code="already-running",
             )
         self._connection = connection
@@ -256,7 +256,7 @@ class Service:
         if self._connection is not None:
             await self._connection.wait_closed()
         self._tree.connection = self._connection = None
-        log.warning("the session bus went away; slowboat goes on and waits for it")
+        log.warning("the session bus went away; slowboat continues and waits for it")
 
     async def close(self) -> None:
         """Leaves the bus: tells what was not told yet, and gives the name back."""
@@ -316,7 +316,7 @@ class Service:
             waiting = asyncio.current_task()
             if waiting is not None and waiting.cancelling():  # nobody is there any more to hear of it
                 raise
-            raise Stopped("slowboat broke this off to read its settings again, or to end", hint=ASK_AGAIN) from None
+            raise Stopped("slowboat cancelled this to reload its settings, or to stop", hint=ASK_AGAIN) from None
 
     # Publishing
 

@@ -107,6 +107,6 @@ def _saying(work: Callable[[threading.Event], T], stop: threading.Event) -> T:
             ) from error
         raise NeedsUser(
             f"duplicity's cache cannot be used: {error}",
-            hint="Make that folder one that you may read and write, on a working disk with room",
+            hint="Make sure that you can read and write that folder, and that its disk works and has room",
             code="cache",
         ) from error

@@ -111,8 +111,8 @@ def find(archive_dirs: Sequence[Path], keys: frozenset[str], url: str, targets: 
         return None
     cache, newer = ahead[0]
     raise NeedsUser(
-        f"duplicity's cache {cache.directory} knows of a backup that is not on the drive ({newer})",
-        hint="Connect the drive that the last backup went to, or make a new backup to this one",
+        f"duplicity's cache {cache.directory} contains a backup that is not on the drive ({newer})",
+        hint="Connect the drive with the latest backup, or make a new backup to this one",
         code="cache-newer",
     )
 

@@ -95,8 +95,8 @@ def undo(installed: Installed) -> None:
             raise NeedsUser(
                 f"duplicity has used its cache for {urls.without_user(installed.url)} since the handover "
                 f"({changed[0]} in {directory})",
-                hint="Leave it: backups have gone to the cloud already. To go back all the same, point duplicity "
-                "or Deja Dup at the drive again",
+                hint="Leave it: backups have gone to the cloud already. To go back anyway, let duplicity or Deja "
+                "Dup back up to the drive again",
                 code="cache-used",
             )
         lock.keep()
@@ -130,7 +130,7 @@ def must_have(source: Path, wanted: Sequence[str]) -> None:
     if missing or not wanted:
         raise NeedsUser(
             f"duplicity's cache {source} lacks {missing[0] if missing else 'everything'}",
-            hint="Run `duplicity list-current-files` once for the folder on the drive: it completes the cache",
+            hint="Run `duplicity list-current-files` once for the folder on the drive: that completes the cache",
             code="no-cache",
         )
 
@@ -160,7 +160,7 @@ def _must_be_same(source: Path, wanted: Sequence[str], target: Path, url: str, s
     if not differs and not source.samefile(target):
         differs = [name for name in wanted if not _same(source / name, target / name, stop)]
     if differs:
-        why = "is missing" if differs == missing else "is not of this backup" if strange else "differs"
+        why = "is missing" if differs == missing else "does not belong to this backup" if strange else "differs"
         raise NeedsUser(
             f"duplicity already has another cache for {urls.without_user(url)}: {min(differs)} in {target} {why}",
             hint="If nothing was ever backed up to that URL, move the folder away: "
@@ -193,7 +193,7 @@ def _digest(path: Path, stop: threading.Event, *, unpack: bool = False) -> bytes
 
 def _check(stop: threading.Event) -> None:
     if stop.is_set():
-        raise Stopped("the handover was broken off")
+        raise Stopped("the handover was interrupted")
 
 
 def copy_aside(
@@ -215,7 +215,8 @@ def must_have_room(source: Path, where: Path, wanted: Iterable[str]) -> None:
     needed = sum((source / name).lstat().st_size for name in wanted if os.path.lexists(source / name)) + SPARE
     if free < needed:
         raise NeedsUser(
-            f"There is no room in {where} for a copy of duplicity's cache: it takes {needed} bytes and {free} are free",
+            f"There is no room in {where} for a copy of duplicity's cache: it needs {needed} bytes, and {free} are "
+            "free",
             hint=f"Free {needed - free} bytes there",
             code="no-space",
         )
@@ -238,7 +239,9 @@ def _copy(source: Path, target: Path, stop: threading.Event) -> None:
     same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
     if not same or _digest(target, stop) != read.digest():
         raise Transient(
-            f"{source} changed while it was copied" if not same else f"{target.parent} does not keep what is written",
+            f"{source} changed while it was copied"
+            if not same
+            else f"{target.parent} does not keep what is written there",
             hint="slowboat tries again",
             code="cache-changed",
             retry_after=RETRY_AFTER,
@@ -289,7 +292,7 @@ def _replace(copy: Path, target: Path, lock: Lock) -> None:
 def _appeared(target: Path) -> Transient:
     return Transient(
         f"{target} appeared while the cache was copied: duplicity is running",
-        hint="slowboat waits until that run is over",
+        hint="slowboat waits until that run has finished",
         code="duplicity-running",
         retry_after=RETRY_AFTER,
         scope="object",

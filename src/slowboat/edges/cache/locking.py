@@ -160,8 +160,8 @@ def _opened(path: Path) -> Lock | None:
     if not os.path.lexists(path):
         return None
     raise NeedsUser(
-        f"duplicity's lock file {path} may not be opened by you, so that nothing keeps another duplicity out",
-        hint=f"Was duplicity run with sudo? If none is running now, remove that file:\nsudo rm '{path}'",
+        f"duplicity's lock file {path} cannot be opened by you, so nothing would keep another duplicity out",
+        hint=f"Was duplicity run with sudo? If it is not running now, remove that file:\nsudo rm '{path}'",
         code="cache-lock",
     )
 
@@ -219,7 +219,7 @@ def _is_at(place: str, found: os.stat_result) -> bool:
 def _running(path: Path) -> Transient:
     return Transient(
         f"duplicity is running on its cache {path.parent}",
-        hint="slowboat waits until that backup is over",
+        hint="slowboat waits until that backup has finished",
         code="duplicity-running",
         retry_after=RETRY_AFTER,
         scope="object",

@@ -90,7 +90,7 @@ class Connection:
             timeout: seconds until it must have answered.
 
         Raises:
-            BusGone: there is none, or it does not answer.
+            BusGone: there is none, or it does not respond.
         """
         where = address or (session_address() if which == "session" else system_address())
         try:
@@ -104,7 +104,7 @@ class Connection:
             self._wire.shut()
             if not isinstance(error, Exception):
                 raise
-            raise BusGone(f"the {which} bus does not answer ({type(error).__name__})") from error
+            raise BusGone(f"the {which} bus does not respond ({type(error).__name__})") from error
         return self
 
     async def __aenter__(self) -> Self:

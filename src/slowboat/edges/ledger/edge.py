@@ -87,7 +87,9 @@ class Ledger:
                 raise
         self.set_aside = opening.set_aside(self._path, self._clock())
         db = opening.connect(self._path, self._patience)
-        text = f"The ledger was damaged and set aside as {self.set_aside}; the server is asked again what it has"
+        text = (
+            f"The ledger was damaged and has been moved to {self.set_aside}; slowboat asks the server again what it has"
+        )
         db.execute(
             "INSERT INTO history (at, migration, kind, text) VALUES (?, '', 'ledger', CAST(? AS TEXT))",
             (self._clock(), raw(text)),

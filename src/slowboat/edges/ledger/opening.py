@@ -50,7 +50,7 @@ def lock(path: Path) -> int:
         os.close(lock)
         raise NeedsUser(
             f"Another slowboat is running with the ledger {path}",
-            hint="Stop that one first, or leave the work to it: `slowboat status` asks it",
+            hint="Stop that one first, or let it do the work. To see what it is doing: slowboat status",
             code="already-running",
         ) from None
     return lock
@@ -179,7 +179,7 @@ def saying(path: Path) -> Generator[None]:
         if is_broken(error):
             raise LedgerUnusable(
                 f"The ledger {path} is damaged: {error}",
-                hint="slowboat sets the file aside and asks the server what it has",
+                hint="slowboat moves the file aside and asks the server what it has",
                 code="ledger",
             ) from error
         raise  # IntegrityError and ProgrammingError are our own mistakes, and are not dressed up
@@ -195,7 +195,7 @@ def _trouble(path: Path, error: sqlite3.OperationalError, code: int) -> LedgerBu
     if code in _LOCKED:
         return LedgerBusy(
             f"Another program holds the ledger {path}",
-            hint="Close what looks at that file or copies it",
+            hint="Close the program that reads or copies that file",
             code="ledger-busy",
             retry_after=PATIENCE,
         )
@@ -214,7 +214,7 @@ def _free(path: Path) -> float:
 def _no_room(path: Path) -> LedgerBusy:
     return LedgerBusy(
         f"There is no room on the disk for the ledger {path}",
-        hint="Make some room there",
+        hint="Free some space there",
         code="no-space",
         retry_after=RETRY_AFTER,
     )
@@ -223,6 +223,6 @@ def _no_room(path: Path) -> LedgerBusy:
 def _unusable(path: Path, error: Exception) -> LedgerUnusable:
     return LedgerUnusable(
         f"The ledger {path} cannot be used: {error}",
-        hint=f"Make {path.parent} a folder on a working disk where you may write",
+        hint=f"Make sure that {path.parent} is a folder that you can write to, on a working disk",
         code="ledger",
     )

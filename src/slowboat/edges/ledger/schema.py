@@ -112,8 +112,8 @@ def must_not_be_newer(db: sqlite3.Connection, path: Path, known: int = len(STEPS
     version = _version(db)
     if version > known:
         raise NeedsUser(
-            f"The ledger {path} is of a newer slowboat (schema {version}; this one knows {known})",
-            hint="Install the newer slowboat again, or move that file away: the server is asked what it has",
+            f"The ledger {path} was written by a newer slowboat (schema {version}; this one knows {known})",
+            hint="Install the newer slowboat again, or move that file away: slowboat then asks the server what it has",
             code="ledger-newer",
         )
     return version

@@ -21,7 +21,7 @@ PATH = "/org/freedesktop/NetworkManager"
 WITNESS = "NetworkManager"
 
 GONE = Network(Connectivity.UNKNOWN, witness=WITNESS, known=False)
-"""It was there and has gone, does not answer, or says what cannot be understood."""
+"""It was there and has gone, does not respond, or says what cannot be understood."""
 
 # Of the Manager, the devices and the active connections, but not of access points: their signal strength
 # alone would wake us every few seconds.
@@ -72,7 +72,7 @@ class NetworkManager:
         """What NetworkManager says now; None where there is none.
 
         Raises:
-            BusError: it is there and does not answer, or the bus has gone.
+            BusError: it is there and does not respond, or the bus has gone.
         """
         if not await bus.owner(NAME):
             return None

@@ -31,7 +31,7 @@ async def read(bus: Connection) -> Network | None:
     """What the portal says now; None where there is none, or one before version 3, which cannot say it all.
 
     Raises:
-        BusError: it is there and does not answer, or the bus has gone.
+        BusError: it is there and does not respond, or the bus has gone.
     """
     if not await bus.owner(NAME):
         return None

@@ -3,7 +3,7 @@
 Knows who comes before whom: NetworkManager, else the desktop portal, else the kernel; must not know how each
 of them is read, nor what the policy makes of it.
 
-- NetworkManager that was there and has gone, or does not answer, is not replaced by a guess: the network is
+- NetworkManager that was there and has gone, or does not respond, is not replaced by a guess: the network is
   then unknown until it is back (or slowboat is started anew without it).
 - The kernel knows nothing of meters. Where another witness called the network metered before, it stays
   metered until one says otherwise or there has been no network in between.
@@ -61,7 +61,7 @@ class NetworkWatch:
             system: the address of the system bus, "" for the usual one.
             session: the address of the session bus, "" for the usual one.
             settle: seconds in which signals gather before the whole is read.
-            patience: seconds until a service that does not answer counts as not known.
+            patience: seconds until a service that does not respond counts as not known.
             proc: where the kernel's tables are.
             sys: where the kernel's interfaces are.
             poll: seconds between looks at the kernel's routes where the kernel may not tell of changes.

@@ -178,8 +178,8 @@ class Source:
             )
         if error.errno in {errno.EACCES, errno.EPERM}:
             return NeedsUser(
-                f"The source {self.path} may not be read by you",
-                hint=f"Give yourself the right to read it, for instance: chmod u+rx {self.path}",
+                f"You are not allowed to read the source {self.path}",
+                hint=f"Allow yourself to read it: chmod u+rx {self.path}",
                 code="source-unreadable",
             )
         return self._absent("" if error.errno == errno.ENOENT else os.strerror(error.errno or 0))

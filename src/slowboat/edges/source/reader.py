@@ -94,12 +94,12 @@ class FileReader:
         if found.st_size != self._file.size:
             raise self._changed(f"it has {found.st_size} bytes instead of {self._file.size}")
         if found.st_mtime_ns != self._file.mtime_ns:
-            raise self._changed("it was written to")
+            raise self._changed("it has been written to")
 
     def _changed(self, how: str) -> Refused:
         return Refused(
-            f"{self._file.name} in {self._path} is not the file that was adopted: {how}",
-            hint="Put that file back as it was; slowboat looks again the next time it checks the drive",
+            f"{self._file.name} in {self._path} is not the file that slowboat first read: {how}",
+            hint="Restore that file as it was; slowboat notices the next time it checks the drive",
             code="changed",
         )
 
@@ -112,8 +112,8 @@ class FileReader:
             return self._changed("it is a symbolic link now" if link else "it is no longer a regular file")
         if error.errno in {errno.EACCES, errno.EPERM}:
             return Refused(
-                f"{self._file.name} in {self._path} may not be read by you",
-                hint=f"Was the backup made with sudo? Make its files your own:\n{make_own(self._path)}",
+                f"{self._file.name} in {self._path} is not readable for you",
+                hint=f"Was the backup made with sudo? Make yourself the owner of its files:\n{make_own(self._path)}",
                 code="forbidden-file",
             )
         if self._is_empty():
@@ -123,7 +123,8 @@ class FileReader:
         why = os.strerror(error.errno or 0)
         return Refused(
             f"{self._file.name} in {self._path} cannot be read at byte {self._at}: {why}",
-            hint="Check the drive (smartctl, fsck) and copy what can still be read; the other files go on",
+            hint="Check the drive (smartctl, fsck) and copy what can still be read; slowboat carries on with the "
+            "other files",
             code="read-error",
         )
 
@@ -160,7 +161,7 @@ def absent(path: str, why: str = "") -> SourceAbsent:
     """The error for a drive that is not there."""
     return SourceAbsent(
         f"The drive of {path} is not there" + (f": {why}" if why else ""),
-        hint="Connect it; slowboat goes on by itself",
+        hint="Connect it; slowboat continues by itself",
         code="source-absent",
     )
 
@@ -171,7 +172,7 @@ def elsewhere(path: Path, mounted: Path) -> SourceAbsent:
     end = len(folder.parts) - len(mounted.parts)
     old = path.parents[end - 1] if end else path
     return SourceAbsent(
-        f"{path} is not there: the drive with it is mounted at {mounted} now"
+        f"{path} is not there: its drive is now mounted at {mounted}"
         + (f", which makes it {folder}" if folder != mounted else ""),
         hint=f"Set the migration's `source` to {folder}; or unplug the drive, remove the empty folder that took its "
         f"place, and plug it in again:\nsudo rmdir {shlex.quote(str(old))}",
@@ -190,9 +191,9 @@ def _moved(path: Path, mounted: Path) -> Path:
 
 def other(path: Path, which: str, mounted: Sequence[Path] = ()) -> SourceAbsent:
     """The error for another drive in the place of the one that was adopted; `mounted`: where that one is instead."""
-    instead = f"; that with the backup is mounted at {mounted[0]} now" if mounted else ""
+    instead = f"; the one with the backup is mounted at {mounted[0]}" if mounted else ""
     return SourceAbsent(
-        f"The drive of {path} is not there: another one stands in its place ({which}){instead}",
-        hint="Connect the one with the backup; slowboat goes on by itself",
+        f"The drive of {path} is not there: another one is in its place ({which}){instead}",
+        hint="Connect the one with the backup; slowboat continues by itself",
         code="other-drive",
     )

@@ -160,7 +160,7 @@ def page(body: bytes, *, prefix: str = "", max_name: int = 1024) -> Sequence[Rem
 
 def _listed(row: _Row, prefix: str, max_name: int) -> RemoteObject:
     if not row.name or not row.name.startswith(prefix) or len(row.name.encode()) > max_name:
-        raise Strange("a name that cannot be there")
+        raise Strange("an impossible name")
     return RemoteObject(
         row.name,
         _size(row.bytes),
@@ -256,7 +256,7 @@ def address(url: object) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise Strange("no address")
     if "@" in parts.netloc or "?" in url or "#" in url:
-        raise Strange("an address with more than a place in it")
+        raise Strange("an address with more in it than a location")
     return url.rstrip("/")
 
 

@@ -146,7 +146,7 @@ def _fetch_v1(credentials: Credentials, wire: Wire, asked: statuses.Asked) -> Ac
         return statuses.failure(asked, problem)
     if _is_keystones(body):
         return NeedsUser(
-            f"{asked.host} is an identity service (Keystone), which wants to know a project too",
+            f"{asked.host} is an identity service (Keystone), which also needs a project",
             hint="Set auth_version = 3 and project; see docs/configuration.md, Clouds",
             code="auth-url",
         )

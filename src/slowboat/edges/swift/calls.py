@@ -170,7 +170,7 @@ class StoreCalls:
         query = urlencode({name: value for name, value in wanted.items() if value}, quote_via=quote)
         where = f"{urlsplit(self.access.storage_url).path}/{quote(container)}?{query}"
         return self.ask(
-            self.asked("LIST", f"the list of {container}"),
+            self.asked("LIST", f"the listing of {container}"),
             lambda: answers.page(
                 self._get(where, {"X-Auth-Token": self.access.token}), prefix=prefix, max_name=limits.max_name
             ),

@@ -122,7 +122,7 @@ def fit_for_a_header(what: str, text: str) -> bytes:
     elif any(ord(char) < 32 or ord(char) == 127 for char in text):
         problem = "holds a line break or another control character"
     elif any("\ud800" <= char <= "\udfff" for char in text):
-        problem = "is no UTF-8 text"
+        problem = "is not UTF-8 text"
     if problem:
         hint = "Correct user in the settings" if what == "user" else "Store the key again without it"
         raise NeedsUser(f"the {what} for the cloud {problem}", hint=hint, code="credentials")

@@ -187,10 +187,10 @@ def _address(found: access.AccessInfo, credentials: Credentials, home: str, aske
         return NeedsUser(f"{there} has no object store", hint="Check project, or ask the provider", code="no-store")
     if not kinds:
         what = f"{there} has no {credentials.interface} address for its object store"
-        return NeedsUser(what, hint=f"As interface, use {_listed(map(_of_kind, everything))}", code="no-store")
+        return NeedsUser(what, hint=f"Set interface to {_listed(map(_of_kind, everything))}", code="no-store")
     if not stores:
         what = f"{there} has no object store in region {region}"
-        return NeedsUser(what, hint=f"As region, use {regions}", code="no-store")
+        return NeedsUser(what, hint=f"Set region to {regions}", code="no-store")
     if len({each.region_name for each in stores}) > 1:
         what = f"{there} has object stores in several regions: {regions}"
         return NeedsUser(what, hint="Set region to the one to use", code="region")

@@ -56,7 +56,7 @@ class Asked:
     host: str
 
 
-_SAYS_WAIT = "{host} asks to send less often"
+_SAYS_WAIT = "{host} asks for fewer requests"
 _BAD_REQUEST = "{host} does not accept the request for {what} (status {status})"
 _FAILED = "{host} failed at {what} (status {status})"
 _SEGMENTS_GONE = Row("again-object", "segments-gone", "segments of {what} are gone or changed at {host}", quotes=True)
@@ -64,18 +64,21 @@ _BAD = Row("set-aside", "bad-request", _BAD_REQUEST, quotes=True)
 _MAY_NOT_WRITE = Row(
     "tell",
     "forbidden",
-    "{host} lets this user store nothing here",
-    "Let this user read and write the container, or take another user",
+    "{host} does not let this user store anything here",
+    "Give this user read and write access to the container, or use another user",
     quotes=True,
 )
 """About the target as a whole, so no object is named: each would be told of by itself."""
-_MAY_NOT_READ = replace(_MAY_NOT_WRITE, text="{host} lets this user see nothing here")
-_NOT_SWIFT = "{host} answered with something that is not Swift's"
+_MAY_NOT_READ = replace(_MAY_NOT_WRITE, text="{host} does not let this user see anything here")
+_NOT_SWIFT = "{host} answered with something that is not from Swift"
 
 STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     # Credentials. A 401 elsewhere than at AUTH first costs the token, see `Session.rejected`.
     ("AUTH", 400): Row(
-        "tell", "credentials", "{host} does not understand who asks for a token", "Check the cloud's user and project"
+        "tell",
+        "credentials",
+        "{host} does not understand the request for a token",
+        "Check the cloud's user and project",
     ),
     ("AUTH", 401): Row(
         "tell", "credentials", "{host} does not accept the user or the password", "Check the cloud's user and key"
@@ -83,10 +86,10 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     ("AUTH", 403): Row(
         "tell", "credentials", "{host} does not let this user in", "Ask the provider, or check user and key"
     ),
-    ("AUTH", 404): Row("tell", "auth-url", "{host} gives out no tokens at this address", "Check auth_url"),
-    ("AUTH", 405): Row("tell", "auth-url", "{host} gives out no tokens at this address", "Check auth_url"),
+    ("AUTH", 404): Row("tell", "auth-url", "{host} does not issue tokens at this address", "Check auth_url"),
+    ("AUTH", 405): Row("tell", "auth-url", "{host} does not issue tokens at this address", "Check auth_url"),
     ("*", 401): Row("again", "token", "{host} no longer accepts the token", wait=0.0),
-    ("*", 402): Row("tell", "payment", "{host} asks for payment", "Settle it with the provider", quotes=True),
+    ("*", 402): Row("tell", "payment", "{host} asks for payment", "Settle this with the provider", quotes=True),
     # What this user may not do holds for each object alike. A 405 is how accounts that may only be read say it.
     ("*", 403): _MAY_NOT_WRITE,
     ("*", 405): _MAY_NOT_WRITE,
@@ -105,23 +108,23 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     ("SLO", 409): _SEGMENTS_GONE,
     ("COPY", 409): _SEGMENTS_GONE,
     # Nothing was stored: a success that is none. 202 on a PUT: the server holds something newer.
-    ("PUT", 202): Row("again-object", "not-stored", "{host} holds something newer at {what} and stored nothing"),
-    ("SEGMENT", 202): Row("again-object", "not-stored", "{host} holds something newer at {what}, stored nothing"),
-    ("SLO", 202): Row("again-object", "not-stored", "{host} holds something newer at {what} and stored nothing"),
-    ("COPY", 202): Row("again-object", "not-stored", "{host} holds something newer at {what} and stored nothing"),
+    ("PUT", 202): Row("again-object", "not-stored", "{host} already has something newer at {what} and stored nothing"),
+    ("SEGMENT", 202): Row("again-object", "not-stored", "{host} already has something newer at {what}, stored nothing"),
+    ("SLO", 202): Row("again-object", "not-stored", "{host} already has something newer at {what} and stored nothing"),
+    ("COPY", 202): Row("again-object", "not-stored", "{host} already has something newer at {what} and stored nothing"),
     ("PUT", 412): Row(
-        "set-aside", "exists", "{what} is at {host} already", "Nothing is overwritten; move it away first"
+        "set-aside", "exists", "{what} is already at {host}", "slowboat overwrites nothing; move it away first"
     ),
     ("SLO", 412): Row(
-        "set-aside", "exists", "{what} is at {host} already", "Nothing is overwritten; move it away first"
+        "set-aside", "exists", "{what} is already at {host}", "slowboat overwrites nothing; move it away first"
     ),
     # What arrived is not what was announced.
-    ("*", 422): Row("again-object", "mismatch", "{what} arrived at {host} with another checksum", quotes=True),
+    ("*", 422): Row("again-object", "mismatch", "{what} arrived at {host} with a different checksum", quotes=True),
     ("COPY", 422): Row(
         "set-aside",
         "mismatch",
         "the segments of {what} at {host} do not make up the file",
-        "It is sent again when retried",
+        "The next try sends it again",
         quotes=True,
     ),
     # The request itself.
@@ -131,16 +134,16 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     ),
     ("*", 408): Row("again", "too-slow", "{host} waited too long for {what}"),
     ("*", 409): Row("again-object", "conflict", "{host} is busy with {what} otherwise", quotes=True),
-    ("*", 411): Row("again", "proxy", "something between here and {host} took the length off the request"),
+    ("*", 411): Row("again", "proxy", "something between here and {host} removed the length from the request"),
     ("*", 412): _BAD,
-    ("*", 413): Row("set-aside", "too-large", "{what} is larger than {host} takes", quotes=True),
+    ("*", 413): Row("set-aside", "too-large", "{what} is larger than {host} accepts", quotes=True),
     # Left-over bytes of a broken body read as a request line; the connection is closed, so the next try differs.
     ("*", 414): Row("again-object", "bad-request", _BAD_REQUEST),
     ("*", 416): Row("again-object", "bad-request", _BAD_REQUEST),
     # Slow down. Swift itself never names a time; 498 is its ratelimit middleware, 497 that one's blacklist.
     ("*", 429): Row("again", "slow-down", _SAYS_WAIT, wait=60.0),
     # An archive's answer: what is to be copied has to be fetched from a slow place first. The rest may go on.
-    ("COPY", 429): Row("again-object", "slow-down", "{host} asks to wait for {what}", wait=60.0),
+    ("COPY", 429): Row("again-object", "slow-down", "{host} asks slowboat to wait with {what}", wait=60.0),
     ("*", 497): Row("tell", "blacklisted", "{host} has locked this account out", "Ask the provider why"),
     ("*", 498): Row("again", "slow-down", _SAYS_WAIT, wait=30.0),
     ("*", 499): Row("again", "reset", "{host} saw the connection break"),
@@ -150,7 +153,7 @@ STATUSES: Mapping[tuple[Verb | Literal["*"], int], Row] = {
     ("*", 503): Row("again", "server-error", _FAILED),
     ("*", 504): Row("again", "timeout", "{host} took too long over {what}"),
     ("*", 507): Row("again", "server-full", "{host} has no room for {what} at the moment", wait=300.0),
-    ("*", 511): Row("again", "portal", "this network wants a login before it lets anything through", "Log in to it"),
+    ("*", 511): Row("again", "portal", "this network requires a login before it lets anything through", "Log in to it"),
 }
 
 QUOTA = Row(
@@ -164,12 +167,12 @@ OVER_LIMIT = Row("again", "slow-down", _SAYS_WAIT, wait=60.0)
 BODY_LIMIT = Row(
     "tell",
     "body-limit",
-    "something between here and {host} lets no request of this size through",
+    "something between here and {host} blocks requests of this size",
     "Raise its limit (client_max_body_size of nginx, for one), or ask the provider to",
 )
 """413 that is none of Swift's: a web server or proxy before it, whose limit holds for every object alike."""
 
-PORTAL = Row("again", "portal", _NOT_SWIFT, "If this network wants a login, log in to it", wait=30.0)
+PORTAL = Row("again", "portal", _NOT_SWIFT, "If this network requires a login, log in to it", wait=30.0)
 """A redirect, or a page for people, where Swift was asked: a captive portal, or a wrong address."""
 
 CUT_SHORT = Row("again", "cut-short", "the answer of {host} about {what} was cut short")
@@ -187,26 +190,28 @@ FAILURES: tuple[tuple[str, Row], ...] = (
         Row(
             "tell",
             "certificate",
-            "{host} shows a certificate that this computer does not trust",
+            "{host} presents a certificate that this computer does not trust",
             "Check auth_url, the computer's clock, and cacert; on a public network, log in to it",
         ),
     ),
     ("SSLError", Row("again", "tls", "the encrypted connection to {host} broke")),
     (
         "EAI_NONAME",
-        Row("again", "no-such-host", "there is no host named {host}", "Check auth_url, or the name service"),
+        Row(
+            "again", "no-such-host", "there is no host named {host}", "Check auth_url, or this computer's DNS settings"
+        ),
     ),
-    ("gaierror", Row("again", "dns", "the name {host} could not be looked up")),
+    ("gaierror", Row("again", "dns", "the host name {host} could not be resolved")),
     ("ConnectionRefusedError", Row("again", "refused", "{host} refuses connections")),
     ("IncompleteRead", CUT_SHORT),
     ("RemoteDisconnected", Row("again", "reset", "{host} closed the connection without an answer")),
     ("ConnectionResetError", Row("again", "reset", "the connection to {host} broke")),
     ("BrokenPipeError", Row("again", "reset", "the connection to {host} broke")),
     ("ConnectionAbortedError", Row("again", "reset", "the connection to {host} broke")),
-    ("TimeoutError", Row("again", "timeout", "{host} does not answer")),
-    ("ReadTimeoutError", Row("again", "timeout", "{host} does not answer")),
-    ("ConnectTimeout", Row("again", "timeout", "{host} does not answer")),
-    ("ProxyError", Row("again", "proxy", "the proxy before {host} does not let the request through")),
+    ("TimeoutError", Row("again", "timeout", "{host} does not respond")),
+    ("ReadTimeoutError", Row("again", "timeout", "{host} does not respond")),
+    ("ConnectTimeout", Row("again", "timeout", "{host} does not respond")),
+    ("ProxyError", Row("again", "proxy", "the proxy in front of {host} does not let the request through")),
     ("HTTPException", Row("again", "not-swift", _NOT_SWIFT)),
     ("ValueError", Row("again", "not-swift", _NOT_SWIFT)),
     ("OSError", Row("again", "network", "{host} cannot be reached")),

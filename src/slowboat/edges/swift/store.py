@@ -222,7 +222,7 @@ class SwiftStore:
             return
         if found and not found.slo and (found.size, found.md5) == (len(text), _md5(text)):
             await self._delete(self._container, name)  # it is our own list: nothing of anybody's is lost by it
-        raise Transient(f"the server has made no large object of {name}", code="not-slo", scope="object")
+        raise Transient(f"the server did not make a large object of {name}", code="not-slo", scope="object")
 
     async def copy(self, source: str, name: str, *, etag: str) -> RemoteObject:
         """Server-side: the SLO `source` in the segments' container becomes the plain object `name`.
@@ -444,7 +444,7 @@ def _named(name: str, most: int) -> str:
         raise Refused(f"the name {name!r} cannot be one of an object", hint="Rename the file", code="bad-name")
     if len(name.encode()) > most:
         what = f"the name {name[:80]!r}... of {len(name.encode())} bytes is longer than the server's {most}"
-        raise Refused(what, hint="Take a shorter prefix, or rename the file", code="bad-name")
+        raise Refused(what, hint="Use a shorter prefix, or rename the file", code="bad-name")
     return name
 
 
