@@ -184,7 +184,7 @@ def test_setup_starts_it_and_waits_until_it_sends(manager: UserManager, swift: S
     account = {"ST_AUTH": swift.auth_url, "ST_USER": swift.user, "ST_KEY": swift.key}
     words = ("setup", "--yes", "--container", container, "--limit", "2M")
     said = " ".join(manager.run(PROGRAM, *words, env=account).split())
-    assert "slowboat is installed and runs" in said
+    assert "slowboat is installed and running" in said
     assert "slowboat sends." in said or "slowboat runs" in said
     assert f"backups go to swift://{container}/" in said
     assert swift.key not in said

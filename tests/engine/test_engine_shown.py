@@ -157,9 +157,9 @@ async def test_a_limit_and_a_pause_are_in_the_history_and_in_the_journal_as_no_t
         told = [text for _, _, kind, text in bed.ledger.history() if kind in {"limit", "paused", "resumed"}]
         await bed.done()
     assert re.fullmatch(
-        r"Limited by you: at most 500 kB/s, only what nobody else uses, until [0-9-]+ [0-9:]+\.", told[0]
+        r"You limited it: at most 500 kB/s, only what nobody else uses, until [0-9-]+ [0-9:]+\.", told[0]
     )
-    assert told[1:] == ["The limit was taken back by you.", "Paused by you.", "Resumed by you."]
+    assert told[1:] == ["You removed the limit.", "Paused by you.", "Resumed by you."]
     ours = {record.getMessage(): record for record in caplog.records}
     assert {ours[text].levelno for text in told} == {logging.INFO}
     assert vars(ours["Paused by you."])["kind"] == "paused"

@@ -366,11 +366,11 @@ def wished(limit: int, until: float, mode: Mode, zone: tzinfo) -> str:
     """
     ways = {"spare": "only what nobody else uses", "go": "the whole line, whoever else uses it", "": ""}
     parts = [f"at most {_in_words(limit)}" if limit else "", ways[mode]]
-    said = ", ".join(filter(None, parts))
-    if not said:
-        return "The limit was taken back by you."
+    wish = ", ".join(filter(None, parts))
+    if not wish:
+        return "You removed the limit."
     end = f", until {at_wall(until, zone):%Y-%m-%d %H:%M}" if until else ""
-    return f"Limited by you: {said}{end}."
+    return f"You limited it: {wish}{end}."
 
 
 def _in_words(rate: int) -> str:

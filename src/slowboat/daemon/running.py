@@ -92,7 +92,7 @@ class _Daemon:
         self._report: ManagerReport | None = None
         self._settings: Settings | None = None
         self._shown = ""
-        self._held: tuple[str, ...] = ()
+        self._logged_reasons: tuple[str, ...] = ()
 
     async def run(self) -> int:
         """Runs until stopped.
@@ -250,9 +250,9 @@ class _Daemon:
 
     def _log_what_holds(self, report: ManagerReport, line: str) -> None:
         """To the journal, where something else holds it back than before, or nothing any more."""
-        held = holding(report)
-        if held is not None and held != self._held:
-            self._held = held
+        reasons = holding(report)
+        if reasons is not None and reasons != self._logged_reasons:
+            self._logged_reasons = reasons
             _log.info("%s", line, extra={"kind": "reasons"})
 
 
