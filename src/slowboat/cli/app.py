@@ -320,9 +320,9 @@ def limit(rate: str | None, span: str | None) -> None:
     RATE is 500k (kB per second), 1.5M (MB per second) or 4Mbit. Each replaces the one before.
 
     \b
-    slowboat limit 500k          never more than that
+    slowboat limit 500k          at most that much
     slowboat limit spare         only what nobody else uses, whatever your settings say
-    slowboat limit go            the whole line, whoever else uses it, below your caps
+    slowboat limit go            the whole connection, even if others use it, below your caps
     slowboat limit off           as in your settings
     slowboat limit go --for 1h   also 30min, 1h30m, 2d; a rate and spare likewise
     """  # noqa: D301  # as above
@@ -376,11 +376,11 @@ def _both_units(at_most: int) -> str:
 @cli.command()
 @_name
 @click.option("--undo", is_flag=True, help="Undo it, as long as duplicity has not written to the cloud.")
-@click.option("--switch-deja-dup", "switch", is_flag=True, help="Point Deja Dup's settings at the cloud, too.")
+@click.option("--switch-deja-dup", "switch", is_flag=True, help="Also switch Deja Dup's settings to the cloud.")
 def handover(name: str, *, undo: bool, switch: bool) -> None:
     """Let duplicity continue in the cloud, now.
 
-    It happens by itself as soon as the metadata is there.
+    This happens by itself as soon as the metadata is there.
     """
     if undo and switch:
         raise click.UsageError("--undo switches Deja Dup back by itself")
@@ -420,11 +420,12 @@ def handover(name: str, *, undo: bool, switch: bool) -> None:
 def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -> int:
     """Compare what is in the cloud with what is on the drive.
 
-    It costs one listing, also while slowboat is paused. What is missing in the cloud goes up again. The exit code is
-    0 only where every file is in the cloud and nothing is wrong; 1 while some are still to come.
+    This costs one listing, even while slowboat is paused. What is missing in the cloud is sent again. The exit code is
+    0 only if every file is in the cloud and nothing is wrong; it is 1 while files are still to be sent.
 
-    With --restore it is 0 where the cloud alone can restore the newest backup. The trial restores a file with your
-    duplicity from the cloud and from the drive, and compares them; it takes the passphrase from PASSPHRASE, or asks.
+    With --restore it is 0 if the newest backup can be restored from the cloud alone. The trial restores a file with
+    your duplicity from the cloud and from the drive, and compares them; it takes the passphrase from PASSPHRASE, or
+    asks for it.
     """
     from slowboat.cli import restore_drill, verify_progress, verify_view
 
@@ -488,7 +489,7 @@ def history(lines: int, since: str | None, *, as_json: bool) -> None:
 def retry() -> None:
     """Retry now whatever failed or waits.
 
-    What waits for a server, what was set aside, and what needed you and is cured.
+    That is: whatever waits for a server, was set aside, or needed you and has been fixed.
     """
     _ask(lambda daemon: daemon.retry_now())
     screen.say("slowboat is trying again. To see the result: slowboat status")
@@ -498,7 +499,7 @@ def retry() -> None:
 def reload() -> None:
     """Reload the configuration.
 
-    Where it is wrong, the one in use stays, and you are told what is wrong.
+    If it has mistakes, slowboat lists them and keeps the configuration in use.
     """
     _ask(lambda daemon: daemon.reload())
     screen.say("The configuration has been read again.")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def install(*, only_print: bool, no_sandbox: bool) -> None:
     """Install and start slowboat as a systemd user service.
 
-    The configuration is checked first. To be repeated after slowboat has been moved or renewed.
+    The configuration is checked first. Run this again after slowboat has been moved or updated.
     """
     from slowboat.edges import units
 
@@ -61,9 +61,9 @@ def run(*, sandbox: bool) -> None:
 
 @click.command()
 def uninstall() -> None:
-    """Stop it and remove what install wrote.
+    """Stop slowboat and remove what install wrote.
 
-    Your configuration and slowboat's memory stay; what is in the cloud stays too.
+    Your configuration and slowboat's ledger are kept, and so is everything in the cloud.
     """
     from slowboat.edges import settings, units
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def password(cloud: str, *, in_file: bool) -> None:
     """Store the password or key of a cloud.
 
-    It is asked for, and not shown; a script writes it to standard input. It goes into your keyring, or where there is
-    none into a file that only you can read. A daemon that waits for it goes on.
+    slowboat asks for it without showing it; a script can write it to standard input. It is stored in your keyring, or
+    if there is none, in a file that only you can read. A daemon that waits for it continues.
     """
     _must_be_wanted(cloud)
     secret = asked(cloud)
