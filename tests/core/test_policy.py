@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slowboat.core.conditions import REASONS
 from slowboat.core.policy import (
     MAINS,
     Conditions,
@@ -301,6 +302,7 @@ def test_foreign_names_are_harmless_on_a_terminal() -> None:
 def test_the_page_on_the_policy_knows_every_reason() -> None:
     root = Path(__file__).parents[2]
     told = set(re.findall(r"^\| `([a-z-]+)` \|", (root / "docs/permit.md").read_text(), re.MULTILINE))
+    assert told == REASONS.keys()
     given = set(re.findall(r'Reason\("([a-z-]+)"', (root / "src/slowboat/core/policy.py").read_text()))
     assert told == given
 

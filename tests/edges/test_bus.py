@@ -789,7 +789,7 @@ async def test_a_client_without_a_daemon_says_what_to_do(session_bus: str, tmp_p
     with pytest.raises(NeedsUser, match="not running") as refused:
         await Client.open(session_bus)
     assert "systemctl --user start slowboat" in refused.value.hint
-    with pytest.raises(NeedsUser, match="cannot be asked") as refused:
+    with pytest.raises(NeedsUser, match="cannot be reached") as refused:
         await Client.open(f"unix:path={tmp_path}/none")
     assert refused.value.code == "no-bus"
 

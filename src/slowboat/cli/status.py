@@ -246,25 +246,25 @@ def _handover(migration: MigrationReport) -> str | Text:
             sentence = f"Done. From now on, back up to {target}, no longer to the drive. {reason}"
             return Text(sentence.rstrip(), style="green")
         case HandoverState.READY:
-            waits = f"Ready: {reason} Until then, go on backing up to the drive."
-            return waits if reason else "Comes next, by itself."
+            return _until_then("Ready", migration.handover_why) if reason else "Comes next, by itself."
         case HandoverState.NEVER:
             return (
                 "None: the cloud follows the drive. Keep backing up to the drive: each backup is moved by itself. "
                 "To continue in the cloud instead:\n    slowboat handover"
             )
         case HandoverState.BLOCKED:
-            return Text(_blocked(migration.handover_why), style="red")
+            return Text(_until_then("Blocked", migration.handover_why or "It gave no reason"), style="red")
         case HandoverState.PENDING:
             return f"Not yet. {reason or _metadata(migration)} Until then, keep backing up to the drive."
 
 
-def _blocked(why: str) -> str:
-    """Why there is no handover, and a command that would help alone on its line."""
-    first, *commands = phrases.cure(why) if why else ("It gave no reason.",)
-    lines = [f"Blocked: {first}", *(f"    {command}" for command in commands)]
+def _until_then(state: str, why: str) -> str:
+    """Why the handover is not done; a command that would help stands alone on its line."""
+    first, *commands = phrases.cure(why)
     end = "Until then, keep backing up to the drive."
-    return "\n".join([*lines, end]) if commands else f"{lines[0]} {end}"
+    if not commands:
+        return f"{state}: {first} {end}"
+    return "\n".join([f"{state}: {first}", *(f"    {command}" for command in commands), end])
 
 
 def _metadata(migration: MigrationReport) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 40
 """Columns of bars and sparklines, where there is room."""
-FOOTER: Final = "Ctrl-C ends the watching; the sending goes on."
+FOOTER: Final = "Ctrl-C ends this view; sending continues."
 
 
 class Seen:

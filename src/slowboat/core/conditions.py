@@ -1,14 +1,14 @@
 """What the permit depends on: the conditions, as the watches read them, and the rules, as the user set them.
 
-Knows the words for both and what each means when it is left out; must not know what follows from them: that
-is `policy`.
+Knows the words for both and for the reasons, and what each means when it is left out; must not know what follows from
+them: that is `policy`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from slowboat.core.errors import Refused
 from slowboat.core.schedule import ALWAYS, Period, Schedule, Send, Usage
@@ -184,3 +184,64 @@ class Rules:
     battery_min: float = 0.0
     power_saver: PowerChoice = "pause"
     game: PowerChoice = "pause"
+
+
+class Explained(NamedTuple):
+    """A reason for whoever wants to know: when there is one, what ends it, and the setting, its default first."""
+
+    when: str
+    ends: str
+    setting: str = ""
+
+
+REASONS: Final[Mapping[str, Explained]] = {
+    "paused": Explained("you paused it", "`slowboat resume`, or the time you set"),
+    "sleep": Explained("the computer is about to sleep or shut down", "waking up"),
+    "held": Explained(
+        "an application asked slowboat to hold off; its name and its own words are shown",
+        "the application releases its hold, or exits",
+    ),
+    "offline": Explained("there is no network", "a network"),
+    "portal": Explained("the network asks you to log in first (a hotel, a train)", "logging in"),
+    "limited": Explained(
+        "the network has no internet access", "internet access", '`require = "limited"`: such a network is enough'
+    ),
+    "network-unknown": Explained(
+        "whoever should know the network is gone, does not respond, or contradicts itself", "an answer"
+    ),
+    "metered": Explained(
+        "any network in use is metered", "another network", '`send_when_metered = false`, `"slow"`, `true`'
+    ),
+    "vpn": Explained(
+        "a VPN is active, and you do not want to send then",
+        "disconnecting it",
+        '`send_on_vpn = true`, `"slow"`, `false`',
+    ),
+    "network": Explained(
+        "this network, or its type, is forbidden or has a cap",
+        "another network",
+        '`[network."NAME"]`, `[network_type.TYPE]`: `send`',
+    ),
+    "budget": Explained(
+        "this network's bytes for the day or month are used up, or too few are left for the next upload",
+        "midnight, or the first of the month",
+        "`day_budget`, `month_budget` there",
+    ),
+    "schedule": Explained("not at this time, or only slowly", "the hour", "`[[schedule.window]]`"),
+    "battery": Explained(
+        "the computer is running on battery", "mains power", '`[power] battery = "pause"`, `"slow"`, `"go"`'
+    ),
+    "battery-low": Explained("on battery, and below the level you set", "charging", "`[power] battery_min = 40`"),
+    "power-saver": Explained("the power saver is on", "turning it off", "`[power] power_saver = ...` as for battery"),
+    "game": Explained(
+        "a game asked for the machine (GameMode)", "quitting the game", "`[power] game = ...` as for battery"
+    ),
+    "crowded": Explained(
+        "somebody else is using the connection, and only what is left over is taken ([below](#whose-line-it-is))",
+        "they stop, or `slowboat limit go`",
+        '`send = "go"` for that network',
+    ),
+    "limit": Explained("you limited it for now", "`slowboat limit off`, or the time you set"),
+    "cap": Explained("your standing cap", "", '`limit = "500k"`'),
+}
+"""Every reason that `policy.permit` gives, by its code; docs/permit.md is made of it."""

@@ -207,7 +207,7 @@ def _networks(conditions: Conditions, rules: Rules) -> Iterator[_Bound]:
             cure = "Use another network, or allow this one in the settings"
             yield 0, Reason("network", f"Your settings forbid sending over {called}", cure)
         elif cap is not None:
-            yield cap, Reason("network", f"Your settings allow {called} at most {_in_words(cap)}")
+            yield cap, Reason("network", f"Your settings limit {called} to {_in_words(cap)}")
 
 
 def _budgeted(conditions: Conditions, rules: Rules, now: float, needs: int) -> Iterator[_Bound]:
@@ -222,14 +222,14 @@ def _budgeted(conditions: Conditions, rules: Rules, now: float, needs: int) -> I
                     0,
                     Reason(
                         "budget",
-                        f"The budget of {_named(name)} for this {period.value} is used up",
+                        f"The {period.every} budget for {_named(name)} is used up",
                         cure,
                         until,
                         asks=True,
                     ),
                 )
             elif left < needs:
-                text = f"The budget of {_named(name)} for this {period.value} has too little left for the next upload"
+                text = f"The {period.every} budget for {_named(name)} has too little left for the next upload"
                 yield 0, Reason("budget", text, cure, until if needs <= allowance else None, asks=True)
 
 
@@ -241,7 +241,7 @@ def _scheduled(conditions: Conditions, rules: Rules, now: float) -> Iterator[_Bo
         yield 0, Reason("schedule", "Your schedule does not allow sending at this time", until=until, asks=True)
     elif cap is not None:
         until = next_edge(rules.schedule, now, conditions.zone)
-        yield cap, Reason("schedule", f"Your schedule allows {_in_words(cap)} at this time", until=until)
+        yield cap, Reason("schedule", f"Your schedule limits sending to {_in_words(cap)} at this time", until=until)
 
 
 def _powered(conditions: Conditions, rules: Rules) -> Iterator[_Bound]:
@@ -252,7 +252,7 @@ def _powered(conditions: Conditions, rules: Rules) -> Iterator[_Bound]:
         yield from _chosen([rules.battery], rules, Reason("battery", text, "Plug it in", asks=True))
         if rules.battery_min > 0 and not (power.level is not None and power.level >= rules.battery_min):
             level = "at an unknown level" if power.level is None else f"at {power.level:.0f} %"
-            text = f"The battery is {level}, and you want {rules.battery_min:.0f} % at least"
+            text = f"The battery is {level}, and your settings require at least {rules.battery_min:.0f} %"
             yield 0, Reason("battery-low", text, "Plug it in", asks=True)
     if power.power_saver is not False:
         text = _known("the power saver is on", power.power_saver)

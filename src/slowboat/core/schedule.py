@@ -191,6 +191,11 @@ class Period(enum.Enum):
     DAY = "day"
     MONTH = "month"
 
+    @property
+    def every(self) -> str:
+        """For the name of a budget: "daily"."""
+        return {Period.DAY: "daily", Period.MONTH: "monthly"}[self]
+
     def first(self, day: date) -> date:
         """The first day of the period that `day` is in."""
         match self:

@@ -7,12 +7,10 @@ GameMode is never started for it: where it does not run, no game has asked.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match
-from slowboat.edges.service_watch import SETTLE, TIMEOUT, ServiceWatch, Watched, whole
+from slowboat.edges.service_watch import SETTLE, TIMEOUT, Sensor, Watched, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +23,8 @@ MATCHES = (
 )
 
 
-class GameWatch:
-    """Whether a game runs, kept fresh from `start` to `stop`; `on_change` is called when it is another."""
+class GameWatch(Sensor[bool | None]):
+    """Whether a game asked for the machine; None: not known."""
 
     def __init__(
         self,
@@ -36,35 +34,10 @@ class GameWatch:
         settle: float = SETTLE,
         patience: float = TIMEOUT,
     ) -> None:
-        """Does nothing until `start`.
-
-        Args:
-            on_change: told of changes, in the event loop; may be set later.
-            session: the address of the session bus, "" for the usual one.
-            settle: seconds in which signals gather before the whole is read.
-            patience: seconds until a service that does not respond counts as not known.
-        """
-        self.on_change = on_change
+        """Does nothing until `start`; `session` is the address of the session bus, the rest is `Sensor`'s."""
         unknown: bool | None = None
         watched = Watched("session", (NAME,), MATCHES, _read, False, unknown)  # noqa: FBT003  # a value, no switch
-        self._watch = ServiceWatch(watched, self._changed, address=session, settle=settle, patience=patience)
-
-    def _changed(self) -> None:
-        self.on_change()
-
-    def current(self) -> bool | None:
-        """Whether a game asked for the machine; None: not known."""
-        return self._watch.value
-
-    async def start(self) -> None:
-        """Begins to watch; waits a moment for the first reading. Never raises, nor does anything after it."""
-        self._watch.start()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._watch.ready.wait(), 1.0)
-
-    async def stop(self) -> None:
-        """Lets go of the bus."""
-        await self._watch.stop()
+        super().__init__(watched, on_change, address=session, settle=settle, patience=patience)
 
 
 async def _read(bus: Connection) -> bool | None:

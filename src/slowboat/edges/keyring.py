@@ -7,13 +7,11 @@ that does not run is not started for it.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match
-from slowboat.edges.service_watch import SETTLE, TIMEOUT, ServiceWatch, Watched, texts
+from slowboat.edges.service_watch import SETTLE, TIMEOUT, Sensor, Watched, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,8 +34,8 @@ class Entries:
     locked: frozenset[str] = frozenset()
 
 
-class KeyringWatch:
-    """Tells when our entries in the keyring are others, or are locked or unlocked, from `start` to `stop`."""
+class KeyringWatch(Sensor[Entries]):
+    """Our entries in the keyring: other ones, locked or unlocked; none where there is no keyring."""
 
     def __init__(
         self,
@@ -48,36 +46,10 @@ class KeyringWatch:
         settle: float = SETTLE,
         patience: float = TIMEOUT,
     ) -> None:
-        """Does nothing until `start`.
-
-        Args:
-            attributes: what an entry of ours has.
-            on_change: told of changes, in the event loop; may be set later.
-            session: the address of the session bus, "" for the usual one.
-            settle: seconds in which signals gather before our entries are asked for.
-            patience: seconds until a service that does not respond counts as not there.
-        """
-        self.on_change = on_change
+        """Does nothing until `start`; `attributes` are what an entry of ours has, the rest is `Sensor`'s."""
         self._attributes = dict(attributes)
         watched = Watched("session", (NAME,), MATCHES, self._read, Entries(), Entries())
-        self._watch = ServiceWatch(watched, self._changed, address=session, settle=settle, patience=patience)
-
-    def _changed(self) -> None:
-        self.on_change()
-
-    def current(self) -> Entries:
-        """What can be had now; nothing where there is no keyring."""
-        return self._watch.value
-
-    async def start(self) -> None:
-        """Begins to watch; waits a moment for the first reading. Never raises, nor does anything after it."""
-        self._watch.start()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._watch.ready.wait(), 1.0)
-
-    async def stop(self) -> None:
-        """Lets go of the bus."""
-        await self._watch.stop()
+        super().__init__(watched, on_change, address=session, settle=settle, patience=patience)
 
     async def _read(self, bus: Connection) -> Entries:
         if not await bus.owner(NAME):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from slowboat.core.conditions import Power
 from slowboat.edges.dbus import PROPERTIES, BusError, BusGone, Connection, Match
-from slowboat.edges.service_watch import SETTLE, TIMEOUT, ServiceWatch, Watched, text, truth
+from slowboat.edges.service_watch import FIRST_READING, SETTLE, TIMEOUT, ServiceWatch, Watched, text, truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ class PowerWatch:
         """Begins to watch; waits a moment for the first reading. Never raises, nor does anything after it."""
         self._watch.start()
         try:
-            await asyncio.wait_for(self._watch.ready.wait(), 1.0)
+            await asyncio.wait_for(self._watch.ready.wait(), FIRST_READING)
         except TimeoutError:
             log.debug("no word on the power yet")
 

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 SETTLE = 0.5
 """Seconds between the first signal and the reading; the signals of one activation come closer together."""
 
+FIRST_READING = 1.0
+"""Seconds that `start` waits for the first reading; what comes later is reported by `on_change`."""
+
 AGAIN_FIRST, AGAIN_MOST = 2.0, 60.0
 """Seconds until a reading that failed is tried again; doubles from the first to the second."""
 
@@ -57,6 +60,48 @@ class Watched(Generic[T]):
     read: Callable[[Connection], Awaitable[T]]
     no_bus: T
     failed: T
+
+
+class Sensor(Generic[T]):
+    """One reading that a single `ServiceWatch` keeps, from `start` to `stop`; `on_change` is called when it changes."""
+
+    def __init__(
+        self,
+        watched: Watched[T],
+        on_change: Callable[[], None],
+        *,
+        address: str = "",
+        settle: float = SETTLE,
+        patience: float = TIMEOUT,
+    ) -> None:
+        """Does nothing until `start`.
+
+        Args:
+            watched: what is read, and what counts where it cannot be.
+            on_change: called in the event loop; may be set later.
+            address: of the bus, "" for the usual one.
+            settle: seconds in which signals gather before the whole is read.
+            patience: seconds until a service that does not respond counts as `watched.failed`.
+        """
+        self.on_change = on_change
+        self._watch = ServiceWatch(watched, self._changed, address=address, settle=settle, patience=patience)
+
+    def _changed(self) -> None:
+        self.on_change()
+
+    def current(self) -> T:
+        """The newest reading."""
+        return self._watch.value
+
+    async def start(self) -> None:
+        """Begins to watch; waits a moment for the first reading. Never raises, nor does anything after it."""
+        self._watch.start()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._watch.ready.wait(), FIRST_READING)
+
+    async def stop(self) -> None:
+        """Lets go of the bus."""
+        await self._watch.stop()
 
 
 class ServiceWatch(Generic[T]):

@@ -21,13 +21,10 @@ from slowboat.core.words import Connectivity, Network
 from slowboat.edges.network import networkmanager, portal
 from slowboat.edges.network.kernel import POLL, Routes
 from slowboat.edges.network.networkmanager import NetworkManager
-from slowboat.edges.service_watch import SETTLE, TIMEOUT, ServiceWatch
+from slowboat.edges.service_watch import FIRST_READING, SETTLE, TIMEOUT, ServiceWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-FIRST_WORD = 1.0
-"""Seconds that `start` waits for the first reading; what comes later is told by `on_change`."""
 
 UNKNOWN = Network(Connectivity.UNKNOWN, known=False)
 
@@ -88,7 +85,7 @@ class NetworkWatch:
         """Begins to watch; waits a moment for the first reading. Never raises, nor does anything after it."""
         self._manager_watch.start()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._spoken.wait(), FIRST_WORD)
+            await asyncio.wait_for(self._spoken.wait(), FIRST_READING)
 
     async def stop(self) -> None:
         """Lets go of buses and sockets."""
