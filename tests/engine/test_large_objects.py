@@ -167,7 +167,7 @@ async def test_on_a_server_without_slos_what_is_too_large_is_refused_and_the_res
     assert shown.handover is HandoverState.DONE
     [why] = [one.text for one in shown.reasons if one.code == "refused"]
     assert "larger than the server's largest object, 600000 bytes" in why
-    assert "does not put objects together from pieces" in why
+    assert "does not assemble objects from pieces" in why
     [notice] = [notice for notice in bed.notices if "cannot be moved" in notice.title]
     assert "--volsize" in notice.body
     assert server.listing(container).keys() == set(chain.names()) - large
@@ -190,7 +190,7 @@ async def test_an_archive_that_nothing_can_be_read_from_yet_takes_whole_files_un
             await bed.until(lambda _: any(name.endswith("vol1.difftar.gpg") for name in swift.listing(container)))
             told = [notice for notice in bed.notices if notice.key.startswith("store")]
             assert ["not known yet" in notice.body for notice in told] == [True]
-            assert "asks to wait" in told[0].body
+            assert "asks slowboat to wait" in told[0].body
             assert "server-wait" not in {one.code for one in bed.reports[-1].migrations["m"].reasons}
             assert not [head for head in heads(swift, container) if "x-static-large-object" in head]
             proxy.forget_rules()

@@ -37,7 +37,7 @@ _MARKS = {
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @click.option("--offline", is_flag=True, help="Ask no cloud.")
 def doctor(*, as_json: bool, offline: bool) -> int:
-    """Check everything that slowboat needs, and say what helps.
+    """Check everything that slowboat needs, and say how to fix it.
 
     It changes nothing. The exit code is 0 where nothing is bad.
     """
