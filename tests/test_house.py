@@ -135,6 +135,7 @@ USED_BY_OTHERS = {
     "ctx": "click's name",
     "incremental": "docs/duplicity-versions.md is made of it",
     "REASONS": "docs/permit.md is made of it",
+    "needs_user": "settings/checks reads every hook by its name",
     "verify_state": "edges/bus/report_properties and --json read every field of a report",
     "day_budget": "settings/checks asks for it by the period's name",
     "month_budget": "settings/checks asks for it by the period's name",

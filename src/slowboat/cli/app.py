@@ -135,8 +135,8 @@ class _Listed(click.Group):
 _name = click.argument("name", required=False, default="", shell_complete=_names)
 
 
-def _in_form(name: Form, told: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option(f"--{name}", "form", flag_value=name, help=told)
+def _in_form(name: Form, meaning: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(f"--{name}", "form", flag_value=name, help=meaning)
 
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs, with nothing rounded.")

@@ -160,9 +160,9 @@ _NUMBERS: Final[tuple[tuple[str, str, str, Callable[[MigrationReport], float]], 
 
 def _of_migrations(report: ManagerReport) -> Iterator[str]:
     migrations = report.migrations.values()
-    for name, kind, told, number in _NUMBERS:
+    for name, kind, meaning, number in _NUMBERS:
         samples = [(_labels(migration=one.name), max(0, number(one))) for one in migrations]
-        yield from _family(name, kind, told, samples)
+        yield from _family(name, kind, meaning, samples)
     states = [
         (_labels(migration=one.name, state=state.value), one.activity is state)
         for one in migrations
@@ -175,9 +175,9 @@ def _of_migrations(report: ManagerReport) -> Iterator[str]:
     yield from _family("reason", "gauge", "1 for each reason why less, or nothing, is sent.", list(reasons))
 
 
-def _family(name: str, kind: str, told: str, samples: Sequence[tuple[str, float]]) -> Iterator[str]:
+def _family(name: str, kind: str, meaning: str, samples: Sequence[tuple[str, float]]) -> Iterator[str]:
     if samples:
-        yield f"# HELP slowboat_{name} {told}"
+        yield f"# HELP slowboat_{name} {meaning}"
         yield f"# TYPE slowboat_{name} {kind}"
         yield from (f"slowboat_{name}{labels} {float(value):.17g}" for labels, value in samples)
 

@@ -28,7 +28,7 @@ GRACE = 2.0
 """Seconds that a daemon may be away: one that is restarted leaves the bus for a moment."""
 
 
-LOOK_EVERY = 10.0
+REFRESH_EVERY = 10.0
 """Seconds until a panel looks again for a daemon that is not there."""
 
 
@@ -64,7 +64,7 @@ async def in_form(form: Form) -> NoReturn:
         with contextlib.suppress(SlowboatError):
             await _follow(lambda report: screen.write(panel.shown(form, report, time.time())))
         screen.write(panel.shown(form, None, time.time()))
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(REFRESH_EVERY)
 
 
 async def _follow(show: Callable[[ManagerReport], None]) -> None:

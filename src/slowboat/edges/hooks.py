@@ -106,11 +106,11 @@ class Hooks:
         await self._ended(process, event)
 
     async def _ended(self, process: asyncio.subprocess.Process, event: _Event) -> None:
-        said = b""
+        output = b""
         try:
             async with asyncio.timeout(self._patience):
                 assert process.stdout is not None  # it is a pipe
-                said = await _beginning(process.stdout)
+                output = await _beginning(process.stdout)
                 await process.wait()
         except TimeoutError:
             self._failed(event, f"did not end in {self._patience:.0f} seconds, and was killed")
@@ -120,8 +120,8 @@ class Hooks:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         if process.returncode:
-            told = " ".join(said.decode(errors="replace").split())
-            self._failed(event, f"ended with {process.returncode}{': ' + told if told else ''}")
+            line = " ".join(output.decode(errors="replace").split())
+            self._failed(event, f"ended with {process.returncode}{': ' + line if line else ''}")
 
     def _failed(self, event: _Event, how: str) -> None:
         log.warning(
