@@ -68,7 +68,7 @@ def _percent(report: ManagerReport) -> int:
     return int(100 * phrases.fraction(report.bytes_done, report.bytes_total)) if report.bytes_total > 0 else 0
 
 
-def _long(report: ManagerReport | None, now: float) -> str:
+def in_lines(report: ManagerReport | None, now: float) -> str:
     """A few lines for whoever asks: what it does, how far it is, when it ends, and why it waits."""
     if report is None:
         return "slowboat is not running"
@@ -89,7 +89,7 @@ def _waybar(report: ManagerReport | None, now: float) -> str:
     whole = {
         "text": _markup(_short(report)),
         "alt": state,
-        "tooltip": _markup(_long(report, now)),
+        "tooltip": _markup(in_lines(report, now)),
         "class": state,
         "percentage": _percent(report) if report else 0,
     }
@@ -111,7 +111,7 @@ def _polybar(report: ManagerReport | None, _: float) -> str:
 def _argos(report: ManagerReport | None, now: float) -> str:
     """https://github.com/p-e-w/argos#output-format: the button, three dashes, then the menu."""
     lines = [f"{_short(report) or 'slowboat'} | iconName=io.github.slowboat.Slowboat1-symbolic useMarkup=false", "---"]
-    lines += [f"{line.replace('|', '¦')} | useMarkup=false" for line in _long(report, now).split("\n")]
+    lines += [f"{line.replace('|', '¦')} | useMarkup=false" for line in in_lines(report, now).split("\n")]
     if report is not None:
         word = "resume" if report.activity is Activity.PAUSED else "pause"
         lines += ["---", f"{word.capitalize()} | bash='slowboat {word}' terminal=false"]
