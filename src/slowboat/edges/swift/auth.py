@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -54,8 +56,10 @@ class Keyring:
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
-        self._lock = threading.Lock()
+        self._fetching = threading.Lock()  # for as long as a keyring and a server take
+        self._lock = threading.Lock()  # for a moment, so that the event loop may take it, too
         self._access: Access | None = None
+        self._forgotten = 0
         self._refused = 0
 
     def access(self, wire: Wire) -> Access:
@@ -66,16 +70,20 @@ class Keyring:
             Transient: it cannot be had now.
             Stopped: `wire` was aborted.
         """
-        while not self._lock.acquire(timeout=_PATROL):  # somebody else is fetching it
+        while not self._fetching.acquire(timeout=_PATROL):  # somebody else is fetching it
             if wire.aborted:
                 raise Stopped("waiting for a token was broken off")
         try:
-            if self._access is None or now() >= self._access.renew_at:
-                self._access = _fetch(self._credentials, wire)
+            with self._lock:
+                known, forgotten = self._access, self._forgotten
+            if known is None or now() >= known.renew_at:
+                known = _fetch(self._credentials, wire)
                 wire.close()  # its connection went to another host, or is as good as new
-            return self._access
+                with self._lock:
+                    self._access = known if forgotten == self._forgotten else None
+            return known
         finally:
-            self._lock.release()
+            self._fetching.release()
 
     def accepted(self) -> None:
         """Notes that the server took a token."""
@@ -92,9 +100,10 @@ class Keyring:
             return self._refused < _REFUSALS
 
     def forget(self) -> None:
-        """Throws the token away; the next request fetches a new one."""
+        """Throws the token away, also one that is being fetched; the next request fetches a new one."""
         with self._lock:
             self._access = None
+            self._forgotten += 1
 
 
 def token_of(credentials: Credentials) -> Access:
@@ -121,13 +130,39 @@ def now() -> float:
 
 def _fetch(credentials: Credentials, wire: Wire) -> Access:
     demand_privacy(credentials.auth_url, "auth_url")
-    credentials = credentials.revealed()
+    credentials = _revealed(credentials, wire)
     asked = statuses.Asked("AUTH", "the address for tokens", credentials.host)
     access = (_fetch_v1 if credentials.protocol == 1 else _fetch_keystones)(credentials, wire, asked)
     if isinstance(access, SlowboatError):
         raise access
     demand_privacy(access.storage_url, "storage_url")
     return access
+
+
+def _revealed(credentials: Credentials, wire: Wire) -> Credentials:
+    """The credentials with their secret, however long a keyring takes; raises what it raises.
+
+    It is asked in a thread that is left behind where `wire` is aborted: nothing can cut what asks a desktop's keyring,
+    and it ends by its own patience (edges/secrets).
+
+    Raises:
+        Stopped: `wire` was aborted.
+    """
+    if credentials.secret is None:
+        return credentials
+    found: Future[Credentials] = Future()
+
+    def ask() -> None:
+        try:
+            found.set_result(credentials.revealed())
+        except BaseException as error:  # noqa: BLE001  # it is raised below
+            found.set_exception(error)
+
+    threading.Thread(target=ask, name="slowboat-secret", daemon=True).start()
+    while not wire.aborted:
+        with suppress(TimeoutError):
+            return found.result(_PATROL)
+    raise Stopped("asking for the secret was broken off")
 
 
 def _until(life: float | None) -> float:
