@@ -20,6 +20,7 @@ from slowboat.core.errors import NeedsUser
 from slowboat.core.identity import Identity
 from slowboat.core.schedule import Period, Window
 from slowboat.core.words import Target
+from slowboat.daemon.running import FINAL_CODES
 from slowboat.edges.settings import (
     ENV_CLOUD,
     EXAMPLE,
@@ -645,3 +646,12 @@ def test_no_unreadable_file_is_taken_for_none(tmp_path: Path) -> None:
         assert refused.value.code == "config"
     finally:
         os.seteuid(me)
+
+
+def test_what_a_disk_does_not_give_may_come_after_a_restart():
+    """The kernel gives EIO for the memory that no process has, at its very beginning."""
+    with pytest.raises(NeedsUser) as refused:
+        load(Path("/proc/self/mem"))
+    assert refused.value.code == "config-unread"
+    assert refused.value.code not in FINAL_CODES
+    assert "Look after the disk" in refused.value.hint

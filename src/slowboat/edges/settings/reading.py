@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -78,7 +79,8 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None,
         begun: whether a file in which nothing is to be moved yet is as good as any.
 
     Raises:
-        NeedsUser: there is no such file ("no-config"), or something in it is wrong ("config").
+        NeedsUser: there is no such file ("no-config"), the disk does not give it ("config-unread"), or something in
+            it is wrong ("config").
     """
     environment = os.environ if environment is None else environment
     path = config_path(environment) if path is None else path
@@ -97,10 +99,11 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None,
             code="config",
         ) from None
     except OSError as error:
+        mine = error.errno in (errno.EACCES, errno.EPERM)
         raise NeedsUser(
             f"The configuration {path} cannot be read: {os.strerror(error.errno or 0)}",
-            hint=f"Make it a file of yours: chmod u+r {path}",
-            code="config",
+            hint=f"Make it a file of yours: chmod u+r {path}" if mine else "Look after the disk that it is on",
+            code="config" if mine else "config-unread",  # what a disk says once may pass: a restart may mend it
         ) from error
     return parse(raw, path, environment, begun=begun)
 
