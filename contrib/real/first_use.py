@@ -136,7 +136,7 @@ echo 0 > sys/fs/cgroup/{cgroup}/cgroup.procs
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mkdir -p run/systemd/system run/credentials run/user
-mkdir -m 700 run/systemd/unit-root
+mkdir -m 555 run/systemd/unit-root run/systemd/mount-rootfs
 pivot_root . mnt
 umount -l /mnt
 mount --make-rshared /

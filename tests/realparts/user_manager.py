@@ -42,8 +42,8 @@ exit 1
 """
 
 # systemd --user wants to see that systemd runs the machine (sd_booted), a runtime directory, and a cgroup to
-# divide; units with a sandbox want /run/systemd/unit-root. Mounts are shared as on any desktop, so that a drive
-# that comes and goes does so in a sandbox as well.
+# divide; units with a sandbox want /run/systemd/unit-root (newer ones mount-rootfs). Mounts are shared as on any
+# desktop, so that a drive that comes and goes does so in a sandbox as well.
 _SCRIPT = """
 set -e
 mount --make-rshared /
@@ -52,6 +52,7 @@ mount -t tmpfs -o mode=755 tmpfs /run
 mount -t tmpfs -o mode=755 tmpfs /home
 mkdir -p /run/systemd/system /run/credentials {home} {runtime}
 mkdir -m 700 /run/systemd/unit-root
+mkdir -m 555 /run/systemd/mount-rootfs
 chown {uid}:{uid} {home} {runtime}
 chmod 700 {runtime}
 umount -R /sys/fs/cgroup
