@@ -122,7 +122,7 @@ def sentence(text: str) -> str:
 
 TO_DO: Final = "What to do: "
 """Before a cure."""
-_COMMAND = r"(?:slowboat|systemctl|journalctl|duplicity|chmod|gsettings|sudo) [^`]+"
+_COMMAND = r"(?:slowboat|systemctl|journalctl|loginctl|pipx|openstack|duplicity|chmod|gsettings|sudo) [^`]+"
 _LAST = re.compile(rf"(?P<before>.*?):? ?(?:`(?P<quoted>{_COMMAND})`|(?:(?<=: )|^)(?P<bare>{_COMMAND}))")
 
 
