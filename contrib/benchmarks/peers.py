@@ -189,18 +189,37 @@ def swift_upload(server: Server, drive: Path, *options: str) -> Took:
 
 def rclone_copy(server: Server, drive: Path, *options: str) -> Took:
     """Debian's `rclone copy` with its own four transfers."""
-    verified = ("--ca-cert", str(server.certificate)) if server.certificate else ()
-    return run_to_its_end(
-        *("rclone", "copy", "--config", os.devnull, *verified, *options, ".", f"bench:{CONTAINER}"),
-        environment={
-            **_plain(),
-            "RCLONE_CONFIG_BENCH_TYPE": "swift",
-            "RCLONE_CONFIG_BENCH_USER": USER,
-            "RCLONE_CONFIG_BENCH_KEY": KEY,
-            "RCLONE_CONFIG_BENCH_AUTH": server.auth_url,
-        },
+    return run_to_its_end(*_rclone(server, *options), environment=_rclone_environment(server), cwd=drive)
+
+
+@contextlib.contextmanager
+def rclone_running(server: Server, drive: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The same, for the time of a block."""
+    with subprocess.Popen(
+        _rclone(server, *options),
+        env=_rclone_environment(server),
         cwd=drive,
-    )
+        **QUIET,  # type: ignore[call-overload]
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def _rclone(server: Server, *options: str) -> Sequence[str]:
+    verified = ("--ca-cert", str(server.certificate)) if server.certificate else ()
+    return ("rclone", "copy", "--config", os.devnull, *verified, *options, ".", f"bench:{CONTAINER}")
+
+
+def _rclone_environment(server: Server) -> Mapping[str, str]:
+    return {
+        **_plain(),
+        "RCLONE_CONFIG_BENCH_TYPE": "swift",
+        "RCLONE_CONFIG_BENCH_USER": USER,
+        "RCLONE_CONFIG_BENCH_KEY": KEY,
+        "RCLONE_CONFIG_BENCH_AUTH": server.auth_url,
+    }
 
 
 def _plain() -> dict[str, str]:
@@ -217,10 +236,13 @@ class Boat:
         home: its own folder.
         drive: what it moves.
         metadata: the names of the files in duplicity's cache of it.
-        more: lines for its configuration.
+        more: tables for its configuration.
+        top: lines for its beginning.
     """
 
-    def __init__(self, home: Path, server: Server, drive: Path, metadata: Sequence[str], more: str = "") -> None:
+    def __init__(
+        self, home: Path, server: Server, drive: Path, metadata: Sequence[str], more: str = "", top: str = ""
+    ) -> None:
         self.home = home
         self.server = server
         self.process: subprocess.Popen[bytes] | None = None
@@ -235,7 +257,7 @@ class Boat:
         key.write_text(KEY)
         certificate = f'cacert = "{server.certificate}"\n' if server.certificate else ""
         (home / "config/slowboat/config.toml").write_text(
-            f'[cloud.bench]\nauth_url = "{server.auth_url}"\nuser = "{USER}"\nkey_file = "{key}"\n{certificate}\n'
+            f'{top}[cloud.bench]\nauth_url = "{server.auth_url}"\nuser = "{USER}"\nkey_file = "{key}"\n{certificate}\n'
             f'[migration.bench]\nsource = "{drive}"\nsource_url = "file://{drive}"\ncloud = "bench"\n'
             f'container = "{CONTAINER}"\narchive_dir = "{archive}"\n{more}'
         )
