@@ -346,6 +346,16 @@ def test_volumes_on_the_line_make_way_for_metadata_that_has_vanished() -> None:
     assert plan(handed_over(busy=frozenset({"vol-1"}), lanes=2)).actions == (Send("inc-1"),)
 
 
+def test_beside_an_object_that_comes_to_its_end_the_next_one_gets_ready() -> None:
+    busy = frozenset({"vol-1"})
+    assert plan(handed_over(busy=busy, lanes=1)).actions == ()
+    assert plan(handed_over(busy=busy, lanes=1, ending=busy)).actions == (Send("inc-1"),)
+    both = frozenset({"vol-1", "inc-1"})
+    assert plan(handed_over(busy=both, lanes=1, ending=busy)).actions == (), "one for each that ends"
+    assert plan(handed_over(busy=both, lanes=1, ending=both)).actions == (), "and never more than there are lanes"
+    assert plan(handed_over(lanes=1, ending=busy)).actions == (Send("vol-1"),), "what is over ends no more"
+
+
 def test_the_cache_is_mended_once_all_metadata_is_there_again() -> None:
     assert plan(handed_over(mend_at=NOW)).actions == (Mend(), Send("vol-1"))
     assert plan(handed_over("man-inc", mend_at=NOW)).actions == (Send("man-inc"),)

@@ -127,7 +127,9 @@ class Snapshot:
         busy: names of the objects with an action under way.
         renewing: names of the objects whose segments are being renewed; none of them is busy.
         renewed: name to when the segments of that object were last seen to be in no danger.
-        lanes: how many objects may be under way at once.
+        lanes: how many objects may send at once.
+        ending: names of busy objects whose last body is under way: beside each of them the next one gets ready, so that
+            the line is never empty between two.
         finished: the end has been seen and told.
         look_every: seconds between listings while volumes trickle.
         mend_at: the target's cache here lacks what belongs into it, because duplicity damaged it or because the drive
@@ -157,6 +159,7 @@ class Snapshot:
     renewing: frozenset[str] = frozenset()
     renewed: Mapping[str, float] = field(default_factory=dict)
     lanes: int = 1
+    ending: frozenset[str] = frozenset()
     finished: bool = False
     observe_every: float = OBSERVE_EVERY
     mend_at: float | None = None
@@ -387,7 +390,7 @@ def _go_on(s: Snapshot) -> Decision:
     # Rules 4, 5 and 7: as many objects as there are lanes, by rank; one that failed waits for its own time.
     wakes: list[float] = []
     if s.drive_present:
-        free = max(0, s.lanes - len(s.busy))
+        free = max(0, s.lanes + min(len(s.ending & s.busy), s.lanes) - len(s.busy))
         ready = (item for item in _wanted(s) if s.object_waits.get(item.name, 0.0) <= s.now)
         actions += [_act(item, s.sight) for item in itertools.islice(ready, free)]
         wakes += _waits(s)

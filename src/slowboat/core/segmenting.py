@@ -25,6 +25,8 @@ SECONDS = 15.0
 """A segment's time on the line: long beside a round trip, short beside a person's patience."""
 SHARE = 25.0
 """A segment takes at most this part of the time that the line holds: then a break loses 2 % on average."""
+TELLING = MIB // 16
+"""Bytes from which a body tells anything of the line: less is gone before the first answer."""
 WEIGHT = 0.3
 """Of the newest sample in a running mean."""
 MOST_SEGMENTS = 1000
@@ -49,7 +51,7 @@ class UplinkEstimate:
         """After `count` bytes went through one of `lanes` in `seconds`; samples too short to tell are only counted."""
         since = self.since + max(0.0, seconds) / max(1, lanes)
         holds = since if self.holds and since > 2 * self.holds else self.holds
-        if seconds < 0.05 or count < MIB // 16:
+        if seconds < 0.05 or count < TELLING:
             return replace(self, since=since, holds=holds)
         sample = count / seconds
         rate = sample if not self.rate else self.rate + WEIGHT * (sample - self.rate)

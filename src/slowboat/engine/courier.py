@@ -204,6 +204,7 @@ class Courier:
             body: Reader = reader
             if not means.can.checks_md5:
                 body = Warranted(reader, item.file.size, md5, lambda: file_errors.misread(item))
+            freight.last()
             return await self._store.put(self._full(item), body, item.file.size, etag=md5, progress=freight.progress)
 
     # -- segments --------------------------------------------------------------------------------------------
@@ -270,7 +271,7 @@ class Courier:
         await self._store.put_slo(slo, trip.upload.in_order, checked=checked, expires_after=LIFE)
         await self._must_be_free(item)
         made = await self._store.copy(slo, whole, etag=md5)
-        await self.sweep(item)
+        await self._segments.clear(trip)
         return Standing(md5, made)
 
     async def _in_place(self, item: Item, means: Means, freight: Freight) -> Standing:

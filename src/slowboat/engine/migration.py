@@ -99,7 +99,9 @@ class Migration:
         self._context.take_over_notices()
         partly = self.memory.get(facts.PARTLY)
         self._observed.partly.update(partly)
-        self._objects = Objects(self._context, may_begin=self._may_begin, spent=spent, largest_piece=largest_piece)
+        self._objects = Objects(
+            self._context, may_begin=self._may_begin, spent=spent, largest_piece=largest_piece, wake=self.wake
+        )
         self._trouble = Trouble(self._context, self._objects)
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._renewing: set[str] = set()
@@ -355,6 +357,7 @@ class Migration:
             renewing=frozenset(self._renewing),
             renewed=observed.renewed,
             lanes=segmenting.lanes(memory.estimate, self.order.lanes),
+            ending=frozenset(self._objects.ending),
             finished=bool(memory.get(facts.FINISHED_AT)),
             observe_every=guard.observe_every(self._context),
             mend_at=memory.get(facts.MEND_AT) or None,

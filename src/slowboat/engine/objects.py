@@ -6,8 +6,10 @@ Must not know why an object's turn has come, nor what a failure means for the ot
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from slowboat.core import segmenting
 from slowboat.core.account import Worth, keep, promise
 from slowboat.core.capabilities import lives_in_segments
 from slowboat.core.errors import Refused, Transient, Unrecorded
@@ -44,6 +46,7 @@ class Objects:
         may_begin: Callable[[int], bool],
         spent: Callable[[int], None],
         largest_piece: Callable[[], int | None],
+        wake: Callable[[], None],
     ) -> None:
         """Touches nothing yet.
 
@@ -52,16 +55,19 @@ class Objects:
             may_begin: answers whether a request of so many bytes may be begun now.
             spent: told bytes that went over the line, from any thread.
             largest_piece: the most bytes that one request should have now; None: any number.
+            wake: called where another object may be begun now.
         """
         self._context = context
         self._may_begin = may_begin
         self._spent = spent
         self._largest_piece = largest_piece
+        self._wake = wake
         self._meter = Meter()
-        self._marks: dict[str, float] = {}  # when each lane was last confirmed something, by the steady clock
+        self._marks: dict[str, float] = {}  # by object: the first byte on the line since the last answer, steady clock
         self._courier = Courier(context.tools.source, context.tools.store, context.order.target.prefix)
         self.probing = Probing(context)
         self.accompanied: set[str] = set()  # objects that go up with another one, under its name among the busy
+        self.ending: set[str] = set()  # objects whose last body is on the line, or there: the next one gets ready
 
     def rate(self) -> int:
         """Bytes per second now; to be asked about once a second while something is sent."""
@@ -80,6 +86,7 @@ class Objects:
         self._meter.answered(name)
         self.book()
         self._marks.pop(name, None)
+        self.ending.discard(name)
         if self._context.memory.item(name).phase is Phase.SENDING:
             self._context.memory.happened(name, Event.INTERRUPTED)
 
@@ -169,7 +176,9 @@ class Objects:
         if item.file.size > CHEAP:
             self._context.memory.ledger.commit()  # before its first byte may be on the line
         try:
-            self._confirm(name, await self._courier.carry(item, means, self._freight(name)))
+            found = await self._courier.carry(item, means, self._freight(name))
+            self._measure(name, 1)
+            self._confirm(name, found)
         except (Refused, Transient) as error:
             if error.code in DOUBTED:
                 self.probing.doubt()
@@ -189,11 +198,23 @@ class Objects:
         abreast = 1
         walked = 0  # what a former trip saw confirmed counts until this one has come as far
         self._context.observed.renewed[name] = self._context.tools.now()  # whoever sends looks after them as well
-        self._marks[name] = self._context.tools.steady()
+        ends = False  # its last body is under way
+        # Of a small object there is nothing to get ready beside; and a budget is asked for one piece after another.
+        overlaps = self._context.memory.item(name).file.size > segmenting.SMALLEST and self._largest_piece() is None
+        loop = asyncio.get_running_loop()
 
-        def progress(count: int) -> None:
+        def last() -> None:
+            nonlocal ends
+            ends = overlaps
+
+        def progress(count: int) -> None:  # from a worker thread
+            nonlocal ends
+            self._marks.setdefault(name, self._context.tools.steady())
             self._meter.add(name, count)
             self._spent(count)
+            if ends:
+                ends = False
+                loop.call_soon_threadsafe(self._comes_to_its_end, name)
 
         def goes_abreast(lanes: int) -> None:
             nonlocal abreast
@@ -202,12 +223,7 @@ class Objects:
         def confirmed(length: int) -> None:
             nonlocal walked
             walked += length
-            now, count = self._context.tools.steady(), self._meter.answered(name)
-            if count:
-                self._context.memory.estimate = self._context.memory.estimate.sent(
-                    count // abreast, now - self._marks[name], len(self._marks)
-                )
-            self._marks[name] = now
+            self._measure(name, abreast)
             self.book()
             if walked > partly.get(name, 0):
                 partly[name] = walked
@@ -222,7 +238,22 @@ class Objects:
             may_begin=self._may_begin,
             lanes=self._context.order.lanes,
             abreast=goes_abreast,
+            last=last,
         )
+
+    def _measure(self, name: str, abreast: int) -> None:
+        """What an answered body tells of the line, where it was long enough to tell anything."""
+        count, lanes = self._meter.answered(name), len(self._marks)
+        began = self._marks.pop(name, None)
+        if began is not None and count >= segmenting.TELLING:
+            took = self._context.tools.steady() - began
+            self._context.memory.estimate = self._context.memory.estimate.sent(count // abreast, took, lanes)
+
+    def _comes_to_its_end(self, name: str) -> None:
+        item = self._context.memory.roster.get(name)
+        if item is not None and item.phase is Phase.SENDING:
+            self.ending.add(name)
+            self._wake()
 
     def _confirm(self, name: str, found: Standing) -> None:
         self._context.memory.happened(name, Event.CONFIRMED, md5=found.md5, slo_md5=found.slo_md5)

@@ -55,6 +55,7 @@ class Freight:
         may_begin: whether a request of so many bytes may be begun now.
         lanes: how many segments of it may go up at once.
         abreast: told how many do, before the first one.
+        last: called before its last body goes up.
     """
 
     now: float
@@ -65,6 +66,7 @@ class Freight:
     may_begin: Callable[[int], bool] = lambda _: True
     lanes: int = 1
     abreast: Callable[[int], None] = lambda _: None
+    last: Callable[[], None] = lambda: None
 
     def ask(self, length: int) -> None:
         """Raises Stopped where a request of that length may not be begun now."""
@@ -280,6 +282,8 @@ class Segments:
     async def _send(self, trip: Trip, part: Part) -> tuple[RemoteObject, Hashes]:
         """Sends one segment; answers what the server stored, and the upload's hashes after it."""
         trip.freight.ask(part.length)
+        if part.offset + part.length == trip.item.file.size:
+            trip.freight.last()
         upload = trip.upload
         whole = upload.hashes.copy() if upload.known(part) is None else Hashes(md5=False)
         with self._source.open(trip.item.file, part.offset) as reader:
@@ -398,6 +402,16 @@ class Segments:
             ours.add(names.slo_name(whole, item.file.size, upload.segment))
         if ours:
             await self._store.delete(sorted(ours))
+        self.forget(item)
+
+    async def clear(self, trip: Trip) -> None:
+        """Deletes what an object was joined from, by name where this run alone has sent it; else as `sweep` does."""
+        item, upload = trip.item, trip.upload
+        if trip.earlier or upload.resumed:
+            await self.sweep(item)
+            return
+        slo = names.slo_name(self._full(item), item.file.size, upload.segment)
+        await self._store.delete([*(part.name for part in upload.in_order), slo])
         self.forget(item)
 
     async def sweep_others(self, trip: Trip) -> None:

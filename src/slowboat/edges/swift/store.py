@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SPARE_LANES = 2
-"""Threads beside those that carry bodies, so that small requests never wait for an upload."""
+"""Threads beside two for each upload (its body, and the end of the one before it), so that small requests never wait
+for a body."""
 
 _ATTEMPTS = 3
 _WORTH_ANOTHER = frozenset(
@@ -89,7 +90,7 @@ class SwiftStore:
         self._patience = tuple(patience)
         self.throttle = throttle or Throttle(rate)
         self._keyring = Keyring(credentials)
-        self._lanes = Lanes(connections + _SPARE_LANES, self._make_wire)
+        self._lanes = Lanes(2 * connections + _SPARE_LANES, self._make_wire)
         self._bodies = asyncio.Semaphore(connections)
         self._standing: set[str] = set()
         self._limits: Limits | None = None
@@ -172,7 +173,7 @@ class SwiftStore:
             size,
             verb="SEGMENT" if segments else "PUT",
             etag=etag,
-            expected=_md5(body) if isinstance(body, bytes) else etag,
+            expected=etag or (_md5(body) if isinstance(body, bytes) else ""),
             guarded=not segments if guarded is None else guarded,
             expires_after=expires_after,
             progress=progress,
@@ -326,7 +327,8 @@ class SwiftStore:
                 raise statuses.error(statuses.STATUSES["*", 422], asked)
             return replace(made, expires=time.time() + expires_after) if expires_after else made
 
-        async with self._bodies:
+        # The list of an SLO is small: it must not wait until the next object's body is through.
+        async with nullcontext() if verb == "SLO" else self._bodies:
             try:
                 return await self._once(work)
             except Transient as problem:
