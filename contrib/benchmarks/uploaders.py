@@ -63,11 +63,10 @@ class Bed:
                 host, *words, cwd=self.drive, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
-    def serve(self) -> None:
-        """A real Swift, and TLS before it."""
-        swift = self.home.popen(
-            "server", ROOT / "contrib/swift", "--dir", self.folder / "swift", stdout=subprocess.PIPE, text=True
-        )
+    def serve(self, *command: str | Path) -> None:
+        """A real Swift, or what another command serves in its place, and TLS before it."""
+        command = command or (ROOT / "contrib/swift", "--dir", self.folder / "swift")
+        swift = self.home.popen("server", *command, stdout=subprocess.PIPE, text=True)
         assert swift.stdout is not None
         told = swift.stdout.readline().split()
         if len(told) < 2:

@@ -19,7 +19,7 @@ import requests
 import urllib3
 
 from edges.store_conformance import DATA, md5
-from faults import Answer, BlackHole, CutAnswer, Edit, FaultProxy, Garbage, Reset, portal_page, portal_redirect
+from faults import Answer, BlackHole, CutAnswer, Delay, Edit, FaultProxy, Garbage, Reset, portal_page, portal_redirect
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, Stopped, Transient
 from slowboat.core.words import RemoteObject
 from slowboat.edges.swift import Credentials, SwiftStore, statuses, wire
@@ -619,3 +619,20 @@ def test_every_row_is_made_of_words_for_people():
         assert "{" not in problem.what + problem.hint
         if isinstance(problem, NeedsUser):
             assert problem.hint, "whoever must act is told how"
+
+
+async def test_the_next_body_goes_while_the_answer_to_the_last_is_awaited(swift, proxy):
+    store = SwiftStore(Credentials(proxy.auth_url, swift.user, swift.key), swift.container(), connections=1)
+    await prepared(store)
+    proxy.rule("PUT", "/slow", Delay(2.0))
+    over = []
+
+    async def put(name: str) -> None:
+        await store.put(name, b"n", 1)
+        over.append(name)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(put("slow"))
+        tasks.create_task(put("quick"))
+    await store.close()
+    assert over == ["quick", "slow"]

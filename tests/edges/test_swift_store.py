@@ -207,7 +207,7 @@ async def test_a_cancelled_request_that_waits_for_a_thread_goes_at_once(swift):
     store = SwiftStore(credentials_for(swift), swift.container(), connections=1, rate=0)
     going = [
         asyncio.create_task(store._lanes.run(lambda wire: store.throttle.take(1, lambda: wire.aborted)))
-        for _ in range(3)
+        for _ in range(4)
     ]
     queued = asyncio.create_task(store.head("one"))
     await asyncio.sleep(0.1)

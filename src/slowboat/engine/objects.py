@@ -177,7 +177,8 @@ class Objects:
             self._context.memory.ledger.commit()  # before its first byte may be on the line
         try:
             found = await self._courier.carry(item, means, self._freight(name))
-            self._measure(name, 1)
+            if item.file.size >= segmenting.SMALLEST:  # the kernel alone takes more of a smaller one
+                self._measure(name, 1)
             self._confirm(name, found)
         except (Refused, Transient) as error:
             if error.code in DOUBTED:
@@ -218,7 +219,7 @@ class Objects:
 
         def goes_abreast(lanes: int) -> None:
             nonlocal abreast
-            abreast = lanes
+            abreast = min(lanes, self._context.order.lanes)
 
         def confirmed(length: int) -> None:
             nonlocal walked
@@ -236,7 +237,7 @@ class Objects:
             begun=lambda segment: self._context.memory.begun_segments(name, segment),
             known=lambda md5: self._context.memory.learned(name, md5),
             may_begin=self._may_begin,
-            lanes=self._context.order.lanes,
+            lanes=2 * self._context.order.lanes if self._largest_piece() is None else 1,
             abreast=goes_abreast,
             last=last,
         )

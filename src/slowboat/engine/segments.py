@@ -53,7 +53,7 @@ class Freight:
         begun: told the size of the segments, before the first one goes up.
         known: told the MD5 of the whole file, before anything stands at the final name.
         may_begin: whether a request of so many bytes may be begun now.
-        lanes: how many segments of it may go up at once.
+        lanes: how many segments of it may be under way at once, those included whose answers are awaited.
         abreast: told how many do, before the first one.
         last: called before its last body goes up.
     """

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -69,7 +69,7 @@ class SwiftStore:
     Args:
         credentials: who asks, and where.
         container: where the finished objects go; made on demand.
-        connections: the most uploads at once.
+        connections: the most bodies on the line at once.
         rate: bytes per second over all uploads; 0 stands still, None is without a cap.
         throttle: shared with other stores, so that one cap holds over all of them; None: one of its own.
         patience: seconds between looks at whether a COPY whose answer was lost has been done.
@@ -320,7 +320,7 @@ class SwiftStore:
         def work(calls: StoreCalls) -> RemoteObject:
             self._stand(calls, container)
             asked = calls.asked(verb, name)
-            body = Body(source, size, name, self.throttle, calls.wire.stopped, progress)
+            body = Body(source, size, name, self.throttle, calls.wire.stopped, progress, place.leave)
             with self.throttle.watching(calls.wire):
                 made = calls.put(asked, container, name, body, size, etag=etag, headers=headers, query=query)
             if expected and made.md5 != expected:
@@ -328,7 +328,8 @@ class SwiftStore:
             return replace(made, expires=time.time() + expires_after) if expires_after else made
 
         # The list of an SLO is small: it must not wait until the next object's body is through.
-        async with nullcontext() if verb == "SLO" else self._bodies:
+        place = _Place(self._bodies if verb != "SLO" else asyncio.Semaphore())
+        async with place:
             try:
                 return await self._once(work)
             except Transient as problem:
@@ -426,6 +427,34 @@ class SwiftStore:
 
 def _made(calls: StoreCalls, container: str) -> None:
     calls.stand(container)
+
+
+class _Place:
+    """A body's place on the line, from its first byte to its last: its answer is awaited without it.
+
+    So the next body begins while an answer is on its way, and equal bodies that end together leave no empty line.
+    """
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self._loop = asyncio.get_running_loop()
+        self._taken = False
+
+    async def __aenter__(self) -> None:
+        await self._places.acquire()
+        self._taken = True
+
+    async def __aexit__(self, *_: object) -> None:
+        self._free()
+
+    def leave(self) -> None:
+        """From any thread: the last byte is handed over."""
+        self._loop.call_soon_threadsafe(self._free)
+
+    def _free(self) -> None:
+        if self._taken:
+            self._taken = False
+            self._places.release()
 
 
 def _worth_another(problem: BaseException) -> bool:

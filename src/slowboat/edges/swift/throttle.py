@@ -192,7 +192,9 @@ class Body:
         throttle: Throttle,
         stop: Callable[[], bool],
         progress: Callable[[int], None] | None = None,
+        handed_over: Callable[[], None] = lambda: None,
     ) -> None:
+        """Reads nothing yet; `handed_over` is called with the last of its bytes, from the thread that sends."""
         self.handed = 0
         self.early = False
         self._source = source
@@ -201,6 +203,7 @@ class Body:
         self._throttle = throttle
         self._stop = stop
         self._progress = progress
+        self._handed_over = handed_over
         self._buffer = memoryview(bytearray(min(BLOCK, size)))
         self._block = self._buffer[:0]
 
@@ -233,6 +236,7 @@ class Body:
             self._progress(count)
         if self.complete:  # the HTTP libraries keep the request until the next one
             self._source, self._buffer, self._block = _Nothing(), _END, _END
+            self._handed_over()
         return piece
 
     def _fill(self, left: int) -> None:
