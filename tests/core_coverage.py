@@ -1,4 +1,4 @@
-"""A pytest plugin (`-p core_coverage`): which branches of the core its own tests take, for a line at the end of the run.
+"""A pytest plugin (`-p core_coverage`): which branches of the core its own tests take, told at the end of the run.
 
 It costs next to nothing: nothing else than the core is traced, and only while a test of tests/core runs; of a property
 test the first examples alone. So the figure is a lower bound; `contrib/coverage` takes everything, and its time.

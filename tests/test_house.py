@@ -20,6 +20,7 @@ from slowboat.engine import facts
 BIN = Path(sys.executable).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SRC = ROOT / "src/slowboat"
+BY_HAND = {"float", "int", "repr"}
 MEMORY = {"get", "remember", "all_of", "fact", "number"}
 CONTRACTS = [contract["name"] for contract in PROJECT["tool"]["importlinter"]["contracts"]]
 
@@ -208,6 +209,13 @@ def test_facts_are_written_and_read_in_one_place() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MEMORY:
                 literals = [part.value for part in node.args if isinstance(part, ast.Constant)]
                 found += [f"{room}:{node.lineno}: the key {text!r}" for text in literals[:1] if text in keys]
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BY_HAND:
+                inner = [part for argument in node.args for part in ast.walk(argument)]
+                if any(
+                    isinstance(part, ast.Attribute) and part.attr in {"get", "all_of"} and "memory" in ast.dump(part)
+                    for part in inner
+                ):
+                    found.append(f"{room}:{node.lineno}: {node.func.id}() of a fact")
     assert not found
 
 
