@@ -223,9 +223,9 @@ REASONS: Final[Mapping[str, Explained]] = {
         '`[network."NAME"]`, `[network_type.TYPE]`: `send`',
     ),
     "budget": Explained(
-        "this network's bytes for the day or month are used up, or too few are left for the next upload",
-        "midnight, or the first of the month",
-        "`day_budget`, `month_budget` there",
+        "a budget of this network is used up, or has too little left for the next upload",
+        "the end of its day, month, ...",
+        "`day_budget`, ... there",
     ),
     "schedule": Explained("not at this time, or only slowly", "the hour", "`[[schedule.window]]`"),
     "battery": Explained(

@@ -67,8 +67,8 @@ def permit(conditions: Conditions, rules: Rules, now: float, needs: int = 0) -> 
     - while a VPN is up, if you forbade that;
     - on a network that you forbade, by its name or its type. A name's rule comes before a type's, a type's
       before the default. Through a VPN, the rules of the VPN and of what it may lie on hold together;
-    - when a network's budget for the day or the month is used up, or has too little left for the next upload,
-      until midnight, or the first of the next month;
+    - when a network's budget for the day, the month, ... is used up, or has too little left for the next upload,
+      until the midnight at which the next one begins;
     - outside the hours of your schedule, if you made one;
     - on battery, unless you allowed it, and never below the level you set;
     - in power saver, and while a game runs, unless you allowed it. Where the battery's, the power saver's or
