@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from test_cli_commands import environment
 
+from realparts.dejadup_settings import dejadup_settings
 from realparts.keyring import running_keyring
 from slowboat.edges import secrets
 from slowboat.edges.secrets import Secret
@@ -199,3 +201,31 @@ def test_what_a_script_must_say_is_named(desk: Desk, words: list[str]) -> None:
     done = desk.setup(*words)
     assert done.returncode == 1
     assert "--auth-url" in done.stderr or "--user" in done.stderr
+
+
+def test_where_deja_dup_cannot_go_to_the_cloud_following_is_proposed(desk: Desk, tmp_path: Path) -> None:
+    drive = in_home(desk)
+    settings = dejadup_settings("debian", tmp_path / "schemas", desk.home)
+    settings.set("", "backend", "'local'")
+    settings.set(".Local", "folder", f"'{drive}'")
+    more = {name: text for name, text in settings.variables.items() if name != "HOME"}
+    done = desk.setup("--container", desk.swift.container(), typed="\n\n", **more, **desk.openrc())
+    assert done.returncode == 0, done.stderr
+    assert "Deja Dup 41 to 47 makes this backup and cannot go to the cloud itself" in done.stdout
+    assert "Where shall your next backups go? [follow]" in done.stderr
+    assert desk.written()["migration"]["lenny"]["handover"] == "never"
+
+
+def test_ctrl_c_at_a_question_leaves_nothing(desk: Desk) -> None:
+    in_home(desk)
+    argv = [sys.executable, "-m", "slowboat", "setup", "--container", f"broken-off-{os.getpid()}"]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(argv, env=desk.env | desk.openrc(), **streams) as process:
+        assert process.stderr
+        shown = b""
+        while not shown.endswith(b"[cloud]: "):
+            shown += process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert not (desk.home / ".config").exists()
+    assert f"broken-off-{os.getpid()}" not in desk.containers()

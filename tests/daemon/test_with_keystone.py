@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +16,7 @@ from on_the_wire import Wire, wire_to
 from faults.identity import keystone_answer, rackspace_answer
 from realparts.keystone_server import NORTH
 from slowboat.cli import restore_drill
+from slowboat.edges import settings
 from slowboat.edges.settings import Cloud
 
 if TYPE_CHECKING:
@@ -102,3 +105,31 @@ def test_duplicity_gets_in_where_version_2_is_spoken(
     (data / "file").write_bytes(b"whole")
     replace(duplicity, encrypted=False, environment=told).full(data, f"swift://{container}/p")
     assert [name for name in swift.listing(container) if name.startswith("p/duplicity-full.")]
+
+
+def test_setup_asks_for_the_region_where_there_are_several(
+    daemon: Daemon, keystone_swift: KeystoneSwift, chain: Drive
+) -> None:
+    owner = keystone_swift.keystone.user("house")
+    account = {
+        "OS_AUTH_URL": keystone_swift.keystone.url,
+        "OS_USERNAME": owner.name,
+        "OS_USER_DOMAIN_NAME": owner.domain,
+        "OS_PROJECT_NAME": owner.project,
+        "OS_PASSWORD": owner.password,
+    }
+    words = ["setup", "--no-start", "--source", str(chain.folder), "--container", keystone_swift.container()]
+    done = subprocess.run(
+        [sys.executable, "-m", "slowboat", *words],
+        env=daemon.variables() | account,
+        input=f"{NORTH}\n\n\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "object stores in several regions" in done.stderr
+    read = settings.load(daemon.config_file, {})
+    cloud = read.clouds["mycloud"]
+    assert (cloud.region, cloud.project, cloud.version) == (NORTH, owner.project, 3)
+    assert owner.password not in done.stdout + done.stderr + daemon.config_file.read_text()
