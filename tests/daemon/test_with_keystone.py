@@ -121,7 +121,7 @@ def test_setup_asks_for_the_region_where_there_are_several(
     words = ["setup", "--no-start", "--source", str(chain.folder), "--container", keystone_swift.container()]
     done = subprocess.run(
         [sys.executable, "-m", "slowboat", *words],
-        env=daemon.variables() | account,
+        env=daemon.variables() | account | {"XDG_CACHE_HOME": str(chain.duplicity.home / ".cache")},
         input=f"{NORTH}\n\n\n",
         capture_output=True,
         text=True,

@@ -54,10 +54,10 @@ def about_backup(one: FoundBackup) -> Iterator[str]:
 def duplicities(installed: Sequence[Installation]) -> str:
     """Every duplicity and what holds for them together."""
     judged = versions.judge(installed)
-    names = ", ".join(judged.names) or "none found"
+    names = f"This machine has {', '.join(judged.names) or 'no duplicity'}"
     if judged.advice.danger and installed:
-        return f"duplicity: {names}. {judged.name}: {judged.advice.danger}. {judged.advice.helps}."
-    return f"duplicity: {names}"
+        return f"{names}. {judged.name}: {judged.advice.danger}. {judged.advice.helps}."
+    return names
 
 
 def cloud(found: Found, container: str, items: Sequence[Item]) -> Iterator[str]:
