@@ -145,10 +145,6 @@ def test_no_leaves_everything_as_it_was(desk: Desk) -> None:
     assert done.returncode == 0
     assert "Nothing has been written" in done.stdout
     assert not (desk.home / ".config").exists()
-    container = f"untouched-{os.getpid()}"
-    done = desk.setup("--container", container, typed="no\n", **desk.openrc())
-    assert done.returncode == 130
-    assert container not in desk.containers()
 
 
 def test_a_mistyped_password_may_be_typed_again_and_goes_into_the_keyring(desk: Desk, session_bus: str) -> None:
