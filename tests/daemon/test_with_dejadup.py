@@ -262,6 +262,10 @@ def test_deja_dup_40_goes_on_by_its_openstack_backend_and_44_is_told_what_helps(
     assert f"Done: backups can go to {url}." in shown
     assert "no longer to the drive" not in shown, "nothing goes to the cloud yet"
     assert "flatpak install flathub org.gnome.DejaDup" in shown
+    said = daemon.slowboat("handover").stdout
+    assert f"The handover is done: backups can go to {url}." in said
+    assert by_hand in said.splitlines()
+    assert "no longer to the drive" not in said, "this Deja Dup goes on there"
     assert desktop.settings.get("", "backend") == "'drive'"
 
     dejadup_settings("new", tmp_path / "schemas", desktop.home)  # an upgrade, where nothing leads to rclone yet

@@ -175,10 +175,10 @@ class Move(Story):
         words = ("handover",) if self.here.old else ("handover", "--switch-deja-dup")
 
         def tried(now: dict[str, object]) -> bool:
-            return now.get("Handover") == "done" and not now.get("Behind") and self.boat.cli(*words).returncode == 0
+            return not now.get("Behind") and self.boat.cli(*words).returncode == 0
 
-        self.boat.cli("handover")
         self.boat.wait(tried)
+        self.boat.wait(lambda now: now.get("Handover") == "done")
         self.boat.did("pause")
 
     def next_backup(self) -> str:

@@ -393,6 +393,7 @@ def handover(name: str, *, undo: bool, switch: bool) -> None:
             await daemon.undo_handover(migration.name)
         elif migration.handover is not HandoverState.DONE:
             await daemon.hand_over(migration.name)
+            return _chosen(await daemon.report(), name)  # only now it is known what is left to do
         return migration
 
     migration = _ask(question)
@@ -401,12 +402,19 @@ def handover(name: str, *, undo: bool, switch: bool) -> None:
         drive = phrases.plain(migration.source)
         screen.say(f"The handover is undone. Keep backing up to the drive ({drive}), not to {target}.")
     else:
-        if switch:
-            screen.say(f"The handover is done. Deja Dup now backs up to {target}, no longer to the drive.")
-        else:
-            screen.say(f"The handover is done. From now on, back up to {target}, no longer to the drive.")
+        screen.say(_handed_over(migration, target, switched=switch))
         if not migration.restorable_from_cloud:
             screen.say("Keep the drive: a restore needs it until everything has arrived.")
+
+
+def _handed_over(migration: MigrationReport, target: str, *, switched: bool) -> str:
+    """What is so after the handover; where the front end is not there yet, also what is to be done with it."""
+    if switched:
+        return f"The handover is done. Deja Dup now backs up to {target}, no longer to the drive."
+    if migration.front_end:
+        lines = (phrases.plain(line) for line in migration.front_end.splitlines())
+        return "\n".join([f"The handover is done: backups can go to {target}.", *lines])
+    return f"The handover is done. From now on, back up to {target}, no longer to the drive."
 
 
 @cli.command()
