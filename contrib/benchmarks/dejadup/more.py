@@ -7,7 +7,6 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from dejadup.desk import Desk
 from dejadup.room import RUNTIME
 from dejadup.stories import CRAWL, Move, Plain, Story, expect, the_sets
 from dejadup.windows import PASSWORD, Calls
@@ -115,8 +114,8 @@ class UpgradeBefore(Move):
         machine = self.here.machine
         before = self.here.version
         self.here.__exit__()
-        self.here = self.stack.enter_context(Desk(self.bench, self.bench.systems[self.ends], machine))
-        self.system = self.here.system
+        self.system = self.bench.systems[self.ends]
+        self.here = self.desk(machine=machine)
         return f"{before} -> {self.here.version}"
 
 

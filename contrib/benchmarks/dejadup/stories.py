@@ -32,6 +32,7 @@ class Story:
     Attributes:
         steps: the names of its methods, which are the columns of the table.
         cells: what came of them.
+        desks: those on which slowboat runs.
     """
 
     steps: ClassVar[tuple[str, ...]] = ()
@@ -42,6 +43,7 @@ class Story:
         self.bench, self.system, self.stack = bench, system, stack
         self.version = system.version("deja-dup")
         self.cells: dict[str, str] = {}
+        self.desks: list[Desk] = []
         self.container = f"{self.name}-{system.suite}"
 
     def play(self, said: Callable[[str], None]) -> dict[str, str]:
@@ -55,13 +57,23 @@ class Story:
             said(f"{self.name}, {self.system.title} ({self.version}): {step}: {self.cells[step]}")
             if self.cells[step].startswith(FAILED):
                 break
-        return self.cells
+        return self.cells | self.the_log()
+
+    def the_log(self) -> dict[str, str]:
+        """Whether slowboat's own log has mistakes of its own in it; {} where it did not run."""
+        logs = [desk.session.logs / "slowboat.log" for desk in self.desks]
+        texts = [log.read_text(errors="replace") for log in logs if log.exists()]
+        bad = any("Traceback" in text for text in texts)
+        return {"log": f"{FAILED}: a traceback in {logs}" if bad else "ok"} if texts else {}
 
     def prepare(self) -> None:
         """What comes before the first step."""
 
     def desk(self, **keywords: object) -> Desk:
-        return self.stack.enter_context(Desk(self.bench, self.system, **keywords))  # type: ignore[arg-type]
+        """One that lasts as long as the story."""
+        desk = self.stack.enter_context(Desk(self.bench, self.system, **keywords))  # type: ignore[arg-type]
+        self.desks.append(desk)
+        return desk
 
 
 def the_sets(names: set[str]) -> tuple[int, int]:
@@ -189,9 +201,10 @@ class Move(Story):
         self.calls = self.here.dejadup.backup("next")
         if self.here.old:
             expect("rclone" not in self.calls.url, self.calls.url)
-            expect(the_sets(self.sources()) == (1, 2), f"no incremental: {self.sources()}")
+            on_drive = the_sets(self.sources())
+            expect(on_drive == (before[0], before[1] + 1), f"no incremental: {self.sources()}")
             self.boat.did("resume")
-            self.boat.wait(lambda now: the_sets(self.boat.listing()) == (1, 2) and not now.get("Behind"))
+            self.boat.wait(lambda now: the_sets(self.boat.listing()) == on_drive and not now.get("Behind"))
             return "ok, to the drive; the cloud follows"
         expect(self.calls.url == self.boat.urls[1], f"it went to {self.calls.url}")
         expect(not self.calls.restic, "it began with restic")

@@ -83,13 +83,14 @@ class Cache:
         stop = threading.Event()
         thread = asyncio.ensure_future(asyncio.to_thread(_saying, work, stop))
         try:
-            return await asyncio.shield(thread)
+            await asyncio.wait([thread])  # a shield's error, once nobody waits for it, Python 3.14 logs by itself
         except asyncio.CancelledError:
             stop.set()
             await asyncio.wait([thread])
             if not thread.cancelled():
                 thread.exception()  # seen: whoever cancelled does not care
             raise
+        return thread.result()
 
 
 def _saying(work: Callable[[threading.Event], T], stop: threading.Event) -> T:

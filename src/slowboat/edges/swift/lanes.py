@@ -55,7 +55,7 @@ class Lanes:
         waiting = asyncio.wrap_future(pending)
         self._jobs[job] = waiting
         try:
-            return await asyncio.shield(waiting)
+            await asyncio.wait([waiting])  # a shield's error, once nobody waits for it, Python 3.14 logs by itself
         except asyncio.CancelledError:
             if not pending.cancel():  # it has begun
                 job.abort()
@@ -63,6 +63,7 @@ class Lanes:
             raise
         finally:
             del self._jobs[job]
+        return waiting.result()
 
     def lease(self) -> tuple[Wire, int]:
         """An idle wire or a new one, and the age to give it back with."""
