@@ -162,6 +162,42 @@ def test_a_drive_that_is_mounted_written_and_unmounted(tmp_path: Path) -> None:
     assert run.stdout.split() == ["mounted", "written", "unmounted"], run.stderr
 
 
+SHARE = """
+import asyncio, pathlib, subprocess, sys
+from slowboat.edges.inotify import FolderWatch
+
+async def main():
+    told = asyncio.Queue()
+    server, place = map(pathlib.Path, sys.argv[1:])
+    mount = ["rclone", "mount", f":local:{server}", place, "--dir-cache-time", "50ms", "--config", "/dev/null"]
+    share = subprocess.Popen(mount)
+    while not (place / "backups").is_dir():
+        await asyncio.sleep(0.05)
+    watch = FolderWatch(lambda: told.put_nowait(1), settle=0.02, look_every=0.2)
+    watch.start([place / "backups"])
+    await asyncio.sleep(1)
+    print("quiet" if told.empty() else "told of nothing", flush=True)
+    (server / "backups/a").touch()  # at the server: this machine's kernel has no part in it
+    await asyncio.wait_for(told.get(), 20)
+    print("written", flush=True)
+    watch.stop()
+    share.terminate()
+    share.wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.needs("rclone", "fusermount3")
+def test_what_comes_to_a_share_from_elsewhere_is_seen_by_looking(tmp_path: Path) -> None:
+    server, place = tmp_path / "server", tmp_path / "a share"
+    (server / "backups").mkdir(parents=True)
+    place.mkdir()
+    argv = [*own_mounts(), sys.executable, "-c", SHARE, str(server), str(place)]
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert run.stdout.split("\n")[:2] == ["quiet", "written"], run.stderr
+
+
 async def test_without_inotify_nothing_is_told_and_nothing_breaks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

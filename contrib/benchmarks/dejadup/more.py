@@ -7,9 +7,11 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from dejadup.boat import PATIENCE
 from dejadup.room import RUNTIME
 from dejadup.stories import CRAWL, Move, Plain, Story, expect, the_sets
 from dejadup.windows import PASSWORD, Calls
+from slowboat.edges.inotify import LOOK_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +38,7 @@ class Drive(Move):
 class DrivePlain(Drive):
     name = "drive-plain"
     encrypted = False
-    steps = ("first_backup", "handover", "switch", "next_backup", "its_check", "all_arrives", "restore")
+    steps = ("first_backup", "handover", "switch", "next_backup", "its_check", "all_arrives")
 
 
 class Follow(Move):
@@ -158,7 +160,7 @@ class Monitor(Move):
         settings = {"last-run": long_ago, "last-backup": long_ago, "periodic-period": "1", "periodic": "true"}
         for key, value in settings.items():
             dejadup.set(key, value)
-        self.boat.did("limit", CRAWL)
+        self.boat.did("limit", "20k")
         self.boat.did("resume")
         self.here.change("scheduled")
         log = dejadup.log("monitor")
@@ -294,7 +296,8 @@ class Remote(Move):
         self.calls = self.here.dejadup.backup("next")
         self._mounted()
         self.boat.did("resume")
-        self.boat.wait(lambda now: the_sets(self.boat.listing()) == (1, 1) and not now.get("Behind"))
+        followed = LOOK_EVERY + PATIENCE  # inotify tells nothing of a share
+        self.boat.wait(lambda now: the_sets(self.boat.listing()) == (1, 1) and not now.get("Behind"), followed)
         return "ok, to the share; the cloud follows"
 
 

@@ -4,6 +4,9 @@ Knows the kernel's inotify (https://man7.org/linux/man-pages/man7/inotify.7.html
 whoever is told looks for himself. A folder that is absent is watched for by its nearest ancestor that is there. Costs
 nothing while nothing changes, and does not keep a drive from being unmounted.
 
+inotify tells of what this machine's kernel does alone: on a share, what comes from elsewhere (and from a desktop's own
+programs, which gvfs gives another way to its shares) is seen only by looking, now and then.
+
 The standard library has no inotify, and the packages that bring it poll, keep a thread, or wrap these same three
 calls; so they are made here.
 """
@@ -13,16 +16,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import struct
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slowboat.edges.libc import UNAVAILABLE, call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+
+_Listed = dict[Path, frozenset[str] | None]
+"""The names in each folder on a share."""
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +41,15 @@ _COMES = IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | 
 _CHANGES = _COMES | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_DELETE
 _ITSELF = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED
 _EVENT = struct.Struct("iIII")
+
+LOOK_EVERY = 300.0
+"""Seconds between looks at the names in a folder on a share: one listing, and a backup waits some minutes at most."""
+
+_SHARES = ("nfs", "cifs", "smb", "9p", "ceph", "afs", "glusterfs", "davfs", "virtiofs", "fuse.")
+"""How the types of file systems begin that others change as well: inotify(7), "Limitations and caveats". A drive with
+NTFS or exFAT is "fuseblk" or none of these, and only this machine writes to it."""
+
+MOUNTS = Path("/proc/self/mountinfo")
 
 SETTLE, AT_LAST = 2.0, 30.0
 """Seconds of quiet after which a change is told, and the most that it is kept back: a backup writes many files."""
@@ -54,12 +70,20 @@ class FolderWatch:
     """Calls `on_change` in the event loop some moments after something has changed in one of the folders."""
 
     def __init__(
-        self, on_change: Callable[[], None] = lambda: None, *, settle: float = SETTLE, at_last: float = AT_LAST
+        self,
+        on_change: Callable[[], None] = lambda: None,
+        *,
+        settle: float = SETTLE,
+        at_last: float = AT_LAST,
+        look_every: float = LOOK_EVERY,
     ) -> None:
         """Does nothing until `start`; `on_change` may be set later."""
         self.on_change = on_change
         self._settle = settle
         self._at_last = at_last
+        self._look_every = look_every
+        self._next_look: asyncio.TimerHandle | None = None
+        self._listed: _Listed | None = None
         self._folders: tuple[Path, ...] = ()
         self._fd = -1
         self._places: frozenset[_Place] = frozenset()
@@ -81,9 +105,10 @@ class FolderWatch:
 
     def stop(self) -> None:
         """Lets go of everything."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._next_look):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._next_look = None
         fd, self._fd = self._fd, -1
         if fd >= 0:
             asyncio.get_running_loop().remove_reader(fd)
@@ -111,12 +136,13 @@ class FolderWatch:
 
     def _search(self, fd: int, loop: asyncio.AbstractEventLoop) -> None:
         places = frozenset(place for folder in self._folders for place in _placed(fd, folder))
+        listed = {folder: _names(folder) for folder in self._folders if _on_a_share(folder)}
         try:
-            loop.call_soon_threadsafe(self._found, fd, places)
+            loop.call_soon_threadsafe(self._found, fd, places, listed)
         except RuntimeError:  # the loop has ended
             os.close(fd)
 
-    def _found(self, fd: int, places: frozenset[_Place]) -> None:
+    def _found(self, fd: int, places: frozenset[_Place], listed: _Listed) -> None:
         self._searching = False
         if fd != self._fd:
             os.close(fd)
@@ -125,11 +151,22 @@ class FolderWatch:
         moved, self._places = self._places not in (places, frozenset()), places
         for watch in gone:
             _forget(fd, watch)
+        moved |= self._listed not in (listed, None)
+        self._look_later(listed)
         if self._again:
             self._again = False
             self.search_again()
         if moved:
             self._tell_soon()
+
+    def _look_later(self, listed: _Listed) -> None:
+        """Keeps what shares have, to be compared with what they have some minutes later."""
+        self._listed = listed
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        if listed:
+            self._next_look = asyncio.get_running_loop().call_later(self._look_every, self.search_again)
 
     def _readable(self) -> None:
         try:
@@ -169,6 +206,31 @@ def _placed(fd: int, folder: Path) -> Iterator[_Place]:
             name = os.fsencode(candidate.name)
         else:
             return
+
+
+def _on_a_share(folder: Path) -> bool:
+    """Whether others change the file system on which it is, or would be."""
+    path = os.path.realpath(folder)
+    found, longest = "", -1
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        place = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), left.split()[4])
+        inside = path == place or path.startswith(f"{place.rstrip('/')}/")
+        if inside and len(place) >= longest:  # of two at one place the later one is on top
+            found, longest = right.split()[0], len(place)
+    return found.startswith(_SHARES)
+
+
+def _names(folder: Path) -> frozenset[str] | None:
+    """What is in it; None where it is not there or cannot be read."""
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208  # the names alone: a share may ask its server for more
+    except OSError:
+        return None
 
 
 def _forget(fd: int, watch: int) -> None:
