@@ -198,9 +198,9 @@ class Errors(Move):
         return f".cache/deja-dup/{hashlib.md5(self.place_url().encode()).hexdigest()}"
 
     def broken_cache(self) -> str:
-        """The signatures in the cache are none: duplicity fails, and Deja Dup begins again without any cache."""
+        """The manifests in the cache are none: duplicity fails, and Deja Dup begins again without any cache."""
         before = set(self.here.room.did("ls ~/.cache/deja-dup").split())
-        self.here.room.did(f"for each in {self.cache()}/*.sigtar.gz; do echo broken | gzip >$each; done")
+        self.here.room.did(f"for each in {self.cache()}/*.manifest; do echo broken >$each; done")
         self.here.change("broken cache")
         self.boat.did("limit", CRAWL)
         self.boat.did("resume")
