@@ -98,7 +98,7 @@ class Follow(Move):
         self.boat.wait(lambda now: now.get("Handover") == "done", 120)
         done = self.boat.cli("handover", "--switch-deja-dup")
         if self.here.old:
-            expect("cannot back up to a Swift" in done.stdout, done.stdout)
+            expect("cannot back up to" in done.stdout, done.stdout)
             return "ok; the switch is refused, with what helps"
         expect(done.returncode == 0, done.stdout)
         return "ok, and switched"
@@ -211,7 +211,7 @@ class Errors(Move):
         gone = len({name for name in before - after if len(name) == 32})
         self.boat.cli("retry")
         history = " ".join(self.boat.cli("history").stdout.split())
-        answered = "; slowboat tells it" if "is gone; Deja Dup does that" in history else ""
+        answered = "; slowboat makes its cache whole" if "duplicity's cache" in history else ""
         return f"{said}; {gone} other caches gone{answered}"
 
     def _tried(self, name: str) -> str:
