@@ -56,7 +56,7 @@ def test_a_quota_and_a_disk_that_are_too_small() -> None:
     assert checkup.room("c", "Cloud", "b/x", Room(stands=True, free=5_000_000_000), 0).how.endswith(
         "5.0 GB free by the quota"
     )
-    assert "made with the first upload" in checkup.room("c", "Cloud", "b/x", Room(), 0).how
+    assert "the first upload creates it" in checkup.room("c", "Cloud", "b/x", Room(), 0).how
     assert checkup.space("/x", 1).health is Health.BAD
     assert checkup.space("/x", 10**12).health is Health.GOOD
 

@@ -103,7 +103,7 @@ def sandbox(wanted: bool, applied: Confinement | None) -> CheckResult:  # noqa: 
         how = "slowboat runs without its sandbox, as it was installed"
         return CheckResult("sandbox", "Sandbox", Health.NOTE, how, "To install it with one: slowboat install")
     if applied is None:
-        return CheckResult("sandbox", "Sandbox", Health.UNKNOWN, "it cannot be seen while slowboat does not run")
+        return CheckResult("sandbox", "Sandbox", Health.UNKNOWN, "this is unknown while slowboat is not running")
     if applied.users and applied.seccomp and applied.home_read_only is not False:
         return CheckResult(
             "sandbox", "Sandbox", Health.GOOD, "it holds: the drive and the home are read-only for slowboat"
@@ -116,7 +116,7 @@ def sandbox(wanted: bool, applied: Confinement | None) -> CheckResult:  # noqa: 
         "Sandbox",
         Health.NOTE,
         f"the unit asks for one, but this system does not apply all of it (no {', no '.join(missing)})",
-        "slowboat works all the same. Some systems allow it with:\n"
+        "slowboat works anyway. On some systems, this allows it:\n"
         "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
     )
 
@@ -148,7 +148,7 @@ def room(code: str, what: str, place: str, found: Room, lacking: int) -> CheckRe
         how = f"{place}: the quota is {_gigabytes(lacking)} short of what is still to come"
         return CheckResult(code, what, Health.BAD, how, "Raise the quota at your provider, or remove something there")
     free = f", {_gigabytes(found.free)} free by the quota" if found.free is not None else ""
-    stands = "is there" if found.stands else "is not there yet, and is made with the first upload"
+    stands = "is there" if found.stands else "is not there yet; the first upload creates it"
     return CheckResult(code, what, Health.GOOD, f"{place} {stands}{free}")
 
 
@@ -157,7 +157,11 @@ def space(path: str, free: int) -> CheckResult:
     how = f"{_gigabytes(free)} free in {path}"
     if free < LEAST_SPACE:
         return CheckResult(
-            "space", "Disk space", Health.BAD, how, "Make room there: slowboat stops where it cannot remember"
+            "space",
+            "Disk space",
+            Health.BAD,
+            how,
+            "Free some space there: slowboat stops when it cannot record what it does",
         )
     return CheckResult("space", "Disk space", Health.GOOD, how)
 

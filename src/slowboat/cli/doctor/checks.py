@@ -70,7 +70,7 @@ def _path() -> CheckResult:
     if found:
         return CheckResult("path", "PATH", Health.GOOD, f"slowboat is {found}")
     cure = "Run this, then open a new terminal: pipx ensurepath"
-    return CheckResult("path", "PATH", Health.NOTE, "slowboat is in no folder of your PATH", cure)
+    return CheckResult("path", "PATH", Health.NOTE, "slowboat is not in a folder of your PATH", cure)
 
 
 async def _daemon() -> _Daemon:
@@ -114,7 +114,7 @@ async def _service(daemon: _Daemon) -> Iterable[CheckResult]:
 
     state = await units.state()
     if state is None:
-        how = "the user's systemd cannot be asked here"
+        how = "your systemd cannot be reached here"
         found = [CheckResult("manager", "systemd", Health.NOTE, how, "Run this in the desktop session, without sudo")]
     else:
         health = Health.GOOD if state.enabled == "enabled" else Health.BAD
@@ -152,8 +152,8 @@ def _space() -> CheckResult:
 def _linger() -> CheckResult:
     lingers = Path("/var/lib/systemd/linger", os.environ.get("USER") or str(os.getuid())).exists()
     if lingers:
-        return CheckResult("linger", "Linger", Health.GOOD, "slowboat runs also while nobody is logged in")
-    cure = "If it shall run without a login, too: loginctl enable-linger"
+        return CheckResult("linger", "Linger", Health.GOOD, "slowboat also runs while nobody is logged in")
+    cure = "To let it run without a login, too: loginctl enable-linger"
     return CheckResult("linger", "Linger", Health.NOTE, "slowboat runs while you are logged in", cure)
 
 
@@ -207,8 +207,8 @@ async def _cache(cache: Cache, what: str, keys: frozenset[str], url: str) -> Che
     except SlowboatError as error:
         return checkup.of_error("cache", what, error)
     if found is None:
-        how = "none of duplicity's caches here is that of the backup: without one there is no early handover"
-        cure = f"Make one: duplicity collection-status {urls.without_user(url) or 'URL'}"
+        how = "none of duplicity's caches here belongs to the backup: without one, there is no early handover"
+        cure = f"To make one: duplicity collection-status {urls.without_user(url) or 'URL'}"
         return CheckResult("cache", what, Health.NOTE, how, cure)
     return CheckResult("cache", what, Health.GOOD, str(found))
 
@@ -259,8 +259,8 @@ async def _services() -> Iterable[CheckResult]:
     wanted = (
         ("keyring", "Keyring", "org.freedesktop.secrets", "session", "none: passwords are kept in private files"),
         ("notifications", "Notifications", "org.freedesktop.Notifications", "session", "none: nothing can be shown"),
-        ("network", "NetworkManager", "org.freedesktop.NetworkManager", "system", "none: networks are known less well"),
-        ("upower", "UPower", "org.freedesktop.UPower", "system", "none: the kernel is asked for the battery"),
+        ("network", "NetworkManager", "org.freedesktop.NetworkManager", "system", "none: less is known about networks"),
+        ("upower", "UPower", "org.freedesktop.UPower", "system", "none: the battery is read from the kernel"),
     )  # fmt: skip
     found = []
     for code, what, name, which, without in wanted:

@@ -56,16 +56,16 @@ class Wishes:
 @click.option("--cloud", default="", help="Which of the known clouds.")
 @click.option("--auth-url", default="", help="A new cloud: where tokens come from.")
 @click.option("--user", default="", help="A new cloud: the user.")
-@click.option("--project", default="", help="A new cloud: the project, where it has any.")
-@click.option("--region", default="", help="Which region, where there are several.")
-@click.option("--container", default="", help="Where to in the cloud.")
+@click.option("--project", default="", help="A new cloud: the project, if it has any.")
+@click.option("--region", default="", help="Which region, if there are several.")
+@click.option("--container", default="", help="The container in the cloud.")
 @click.option("--prefix", help="A folder in the container; empty for none.")
 @click.option(
     "--handover",
     type=click.Choice(["auto", "ask", "never"]),
-    help="auto: let backups go to the cloud early; ask: at your word; never: the cloud follows the drive.",
+    help="auto: let backups go to the cloud early; ask: when you confirm it; never: the cloud follows the drive.",
 )
-@click.option("--limit", default="", metavar="RATE", help="Never more than that per second, such as 500k.")
+@click.option("--limit", default="", metavar="RATE", help="Send at most this much per second, such as 500k.")
 @click.option("--no-start", is_flag=True, help="Write the configuration, and start nothing.")
 def setup(
     *,
@@ -155,7 +155,7 @@ class _Setup:
 
         found = there.backups
         if not found and self._wishes.source is None:
-            screen.say("There is no backup of duplicity's on the drives that are connected, nor in your home.")
+            screen.say("There is no duplicity backup on the connected drives or in your home folder.")
             folder = Path(self._ask.text("The folder with the backup", flag="--source")).expanduser()
             found = asyncio.run(discovery.discover(self._known, folder.absolute())).backups
         if not found:
@@ -183,7 +183,7 @@ class _Setup:
             user = wish.user or self._ask.text("User (often account:user)", flag="--user")
             taken = {one.name for one in there.clouds}
             identity = Identity(url, user, project=wish.project, region=wish.region)
-            return KnownCloud(proposal.name_of(wish.cloud or "mycloud", taken), identity, "what you said")
+            return KnownCloud(proposal.name_of(wish.cloud or "mycloud", taken), identity, "your options")
         if wanted:
             for one in there.clouds:
                 if one.name == wanted:
@@ -304,10 +304,10 @@ class _Setup:
         making = "" if choice.found.room.stands else f", in a new container {choice.container}"
         words = {
             "cloud": f"back up to the cloud as soon as it can be done{making}",
-            "follow": f"go on backing up to the drive; the cloud follows{making}",
+            "follow": f"keep backing up to the drive; the cloud follows{making}",
             "no": "stop here",
         }
-        answer = self._ask.word("Where shall your next backups go?", words, "follow" if advised.why else "cloud")
+        answer = self._ask.word("Where should your next backups go?", words, "follow" if advised.why else "cloud")
         if answer == "no":
             raise click.Abort
         return "never" if answer == "follow" else "auto"
@@ -346,7 +346,7 @@ class _Setup:
         try:
             settings.parse(text.encode(), _path(), _of_the_service())
         except UnicodeEncodeError:
-            what = f"the folder {phrases.plain(os.fspath(backup.folder))} has a name that is no UTF-8 text"
+            what = f"the folder {phrases.plain(os.fspath(backup.folder))} has a name that is not valid UTF-8"
             raise NeedsUser(what, hint="Rename it", code="config") from None
         return text
 

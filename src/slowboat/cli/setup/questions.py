@@ -51,7 +51,7 @@ class Questions:
         """
         if self._yes:
             if not default and not may_be_empty:
-                raise SlowboatError(f"{what}: nobody can be asked with --yes", hint=f"Say it with {flag}")
+                raise SlowboatError(f"{what}: needed, and --yes asks no questions", hint=f"Give it with {flag}")
             return default
         self.asked += 1
         shown = default if default or may_be_empty else None

@@ -112,7 +112,7 @@ def show_result(seen: tuple[ManagerReport, MigrationReport] | None, before: int,
     now = time.time()
     if seen is None:
         raise NeedsUser(
-            "slowboat was started, but does not answer yet", hint="See: slowboat status", code="not-running"
+            "slowboat was started, but does not respond yet", hint="See: slowboat status", code="not-running"
         )
     whole, one = seen
     why = reasons.distinct((*one.reasons, *whole.reasons))
@@ -133,9 +133,14 @@ def _next(one: MigrationReport, before: int, rate: int, now: float) -> str:
     target, source = phrases.plain(one.target_url), phrases.plain(one.source)
     match one.handover:
         case HandoverState.DONE:
-            return f"The handover is done: back up to {target} from now on, and keep the drive until you are told."
+            return (
+                f"The handover is done: back up to {target} from now on, and keep the drive until slowboat tells you."
+            )
         case HandoverState.NEVER:
-            return f"Go on backing up to {source}: the cloud follows by itself. How far it is behind: slowboat status"
+            return (
+                f"Keep backing up to {source}: the cloud follows by itself. To see how far it is behind: slowboat "
+                "status"
+            )
         case _:
             soon = f" ({phrases.moment(now + before / rate, now)}, if nothing holds it up)" if rate else ""
             return (
