@@ -18,7 +18,7 @@ from slowboat.core.words import Room
         (True, Confinement(users=True, seccomp=True, home_read_only=None), Health.GOOD, "it holds"),
         (True, Confinement(users=False, seccomp=True, home_read_only=False), Health.NOTE, "no user namespace, no read"),
         (True, Confinement(users=True, seccomp=False, home_read_only=True), Health.NOTE, "no filter of system calls"),
-        (True, None, Health.UNKNOWN, "does not run"),
+        (True, None, Health.UNKNOWN, "is not running"),
         (False, None, Health.NOTE, "without its sandbox"),
     ],
 )
