@@ -157,6 +157,7 @@ USED_BY_OTHERS = {
     "_new_conn": "urllib3 calls it",
     "ConnectionCls": "urllib3 reads it",
     "request_session": "python-swiftclient reads it",
+    "completion": "cli/elsewhere finds it by its name",
     "files_there": "the account says it; who tells may ask for it",
 }
 """What nobody in the program itself uses, and who does."""

@@ -122,6 +122,11 @@ def make_certificate(folder: Path) -> Path:
     return certificate
 
 
+def since(before: Mapping[str, int], after: Mapping[str, int]) -> Mapping[str, int]:
+    """How many requests there were between two counts; those for the counts are nobody's."""
+    return {kind: after[kind] - before.get(kind, 0) for kind in after if kind != "GET /counts"}
+
+
 # -- what a process took ---------------------------------------------------------------------------------------------
 
 
@@ -308,8 +313,7 @@ class Boat:
         before = self.server.counts()
         with self.bus(), self.running() as voyage:
             took = voyage.until(ALL_THERE, patience)
-        after = self.server.counts()
-        return Took(took.seconds, took.cpu, took.peak_mib, {kind: after[kind] - before.get(kind, 0) for kind in after})
+        return Took(took.seconds, took.cpu, took.peak_mib, since(before, self.server.counts()))
 
 
 @dataclass
@@ -334,6 +338,24 @@ class Voyage:
                 raise CannotRun(f"slowboat is not where it should be ({told or 'it has ended'}): {tail}")
         pid = self.daemon.pid
         return Took(time.monotonic() - self.began, cpu_of(pid), memory_of(pid))
+
+    def looked(self, before: Mapping[str, int], patience: float = 600.0) -> None:
+        """Until it has read the whole listing: a page with rows, and the empty one after it, ask for two at least.
+
+        What it says before that is what the ledger remembers. Raises CannotRun.
+        """
+        end, pages, seen = time.monotonic() + patience, 0, -1
+        while pages < 2 or pages != seen:
+            if time.monotonic() > end or self.daemon.poll() is not None:
+                raise CannotRun("slowboat does not read the listing")
+            seen = pages
+            time.sleep(1.0)
+            pages = since(before, self.boat.server.counts()).get("GET container", 0)
+
+    def settled(self, seconds: float) -> float:
+        """MiB that are resident so long after."""
+        time.sleep(seconds)
+        return memory_of(self.daemon.pid, "VmRSS")
 
     def ask(self, *words: str) -> str:
         """busctl's answer on its bus."""

@@ -113,9 +113,11 @@ class Engine:
         self.change(migration, handover=HandoverState.DONE)
         return "rclone://cloud:backups/laptop"
 
-    async def plan(self, migration: str) -> list[dict[str, str | int | bool]]:
+    async def plan(
+        self, migration: str, *, grouped: bool = False, first: int = 0, most: int = 0
+    ) -> list[dict[str, str | int | bool]]:
         self._note("plan", migration)
-        return PLAN
+        return [{**row, "files": 1} for row in PLAN] if grouped else PLAN[first : first + most if most else None]
 
     def hold(self, holds: list[tuple[str, str]]) -> None:
         """Nobody does."""

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowboat.core.account import AccountBasis, Worth, promise, take
+from slowboat.core.account import AccountBasis, promise, take
 from slowboat.core.direct import GONE, REMOVED
 from slowboat.core.words import Item, Phase, Role, SetId, SourceFile
+from slowboat.core.worth import Worth
 
 OLD, FULL, INC = SetId(1, 1), SetId(100, 100), SetId(100, 200)
 NEXT, LATER = SetId(200, 300), SetId(400, 400)

@@ -127,6 +127,7 @@ class Engine:
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
         self.error: Exception | None = None
+        self.more_rows: list[dict[str, object]] = []
         self.held: asyncio.Queue[list[tuple[str, str]]] = asyncio.Queue()
 
     def _tell(self, *what: object) -> None:
@@ -156,12 +157,14 @@ class Engine:
     async def undo_handover(self, migration: str) -> None:
         self._tell("undo_handover", migration)
 
-    async def plan(self, migration: str):
-        self._tell("plan", migration)
-        return [
+    async def plan(self, migration: str, *, grouped: bool = False, first: int = 0, most: int = 0):
+        self._tell("plan", migration, *(["grouped"] if grouped else []), *([first, most] if most else []))
+        rows = [
             {"name": "a.manifest", "role": "manifest", "set": "s", "bytes": 5, "phase": "done", "canary": False},
             {"name": "b.vol1", "role": "volume", "set": "s", "bytes": 2**33, "phase": "queued", "canary": True},
+            *self.more_rows,
         ]
+        return [{**row, "files": 3} for row in rows] if grouped else rows[first : first + most if most else None]
 
     def traffic(self, since: float):
         self._tell("traffic", since)
@@ -509,7 +512,7 @@ async def test_every_command_reaches_the_engine(service: Service, client: Client
         ("set_limit", 0, 0.0, ""),
         ("hand_over", "laptop"),
         ("undo_handover", "laptop"),
-        ("plan", "laptop"),
+        ("plan", "laptop", 0, 500),
         ("traffic", 1795000000.0),
         ("history", 5.5, 7),
     ]
@@ -529,6 +532,24 @@ async def test_busctl_commands_too(service: Service, session_bus: str, engine: E
     plan = await busctl(session_bus, "--json=short", "call", NAME, path_of("laptop"), MIGRATION, "Plan", "a{sv}", "0")
     assert [each["bytes"]["data"] for each in json.loads(plan)["data"][0]] == [5, 2**33]
     assert engine.told[:2] == [("pause", "", 1_700_000_000.0), ("hand_over", "laptop")]
+
+
+async def test_a_long_plan_is_read_in_pages_and_shown_in_groups(
+    client: Client, service: Service, engine: Engine, session_bus: str
+) -> None:
+    service.publish(REPORT)
+    engine.more_rows = [
+        {"name": f"v{n}", "role": "volume", "set": "s", "bytes": n, "phase": "queued", "canary": False}
+        for n in range(1000)
+    ]
+    assert await client.plan("laptop") == await engine.plan("laptop")
+    assert engine.told[:3] == [("plan", "laptop", first, 500) for first in (0, 500, 1000)], "three calls, and no more"
+    engine.told.clear()
+    assert {row["files"] for row in await client.plan("laptop", grouped=True)} == {3}
+    assert engine.told == [("plan", "laptop", "grouped")]
+    for wrong in (["grouped", "u", "1"], ["from", "s", "x"], ["most", "b", "true"]):
+        with pytest.raises(AssertionError, match=r"the option (grouped|from|most) is of type"):
+            await busctl(session_bus, "call", NAME, path_of("laptop"), MIGRATION, "Plan", "a{sv}", "1", *wrong)
 
 
 async def test_verify(client: Client, service: Service, engine: Engine) -> None:

@@ -6,7 +6,6 @@ Libraries are imported when they are needed: `--help` needs no bus, and a Tab mu
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shlex
 import time
@@ -17,11 +16,9 @@ from typing import TYPE_CHECKING
 import click
 
 from slowboat import __version__
-from slowboat.cli import arguments, install, not_running, password, phrases, screen
-from slowboat.cli.doctor import doctor
-from slowboat.cli.setup import setup
+from slowboat.cli import edited, phrases, screen
+from slowboat.cli.elsewhere import Elsewhere
 from slowboat.core.errors import SlowboatError
-from slowboat.core.words import HandoverState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -42,6 +39,16 @@ FAILED, NOT_RUNNING, INTERRUPTED, CONFIG = 1, 3, 130, 78
 shell's for an interrupt, 78 is EX_CONFIG of sysexits.h and the daemon's own."""
 
 _EXIT_CODES = {"not-running": NOT_RUNNING, "no-bus": NOT_RUNNING, "config": CONFIG, "no-config": CONFIG}
+
+ELSEWHERE = (
+    ("setup", "setup", "Find the backup and the cloud, try both, and start."),
+    ("doctor", "doctor", "Check everything that slowboat needs, and say how to fix it."),
+    ("password", "password", "Store the password or key of a cloud."),
+    ("install", "install", "Install and start slowboat as a systemd user service."),
+    ("uninstall", "install", "Stop slowboat and remove what install wrote."),
+    ("completion", "install", "Print the completions for a shell."),
+)
+"""Commands that are loaded when they are called: their names, the rooms that they are in, and their summaries."""
 
 COMPLETION_PATIENCE = 1.0
 """Seconds that a Tab may take; after them no names are offered."""
@@ -65,6 +72,8 @@ def main(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except SlowboatError as error:
+        from slowboat.cli import not_running
+
         screen.complain(not_running.explained(error))
         return _EXIT_CODES.get(error.code, FAILED)
     except OSError as error:
@@ -76,6 +85,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _ask(question: Callable[[Client], Awaitable[Answer]]) -> Answer:
     """Connects to the daemon, asks it one thing, and takes leave."""
+    import asyncio
+
     from slowboat.edges.bus.client import Client
 
     async def conversation() -> Answer:
@@ -87,6 +98,8 @@ def _ask(question: Callable[[Client], Awaitable[Answer]]) -> Answer:
 
 def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The migrations' names, for the shell's Tab."""
+    import asyncio
+
     from click.shell_completion import CompletionItem
 
     async def names(daemon: Client) -> list[str]:
@@ -185,11 +198,13 @@ def status(*, watch: bool = False, form: Form | None = None, from_menu: bool = F
 
 def _say_if_edited(report: ManagerReport) -> None:
     """The configuration in the editor is not yet the one that the daemon goes by."""
-    from slowboat.cli.doctor.checks import digest
+    path = report.configuration
+    now = edited.digest(Path(path)) if path else ""
+    if now == report.configuration_digest:
+        return
     from slowboat.core import checkup
 
-    path = report.configuration
-    found = checkup.edited(path, report.configuration_digest, digest(Path(path))) if path else None
+    found = checkup.edited(path, report.configuration_digest, now)
     if found is not None and found.health is checkup.Health.BAD:
         screen.say(f"\n{phrases.sentence(found.how)} {found.cure}")
 
@@ -199,6 +214,8 @@ def _in_a_form(form: Form, *, watch: bool) -> None:
     from slowboat.cli import panel
 
     if watch:
+        import asyncio
+
         from slowboat.cli import watch as watching
 
         with contextlib.suppress(KeyboardInterrupt):
@@ -216,12 +233,16 @@ def _read_before_it_goes() -> Iterator[None]:
     try:
         yield
     except SlowboatError as error:
+        from slowboat.cli import not_running
+
         screen.complain(not_running.explained(error))
         click.pause("Press any key to close this window.")
         raise click.exceptions.Exit(FAILED) from None
 
 
 def _watch(*, as_json: bool) -> None:
+    import asyncio
+
     from slowboat.cli import watch
 
     with contextlib.suppress(KeyboardInterrupt):  # the way out, not a failure
@@ -250,7 +271,7 @@ def plan(name: str, *, every: bool, as_json: bool) -> None:
     async def question(daemon: Client) -> tuple[ManagerReport, dict[str, Sequence[listing.PlanRow]]]:
         report = await daemon.report()
         names = [_chosen(report, name).name] if name else list(report.migrations)
-        return report, {one: await daemon.plan(one) for one in names}
+        return report, {one: await daemon.plan(one, grouped=not every and not as_json) for one in names}
 
     report, plans = _ask(question)
     if as_json:
@@ -275,6 +296,8 @@ def pause(words: tuple[str, ...]) -> None:
     slowboat pause until 18:00   also 2026-11-24, "2026-11-24 18:00"
     slowboat pause 2h laptop     only that migration
     """  # noqa: D301  # click's mark for lines that stay as they are
+    from slowboat.cli import arguments
+
     now = time.time()
     try:
         until, name = arguments.pause(words, now)
@@ -326,6 +349,8 @@ def limit(rate: str | None, span: str | None) -> None:
     slowboat limit off           as in your settings
     slowboat limit go --for 1h   also 30min, 1h30m, 2d; a rate and spare likewise
     """  # noqa: D301  # as above
+    from slowboat.cli import arguments
+
     now = time.time()
     try:
         at_most, mode = arguments.limit("off" if rate is None else rate)
@@ -391,7 +416,7 @@ def handover(name: str, *, undo: bool, switch: bool) -> None:
             return replace(migration, target_url=await daemon.switch_front_end(migration.name))
         if undo:
             await daemon.undo_handover(migration.name)
-        elif migration.handover is not HandoverState.DONE:
+        elif migration.handover.value != "done":
             await daemon.hand_over(migration.name)
             return _chosen(await daemon.report(), name)  # only now it is known what is left to do
         return migration
@@ -470,7 +495,7 @@ def verify(name: str, *, deep: bool, restore: bool, stop: bool, as_json: bool) -
 @_as_json
 def history(lines: int, since: str | None, *, as_json: bool) -> None:
     """Show what has happened so far, and how much was sent when."""
-    from slowboat.cli import charts, json_output, listing
+    from slowboat.cli import arguments, charts, json_output, listing
 
     try:
         oldest = arguments.since(since, time.time()) if since else 0.0
@@ -524,5 +549,5 @@ def daemon(config: Path | None) -> int:
     return run(config)
 
 
-for _command in (setup, doctor, password.password, install.install, install.uninstall, install.completion):
-    cli.add_command(_command)
+for _name_of_it, _room, _summary in ELSEWHERE:
+    cli.add_command(Elsewhere(_name_of_it, _room, _summary))

@@ -9,6 +9,7 @@ Knows rows and how to put them in words; must not know the bus.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 PlanRow = Mapping[str, str | int | bool]
 """One object: name, role, set (str: full or inc, and when it ends, seconds since the epoch), bytes (int), phase
-(str), canary (bool); error (str), why it was set aside, where the daemon tells."""
+(str), canary (bool); error (str), why it was set aside, where the daemon tells. Or neighbours of one kind, backup set
+and phase, which have `files` (int), how many they are."""
 
 HistoryLine = tuple[float, str, str, str]
 """When (seconds since the epoch), migration, kind, text."""
@@ -239,13 +241,15 @@ def _kind(row: PlanRow, *, by_set: bool) -> tuple[str, bool, str]:
 
 
 def _step(members: Sequence[PlanRow], *, before: bool) -> Step:
-    phases = [_text(row, "phase") for row in members]
-    done = phases.count(Phase.DONE.value)
-    refused = phases.count(Phase.REFUSED.value)
-    sizes = [_number(row, "bytes") for row in members]
-    settled = {Phase.DONE.value, Phase.REFUSED.value}
-    left = sum(size for size, phase in zip(sizes, phases, strict=True) if phase not in settled)
-    return Step(_what(members), before, len(members), done, refused, sum(sizes), left)
+    files: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    for row in members:
+        phase = _text(row, "phase")
+        files[phase] += _number(row, "files", 1)
+        size[phase] += _number(row, "bytes")
+    done, refused = files[Phase.DONE.value], files[Phase.REFUSED.value]
+    left = size.total() - size[Phase.DONE.value] - size[Phase.REFUSED.value]
+    return Step(_what(members), before, files.total(), done, refused, size.total(), left)
 
 
 def _what(members: Sequence[PlanRow]) -> str:
@@ -305,6 +309,6 @@ def _text(row: PlanRow, key: str) -> str:
     return str(row.get(key, ""))
 
 
-def _number(row: PlanRow, key: str) -> int:
-    value = row.get(key, 0)
+def _number(row: PlanRow, key: str, default: int = 0) -> int:
+    value = row.get(key, default)
     return max(0, value) if isinstance(value, int) else 0

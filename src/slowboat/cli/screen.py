@@ -12,16 +12,13 @@ import sys
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
-
 from slowboat.cli import phrases
 from slowboat.core.errors import SlowboatError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
 _ASCII_FOR = str.maketrans(
     dict(zip("▁▂▃▄▅▆▇█░", ".,-~=+*#.", strict=True))
@@ -55,6 +52,8 @@ def wants_ascii(environment: Mapping[str, str]) -> bool:
 
 def console(*, stderr: bool = False) -> Console:
     """A console on standard output or error: colours only on a terminal that has them, and never with NO_COLOR."""
+    from rich.console import Console
+
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
@@ -76,6 +75,8 @@ def show(what: RenderableType) -> None:
 
 def say(text: str) -> None:
     """Prints a sentence to standard output, wrapped at words on a terminal; a command at its end has its own line."""
+    from rich.text import Text
+
     out = console()
     first, *commands = phrases.apart(text)
     out.print(Text(first), soft_wrap=not out.is_terminal)
@@ -100,6 +101,8 @@ def complain(error: SlowboatError) -> None:
 
 def _in_lines(out: Console, title: tuple[str, str], lines: Sequence[str], margin: str) -> None:
     """The first line after its title; the others, which are to be copied, are never wrapped."""
+    from rich.text import Text
+
     first, *more = [phrases.plain(line) for line in lines]
     out.print(Text.assemble(title, first), soft_wrap=not out.is_terminal)
     for line in more:

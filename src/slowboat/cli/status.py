@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from slowboat.cli import phrases, reasons
-from slowboat.core.account import NOT_YET, Worth
 from slowboat.core.words import Activity, HandoverState, Reason
+from slowboat.core.worth import NOT_YET, Worth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,27 +12,17 @@ and backup sets; must not know how the cloud was looked at, nor where any of it 
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slowboat.core.chains import describe
 from slowboat.core.roster import Roster, Whereabouts
+from slowboat.core.worth import NOT_YET, Worth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slowboat.core.words import Item, SetId
-
-
-class Worth(enum.Enum):
-    """What the cloud alone is worth, from nothing on. Stable words: D-Bus shows them as they are."""
-
-    NOTHING = "nothing"  # no backup can be restored from it
-    SOME = "some"  # older ones can, the newest cannot
-    NEWEST = "newest"  # the newest can, with all of its chain; something older is missing
-    ALL = "all"  # the drive is no longer the only copy
-    REPLACED = "replaced"  # what was moved there was removed by its owner; duplicity's own newer backups stand there
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +156,6 @@ def _restorable_sets(
 
 def _by_time(one: SetId) -> tuple[int, int]:
     return one.end, one.start
-
-
-NOT_YET = "The cloud does not have everything yet. Keep the drive."
-"""The promise where nothing is known, too."""
 
 
 def promise(account: CloudAccount) -> str:

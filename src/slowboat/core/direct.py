@@ -55,10 +55,10 @@ def direct_sets(items: Sequence[Item], standing: Iterable[str], departed: Collec
         standing: the file names at the target, prefix taken off.
         departed: names of objects that slowboat sent and that are no longer on the drive.
     """
-    ours = {item.set_id for item in items}
     known = {item.name for item in items}
+    ours = frozenset({item.set_id for item in items})
     prefixes = prefixes_of(items)
-    begin = min((item.set_id.end for item in items), default=0)
+    begin = min((one.end for one in ours), default=0)
     found: dict[SetId, dict[NameKind, set[int]]] = collections.defaultdict(lambda: collections.defaultdict(set))
     for name in standing:
         parsed = None if name in known or name in departed else names.parse(name)
@@ -77,8 +77,8 @@ def direct_sets(items: Sequence[Item], standing: Iterable[str], departed: Collec
 
 def prefixes_of(items: Iterable[Item]) -> dict[NameKind, str]:
     """The file prefix of each kind, as our files have it; one file of each tells it, and there may be many."""
-    each = {item.role: item.name for item in items}
-    parsed = (names.parse(name) for name in each.values())
+    each = {item.role: item for item in items}
+    parsed = (names.parse(item.name) for item in each.values())
     return {one.kind: one.prefix for one in parsed if one is not None}
 
 

@@ -429,7 +429,7 @@ def _in_order(items: Iterable[Item], names: Collection[str]) -> tuple[str, ...]:
 
 
 def _oldest(items: Iterable[Item], names: Collection[str]) -> SetId | None:
-    return min((item.set_id for item in items if item.name in names), default=None)
+    return None if not names else min((item.set_id for item in items if item.name in names), default=None)
 
 
 def _end_of_oldest(items: Iterable[Item], names: Collection[str]) -> int:

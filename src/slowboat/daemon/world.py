@@ -51,7 +51,7 @@ class World:
         self.mounts = MountWatch(self._mounts_changed)
         self.keyring = KeyringWatch({"application": SERVICE}, self._keyring_changed)
         self.clock = ClockWatch(self._changed, self._leapt)
-        self.zone = Zone()
+        self.zone = Zone(every=1.0)
         self._subscribers: _Subscribers | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -128,14 +128,25 @@ class ClockWatch:
 
 
 class Zone:
-    """The local time zone, read anew when it was changed."""
+    """The local time zone, read anew when it was changed.
 
-    def __init__(self, file: Path = Path("/etc/localtime")) -> None:
+    Args:
+        file: where it is written.
+        every: seconds for which the file is not looked at again: it is asked for with every request.
+    """
+
+    def __init__(self, file: Path = Path("/etc/localtime"), every: float = 0.0) -> None:
         self._file = file
+        self._every = every
+        self._until = 0.0
         self._read: tuple[object, tzinfo] | None = None
 
     def current(self) -> tzinfo:
         """The zone that $TZ names, else the one in /etc/localtime, else the C library's offset of now. Never raises."""
+        now = time.monotonic()
+        if self._read is not None and now < self._until:
+            return self._read[1]
+        self._until = now + self._every
         name = os.environ.get("TZ", "").lstrip(":")
         try:
             stamp = name or (self._file.stat().st_mtime_ns, self._file.stat().st_ino)

@@ -491,9 +491,12 @@ class Engine:
         self._pressed.add(task)
         task.add_done_callback(self._pressed.discard)
 
-    async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
-        """What goes up, in order."""
-        return self._one(migration).listed()
+    async def plan(
+        self, migration: str, *, grouped: bool = False, first: int = 0, most: int = 0
+    ) -> Sequence[Mapping[str, str | int | bool]]:
+        """What goes up, in order: `most` files from `first` on (0: all), or neighbours of a kind together."""
+        one = self._one(migration)
+        return one.grouped() if grouped else one.listed(first, most)
 
     def history(self, since: float, limit: int) -> Sequence[tuple[float, str, str, str]]:
         """The newest lines of the history."""

@@ -39,12 +39,9 @@ class Memory:
         self.ledger = ledger
         self.migration = migration
         self._facts = dict(ledger.facts(migration))
-        self.roster = Roster(ledger.items(migration))
+        self._roster: Roster | None = None  # a hundred thousand objects are not read by who asks for a fact
         self.moves = 0  # how often a phase, or the list, has become another one: what was reckoned before holds no more
         self._as_tuple: tuple[Item, ...] | None = None
-        for item in self.items:
-            if item.phase is Phase.SENDING:  # a run that was killed
-                self.happened(item.name, Event.INTERRUPTED)
 
     def belongs_to(self, target: str) -> None:
         """Forgets everything but a pause where it was remembered for another target."""
@@ -58,6 +55,15 @@ class Memory:
         self.remember(facts.TARGET, target)
 
     # -- objects ---------------------------------------------------------------------------------------------
+
+    @property
+    def roster(self) -> Roster:
+        """Everything adopted, with what is counted of it."""
+        if self._roster is None:
+            self._roster = Roster(self.ledger.items(self.migration))
+            for item in [item for item in self._roster if item.phase is Phase.SENDING]:  # of a run that was killed
+                self.happened(item.name, Event.INTERRUPTED)
+        return self._roster
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -79,7 +85,7 @@ class Memory:
 
     def _list(self, items: Iterable[Item]) -> None:
         """Another list, or the same files otherwise."""
-        self.roster = Roster(items)
+        self._roster = Roster(items)
         self._as_tuple = None
         self.moves += 1
 
@@ -104,26 +110,31 @@ class Memory:
         self.ledger.adopt(self.migration, items, {}, {})
         self._list(items)
 
-    def happened(self, name: str, event: Event, *, md5: str = "", error: str = "", slo_md5: str | None = None) -> Item:
-        """One object's next phase by the table; `slo_md5` as the ledger's `move` takes it."""
+    def happened(
+        self, name: str, event: Event, *, md5: str = "", error: str = "", slo_md5: str | None = None, sent: int = 0
+    ) -> Item:
+        """One object's next phase by the table; `slo_md5` and `sent` as the ledger's `move` takes them."""
         old = self.item(name)
         phase = advance(old.phase, event)
         attempt = event is Event.STARTED
-        self.ledger.move(self.migration, name, phase, md5=md5, error=error, attempt=attempt, slo_md5=slo_md5)
+        md5 = md5 or old.md5  # which may have been learned since
+        self.ledger.move(self.migration, name, phase, md5=md5, error=error, attempt=attempt, slo_md5=slo_md5, sent=sent)
         new = replace(
             old,
             phase=phase,
-            md5=md5 or old.md5,
+            md5=md5,
             error=error,
+            bytes_sent=old.bytes_sent + sent,
             attempts=old.attempts + (1 if attempt else 0),
             slo_md5=old.slo_md5 if slo_md5 is None else slo_md5,
         )
         return self._put(new)
 
-    def learned(self, name: str, md5: str) -> None:
-        """An object's MD5, before the server has confirmed it."""
+    def learned(self, name: str, md5: str, *, soon: bool = False) -> None:
+        """An object's MD5, before the server has confirmed it; `soon`: it is written with the object's next phase."""
         old = self.item(name)
-        self.ledger.move(self.migration, name, old.phase, md5=md5)
+        if not soon:
+            self.ledger.move(self.migration, name, old.phase, md5=md5)
         self._put(replace(old, md5=md5))
 
     def begun_segments(self, name: str, segment: int) -> None:
@@ -150,7 +161,8 @@ class Memory:
 
     def get(self, fact: Fact[T]) -> T:
         """One fact's value; its default where it is not known."""
-        return fact.of(self._facts.get(fact.key, ""))
+        text = self._facts.get(fact.key)
+        return fact.of(text) if text else fact.default
 
     def remember(self, fact: Fact[T], value: T, *, soon: bool = False) -> None:
         """One fact; its default forgets it. `soon`: nothing is lost where a kill comes before it is on the disk."""

@@ -47,6 +47,11 @@ class Meter:
             booked, self._unbooked = self._unbooked, {}
             return booked
 
+    def book_one(self, name: str) -> int:
+        """The same of one object alone, however few they are."""
+        with self._lock:
+            return self._unbooked.pop(name, 0)
+
     def under_way(self) -> int:
         """Bytes handed over in requests that have no answer yet."""
         with self._lock:

@@ -240,9 +240,13 @@ class Migration:
         if key.endswith(f"-{self.order.name}"):
             self._context.shown(key, ticket)
 
-    def listed(self) -> Sequence[Mapping[str, str | int | bool]]:
-        """The objects in sending order."""
-        return report.listed(self.memory.items)
+    def listed(self, first: int = 0, most: int = 0) -> Sequence[Mapping[str, str | int | bool]]:
+        """The objects in sending order: from the one at `first` on, `most` of them at most (0: all)."""
+        return report.listed(self.memory.roster[first : first + most if most else None])
+
+    def grouped(self) -> Sequence[Mapping[str, str | int | bool]]:
+        """The same, neighbours of a kind together."""
+        return report.grouped(self.memory.roster)
 
     def _decided(self) -> Decision:
         """What was decided last; where something has happened since, what will be: nobody is shown what is over."""

@@ -10,11 +10,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from slowboat.core import segmenting
-from slowboat.core.account import Worth, keep, promise
+from slowboat.core.account import keep, promise
 from slowboat.core.capabilities import lives_in_segments
 from slowboat.core.errors import Refused, Transient, Unrecorded
 from slowboat.core.roster import SETTLED, is_removed
 from slowboat.core.words import Event, HandoverState, Phase
+from slowboat.core.worth import Worth
 from slowboat.engine import facts, parted, target
 from slowboat.engine.courier import Courier, Freight
 from slowboat.engine.meter import Meter
@@ -195,6 +196,7 @@ class Objects:
 
     def _freight(self, name: str) -> Freight:
         """What the courier tells of one object, and where it is written down."""
+        cheap = self._context.memory.item(name).file.size <= CHEAP
         partly = self._context.observed.partly
         abreast = 1
         walked = 0  # what a former trip saw confirmed counts until this one has come as far
@@ -235,7 +237,7 @@ class Objects:
             progress=progress,
             confirmed=confirmed,
             begun=lambda segment: self._context.memory.begun_segments(name, segment),
-            known=lambda md5: self._context.memory.learned(name, md5),
+            known=lambda md5: self._context.memory.learned(name, md5, soon=cheap),
             may_begin=self._may_begin,
             lanes=2 * self._context.order.lanes if self._largest_piece() is None else 1,
             abreast=goes_abreast,
@@ -257,10 +259,12 @@ class Objects:
             self._wake()
 
     def _confirm(self, name: str, found: Standing) -> None:
-        self._context.memory.happened(name, Event.CONFIRMED, md5=found.md5, slo_md5=found.slo_md5)
+        sent = self._meter.book_one(name)
+        self._context.memory.happened(name, Event.CONFIRMED, md5=found.md5, slo_md5=found.slo_md5, sent=sent)
         self._context.observed.confirmed_at = self._context.tools.now()
         if self._context.observed.partly.pop(name, None):
             self._context.memory.remember(facts.PARTLY, dict(self._context.observed.partly))
+        self._context.observed.renewed.pop(name, None)
         self._context.observed.object_waits.pop(name, None)
         self._context.observed.repeats.pop(name, None)
         if self._context.observed.objects is not None:

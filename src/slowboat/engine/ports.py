@@ -298,10 +298,11 @@ class Ledger(Protocol):
         error: str = "",
         attempt: bool = False,
         slo_md5: str | None = None,
+        sent: int = 0,
     ) -> None:
         """One object's new phase; gathered.
 
-        `md5`, `error` and `slo_md5` replace what was known; `attempt` counts one more.
+        `md5`, `error` and `slo_md5` replace what was known; `attempt` counts one more, `sent` adds bytes as below.
         """
 
     def begun_segments(self, migration: str, name: str, segment: int) -> None:

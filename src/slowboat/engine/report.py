@@ -5,6 +5,8 @@ Knows the shape of what is shown; must not know who reads it.
 
 from __future__ import annotations
 
+import collections
+import itertools
 from typing import TYPE_CHECKING
 
 from slowboat.core.account import promise
@@ -13,7 +15,7 @@ from slowboat.core.schedule import at_wall
 from slowboat.core.words import Activity, ManagerReport, MigrationReport, Phase, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import tzinfo
 
     from slowboat.core.account import CloudAccount
@@ -121,6 +123,33 @@ def listed(items: Sequence[Item]) -> Sequence[Mapping[str, str | int | bool]]:
         }
         for item in items
     ]
+
+
+def grouped(items: Iterable[Item]) -> Sequence[Mapping[str, str | int | bool]]:
+    """The same where neighbours of one role and backup set are one row for each phase, with how many `files` it is."""
+    rows: list[Mapping[str, str | int | bool]] = []
+    for (role, set_id, canary), members in itertools.groupby(items, lambda item: (item.role, item.set_id, item.canary)):
+        files: collections.Counter[Phase] = collections.Counter()
+        size: collections.Counter[Phase] = collections.Counter()
+        first: dict[Phase, Item] = {}
+        for item in members:
+            first.setdefault(item.phase, item)
+            files[item.phase] += 1
+            size[item.phase] += item.file.size
+        rows += [
+            {
+                "name": one.name,
+                "role": role.value,
+                "set": f"{set_id.type.value} {set_id.end}",
+                "bytes": size[phase],
+                "phase": phase.value,
+                "canary": canary,
+                "error": one.error,
+                "files": files[phase],
+            }
+            for phase, one in first.items()
+        ]
+    return rows
 
 
 def _share(part: int, whole: int) -> float:

@@ -13,14 +13,15 @@ from slowboat.core.direct import strangers
 from slowboat.core.errors import NeedsUser, Refused, SourceAbsent
 from slowboat.core.guard import Observation, judge
 from slowboat.core.plan import Sight, matches, unseen
-from slowboat.core.words import HandoverState, Phase
+from slowboat.core.words import HandoverState, Phase, RemoteObject
 from slowboat.engine import departures, frontend, guard, parted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slowboat.core.guard import Judged
-    from slowboat.core.words import Item, RemoteObject
+    from slowboat.core.roster import Roster
+    from slowboat.core.words import Item
     from slowboat.engine.context import Context
     from slowboat.engine.courier import Courier, Standing
 
@@ -78,7 +79,8 @@ async def _survey(context: Context) -> tuple[Sight, tuple[str, ...]]:
     began = context.tools.now()
     prefix = context.order.target.prefix
     found = {stored.name.removeprefix(prefix): stored for stored in await store.listing(prefix)}
-    objects = {name: stored for name, stored in found.items() if "/" not in name}
+    objects = dict(_shared(context.memory.roster, name, stored) for name, stored in found.items() if "/" not in name)
+    del found
     _refuse_strangers(context, objects)
     items = {item.name: item for item in context.memory.items}
     gone: list[str] = []
@@ -96,6 +98,16 @@ async def _survey(context: Context) -> tuple[Sight, tuple[str, ...]]:
         elif not matches(items[name], stands) and not await _is_on_drive(context, items[name], stands, asked):
             gone.append(name)
     return Sight(objects, began, frozenset(unlisted)), tuple(gone)
+
+
+def _shared(roster: Roster, name: str, stored: RemoteObject) -> tuple[str, RemoteObject]:
+    """A row of the listing, with the texts that are remembered anyway: of a hundred thousand they are 20 MB."""
+    item = roster.get(name)
+    if item is None:
+        return name, stored
+    md5 = item.md5 if item.md5 == stored.md5 else stored.md5
+    full = item.name if stored.name == item.name else stored.name
+    return item.name, RemoteObject(full, stored.size, md5, stored.slo, stored.modified, stored.expires)
 
 
 async def _behind(context: Context, name: str, row: RemoteObject | None) -> RemoteObject | None:

@@ -6,14 +6,13 @@ Knows which edge answers for what; must not know what is good (core/checkup).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slowboat.cli import not_running
+from slowboat.cli import edited, not_running
 from slowboat.core import chains, checkup, proposal, urls
 from slowboat.core.checkup import CheckResult, Health
 from slowboat.core.errors import NeedsUser, SlowboatError, SourceAbsent, Transient
@@ -96,16 +95,8 @@ def _configuration(report: ManagerReport | None) -> tuple[Settings | None, Itera
     count = len(read.migrations)
     how = f"{path}: {count} migration{'s' * (count != 1)}"
     found = [CheckResult("configuration", "Configuration", Health.GOOD, how)]
-    in_use = checkup.edited(str(path), report.configuration_digest if report else "", digest(path))
+    in_use = checkup.edited(str(path), report.configuration_digest if report else "", edited.digest(path))
     return read, [*found, *([in_use] if in_use else [])]
-
-
-def digest(path: Path) -> str:
-    """What a file's content comes to; "" where it cannot be read."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 async def _service(daemon: _Daemon) -> Iterable[CheckResult]:

@@ -10,7 +10,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from slowboat.core.errors import NeedsUser, Refused, SlowboatError, SourceAbsent, Stopped, Transient
-from slowboat.edges.bus.objects import OBJECT_MANAGER
 from slowboat.edges.bus.report_properties import (
     MANAGER,
     MIGRATION,
@@ -24,8 +23,7 @@ from slowboat.edges.bus.report_properties import (
     to_migration,
     to_moment,
 )
-from slowboat.edges.bus.verify_answer import from_answer
-from slowboat.edges.dbus import PROPERTIES, BusError, Connection, Match, Variant
+from slowboat.edges.dbus import OBJECT_MANAGER, PROPERTIES, BusError, Connection, Match, Variant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -37,6 +35,9 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 120.0
 """Seconds for what the daemon must do before it answers: a handover copies the cache and asks the server."""
+
+PAGE: Final = 500
+"""Files of a plan that are asked for at once: the daemon has nothing else to do for some hundredths of a second."""
 
 VERIFYING: Final = 14 * 86400.0
 """Seconds for reading a drive whole: there are large and slow ones. Whoever waits sees the progress."""
@@ -171,9 +172,23 @@ class Client:
         slots = await self._call(ROOT, MANAGER, "GetTraffic", "ta{sv}", to_moment(since), {})
         return [(from_moment(at), number) for at, number in slots[0]]
 
-    async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
-        """What is sent, in order: name, role, set, bytes, phase, canary."""
-        answer = await self._call(path_of(migration), MIGRATION, "Plan", "a{sv}", {}, timeout=PATIENCE)
+    async def plan(self, migration: str, *, grouped: bool = False) -> Sequence[Mapping[str, str | int | bool]]:
+        """What is sent, in order: name, role, set, bytes, phase, canary; read in pages.
+
+        `grouped`: neighbours of a kind as one, with how many `files` it is.
+        """
+        if grouped:
+            return await self._plan(migration, {"grouped": Variant("b", value=True)})
+        found: list[Mapping[str, str | int | bool]] = []
+        while True:
+            where = {"from": Variant("u", len(found)), "most": Variant("u", PAGE)}
+            page = await self._plan(migration, where)
+            found += page
+            if len(page) != PAGE:  # the last one, or all of them from a daemon that knows no pages
+                return found
+
+    async def _plan(self, migration: str, options: dict[str, Variant]) -> Sequence[Mapping[str, str | int | bool]]:
+        answer = await self._call(path_of(migration), MIGRATION, "Plan", "a{sv}", options, timeout=PATIENCE)
         return list(answer[0])
 
     async def hand_over(self, migration: str) -> None:
@@ -194,6 +209,8 @@ class Client:
 
         With `restore` the report has what the cloud alone could restore.
         """
+        from slowboat.edges.bus.verify_answer import from_answer  # half of what the command line loads
+
         options = {"deep": Variant("b", deep), "restore": Variant("b", restore)}
         call = self._call(path_of(migration), MIGRATION, "Verify", "a{sv}", options, timeout=VERIFYING)
         return from_answer((await call)[0])

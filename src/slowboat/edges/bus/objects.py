@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from xml.etree import ElementTree as ET
 
-from slowboat.edges.dbus import PROPERTIES, Answer, Call, CallRefused, Variant
+from slowboat.edges.dbus import OBJECT_MANAGER, PROPERTIES, Answer, Call, CallRefused, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from slowboat.edges.dbus import Connection
 
 INTROSPECTABLE: Final = "org.freedesktop.DBus.Introspectable"
-OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 PEER: Final = "org.freedesktop.DBus.Peer"
 STANDARD: Final = frozenset({INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES})
 """The interfaces that every object of ours has, or the first of them."""

@@ -53,10 +53,11 @@ LAST_RETRY: Final = 60.0
 
 ASK_AGAIN: Final = "Try again in a moment"
 INVALID_ARGS: Final = "org.freedesktop.DBus.Error.InvalidArgs"
-WITH_OPTIONS: Final = frozenset({"SetLimit", "Verify"})
+WITH_OPTIONS: Final = frozenset({"Plan", "SetLimit", "Verify"})
 """The methods that know options."""
 
 _PLAN: Final = {"name": "s", "role": "s", "set": "s", "bytes": "t", "phase": "s", "canary": "b"}
+_GROUP: Final = _PLAN | {"files": "t"}
 _HOLD: Final = {"who": "s", "why": "s", "since": "t"}
 _EVENT: Final = {"time": "t", "migration": "s", "kind": "s", "text": "s"}
 
@@ -91,8 +92,13 @@ class Commands(Protocol):
     async def switch_front_end(self, migration: str) -> str:
         """Points Deja Dup at the target, handing over first where that was not done; answers the URL it uses."""
 
-    async def plan(self, migration: str) -> Sequence[Mapping[str, str | int | bool]]:
-        """What would be sent, in order: name, role, set, bytes, phase, canary."""
+    async def plan(
+        self, migration: str, *, grouped: bool = False, first: int = 0, most: int = 0
+    ) -> Sequence[Mapping[str, str | int | bool]]:
+        """What would be sent, in order: name, role, set, bytes, phase, canary.
+
+        `most` files from `first` on (0: all); `grouped`: neighbours of a kind as one, with how many `files` it is.
+        """
 
     def history(self, since: float, limit: int) -> Sequence[tuple[float, str, str, str]]:
         """The newest lines of the history."""
@@ -394,7 +400,7 @@ class Service:
             "HandOver": lambda: self._doing(self._engine.hand_over(name)),
             "UndoHandover": lambda: self._doing(self._engine.undo_handover(name)),
             "SwitchFrontEnd": lambda: self._doing(self._engine.switch_front_end(name)),
-            "Plan": lambda: self._plan(name),
+            "Plan": lambda options: self._plan(name, options),
         }
 
     def _set_limit(self, limit: int, until: int, options: Mapping[str, Any]) -> None:
@@ -413,9 +419,16 @@ class Service:
             raise CallRefused(INVALID_ARGS, f"the option {wrong} is of type 'b'")
         return to_answer(await self._doing(self._engine.verify(name, deep=deep, restore=restore)))
 
-    async def _plan(self, name: str) -> list[dict[str, Any]]:
-        items = await self._engine.plan(name)
-        return [to_dict({**item, "bytes": count(int(item["bytes"]))}, _PLAN) for item in items]
+    async def _plan(self, name: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        grouped, first, most = options.get("grouped", False), options.get("from", 0), options.get("most", 0)
+        if not isinstance(grouped, bool):
+            raise CallRefused(INVALID_ARGS, "the option grouped is of type 'b'")
+        for option, value in (("from", first), ("most", most)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise CallRefused(INVALID_ARGS, f"the option {option} is of type 'u'")
+        rows = await self._engine.plan(name, grouped=grouped, first=first, most=most)
+        shape = _GROUP if grouped else _PLAN
+        return [to_dict({**row, "bytes": count(int(row["bytes"]))}, shape) for row in rows]
 
     def _history(self, since: int, most: int) -> list[dict[str, Any]]:
         lines = self._engine.history(from_moment(since), most)

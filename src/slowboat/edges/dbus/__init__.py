@@ -9,7 +9,16 @@ Knows the message bus; must not know any service on it.
 from __future__ import annotations
 
 from slowboat.edges.dbus.addresses import session_address, system_address
-from slowboat.edges.dbus.connection import DRIVER, DRIVER_PATH, PROPERTIES, TIMEOUT, Connection, Subscription, Which
+from slowboat.edges.dbus.connection import (
+    DRIVER,
+    DRIVER_PATH,
+    OBJECT_MANAGER,
+    PROPERTIES,
+    TIMEOUT,
+    Connection,
+    Subscription,
+    Which,
+)
 from slowboat.edges.dbus.errors import BusError, BusGone, CallRefused, NoReply
 from slowboat.edges.dbus.library import Variant, plain
 from slowboat.edges.dbus.messages import Answer, Call, Match, Signal
@@ -18,6 +27,7 @@ from slowboat.edges.dbus.reconnect import Waits, stay_connected
 __all__ = [
     "DRIVER",
     "DRIVER_PATH",
+    "OBJECT_MANAGER",
     "PROPERTIES",
     "TIMEOUT",
     "Answer",

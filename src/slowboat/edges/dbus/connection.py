@@ -41,6 +41,7 @@ TIMEOUT: Final = 5.0
 DRIVER: Final = "org.freedesktop.DBus"
 DRIVER_PATH: Final = "/org/freedesktop/DBus"
 PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 
 DO_NOT_QUEUE: Final = 4  # https://dbus.freedesktop.org/doc/dbus-specification.html#bus-messages-request-name
 PRIMARY_OWNER: Final = 1  # same table: what RequestName answers

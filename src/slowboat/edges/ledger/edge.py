@@ -188,6 +188,7 @@ class Ledger:
         error: str = "",
         attempt: bool = False,
         slo_md5: str | None = None,
+        sent: int = 0,
     ) -> None:
         """One object's new phase; gathered. An `md5` replaces what was known, "" leaves it; `error` always replaces.
 
@@ -199,9 +200,9 @@ class Ledger:
         with self._gathering() as db:
             done = db.execute(
                 "UPDATE objects SET phase = ?, md5 = coalesce(nullif(?, ''), md5), error = CAST(? AS TEXT),"
-                " attempts = attempts + ?, slo_md5 = coalesce(?, slo_md5)"
+                " attempts = attempts + ?, slo_md5 = coalesce(?, slo_md5), bytes_sent = bytes_sent + ?"
                 " WHERE migration = ? AND name = CAST(? AS TEXT)",
-                (phase.value, md5, raw(error), attempt, slo_md5, migration, raw(name)),
+                (phase.value, md5, raw(error), attempt, slo_md5, sent, migration, raw(name)),
             )
             if done.rowcount != 1:
                 raise KeyError((migration, name))

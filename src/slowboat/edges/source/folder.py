@@ -14,7 +14,7 @@ import hashlib
 import os
 import stat
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from slowboat.core.errors import NeedsUser, SourceAbsent
 from slowboat.core.words import Digests, OutOfReach, SourceFile
@@ -235,17 +235,40 @@ class Source:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._workers.run(functools.partial(_run, work, task, loop, answer))
+        watch = _Watch(task, answer, self._patience, functools.partial(absent, str(self.path)))
         try:
-            while True:
-                seen = task.signs
-                done, _ = await asyncio.wait([answer], timeout=self._patience)
-                if done:
-                    return answer.result()
-                if task.signs == seen:
-                    raise absent(str(self.path), f"it has not answered for {self._patience:.0f} seconds")
+            return await answer
         finally:
+            watch.stop()
             task.stop()
             answer.cancel()  # where it came, this does nothing
+
+
+class _Watch:
+    """Ends the waiting for an answer where a thread has shown no sign of life for as long as `patience`, in seconds."""
+
+    def __init__(
+        self, task: _Task, answer: asyncio.Future[Any], patience: float, error: Callable[[str], SourceAbsent]
+    ) -> None:
+        self._task = task
+        self._answer = answer
+        self._patience = patience
+        self._error = error
+        self._seen = task.signs
+        self._timer = asyncio.get_running_loop().call_later(patience, self._again)
+
+    def _again(self) -> None:
+        if self._answer.done():
+            return
+        if self._task.signs == self._seen:
+            self._answer.set_exception(self._error(f"it has not answered for {self._patience:.0f} seconds"))
+            return
+        self._seen = self._task.signs
+        self._timer = asyncio.get_running_loop().call_later(self._patience, self._again)
+
+    def stop(self) -> None:
+        """There is nothing to wait for any more."""
+        self._timer.cancel()
 
 
 class _Abandoned(BaseException):
