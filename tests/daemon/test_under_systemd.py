@@ -181,6 +181,13 @@ def test_a_wrong_configuration_ends_in_words_and_not_in_a_loop(
 def test_setup_starts_it_and_waits_until_it_sends(manager: UserManager, swift: SwiftServer, chain: Drive) -> None:
     plugged_in(manager, chain)
     container = swift.container()
+    manager.write(CONFIG, configuration(swift, container))
+    missing = " ".join(slowboat(manager, "install").split())
+    assert "It cannot do its work yet" in missing, "what can be known at once is told at once"
+    assert f"{CONFIG.with_name('key')} does not exist" in missing
+    slowboat(manager, "uninstall")
+    manager.run("rm", CONFIG)
+
     account = {"ST_AUTH": swift.auth_url, "ST_USER": swift.user, "ST_KEY": swift.key}
     words = ("setup", "--yes", "--container", container, "--limit", "2M")
     said = " ".join(manager.run(PROGRAM, *words, env=account).split())
