@@ -42,7 +42,7 @@ _CHANGES = _COMES | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_DELETE
 _ITSELF = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED
 _EVENT = struct.Struct("iIII")
 
-LOOK_EVERY = 300.0
+SEARCH_EVERY = 300.0
 """Seconds between looks at the names in a folder on a share: one listing, and a backup waits some minutes at most."""
 
 _SHARES = ("nfs", "cifs", "smb", "9p", "ceph", "afs", "glusterfs", "davfs", "virtiofs", "fuse.")
@@ -75,14 +75,14 @@ class FolderWatch:
         *,
         settle: float = SETTLE,
         at_last: float = AT_LAST,
-        look_every: float = LOOK_EVERY,
+        search_every: float = SEARCH_EVERY,
     ) -> None:
         """Does nothing until `start`; `on_change` may be set later."""
         self.on_change = on_change
         self._settle = settle
         self._at_last = at_last
-        self._look_every = look_every
-        self._next_look: asyncio.TimerHandle | None = None
+        self._search_every = search_every
+        self._next_search: asyncio.TimerHandle | None = None
         self._listed: _Listed | None = None
         self._folders: tuple[Path, ...] = ()
         self._fd = -1
@@ -105,10 +105,10 @@ class FolderWatch:
 
     def stop(self) -> None:
         """Lets go of everything."""
-        for timer in (self._timer, self._next_look):
+        for timer in (self._timer, self._next_search):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._next_look = None
+        self._timer = self._next_search = None
         fd, self._fd = self._fd, -1
         if fd >= 0:
             asyncio.get_running_loop().remove_reader(fd)
@@ -152,21 +152,21 @@ class FolderWatch:
         for watch in gone:
             _forget(fd, watch)
         moved |= self._listed not in (listed, None)
-        self._look_later(listed)
+        self._search_later(listed)
         if self._again:
             self._again = False
             self.search_again()
         if moved:
             self._tell_soon()
 
-    def _look_later(self, listed: _Listed) -> None:
+    def _search_later(self, listed: _Listed) -> None:
         """Keeps what shares have, to be compared with what they have some minutes later."""
         self._listed = listed
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
+        if self._next_search is not None:
+            self._next_search.cancel()
+            self._next_search = None
         if listed:
-            self._next_look = asyncio.get_running_loop().call_later(self._look_every, self.search_again)
+            self._next_search = asyncio.get_running_loop().call_later(self._search_every, self.search_again)
 
     def _readable(self) -> None:
         try:
