@@ -46,6 +46,20 @@ async def test_every_layout_tells_the_url_of_its_folder(which: str, layout: Layo
     assert dejadup.source_urls(values, "/media/it 'is\"ä/box", "/home/u", "box")[0] == url
 
 
+async def test_its_lists_name_the_users_folders_by_their_paths_and_no_command_excludes_the_home(tmp_path: Path) -> None:
+    settings, edge = settings_of("debian", tmp_path)
+    settings.set("", "include-list", "['$HOME', '$VIDEO']")
+    settings.set("", "exclude-list", "['$TRASH', '$DOWNLOAD', '$MUSIC']")
+    folders = tmp_path / "home/.config/user-dirs.dirs"
+    folders.parent.mkdir(parents=True, exist_ok=True)
+    folders.write_text('XDG_DOWNLOAD_DIR="$HOME/"\nXDG_VIDEOS_DIR="/srv/videos"\nXDG_MUSIC_DIR="$HOME/Musik"\n')
+    said = dejadup.command(await edge.read(), "swift://c/p")
+    assert "--include=/srv/videos" in said
+    assert f"--exclude={tmp_path}/home/Musik" in said
+    assert '--exclude="$HOME" ' not in said
+    assert "xdg-user-dir" not in said
+
+
 @pytest.mark.parametrize(
     ("which", "url"), [("old", "swift://c/p"), ("old", "cf+http://c"), ("new", "rclone://cloud:it's/ä \\ p")]
 )

@@ -38,3 +38,18 @@ def test_all_who_ask_agree(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     assert usual_archive_dirs(environment)[1] == (absolute or Path("/home/u/.cache")) / "duplicity"
     writable = units._unusual()
     assert writable == ((absolute / "slowboat", absolute / "duplicity", absolute / "deja-dup") if absolute else ())
+
+
+def test_the_users_folders_are_those_that_are_set_and_the_home_is_none_of_them(tmp_path: Path) -> None:
+    environment = {"HOME": str(tmp_path)}
+    assert xdg.user_folders(environment) == {}
+    file = tmp_path / ".config/user-dirs.dirs"
+    file.parent.mkdir()
+    lines = (
+        "# a comment",
+        'XDG_DOWNLOAD_DIR="$HOME/"',
+        'XDG_VIDEOS_DIR="$HOME/My \\"Vidéos\\""',
+        'XDG_MUSIC_DIR="/srv/music"',
+    )
+    file.write_text("\n".join(lines))
+    assert xdg.user_folders(environment) == {"VIDEOS": f'{tmp_path}/My "Vidéos"', "MUSIC": "/srv/music"}

@@ -198,21 +198,26 @@ class Errors(Move):
         return f".cache/deja-dup/{hashlib.md5(self.place_url().encode()).hexdigest()}"
 
     def broken_cache(self) -> str:
-        """The manifests in the cache are none: duplicity fails, and Deja Dup begins again without any cache."""
-        before = set(self.here.room.did("ls ~/.cache/deja-dup").split())
+        """A manifest in the cache that is none: every backup fails until that cache is removed, as Deja Dup does it."""
+        kept = self.boat.listing()
         self.here.room.did(f"for each in {self.cache()}/*.manifest; do echo broken >$each; done")
         self.here.change("broken cache")
         self.boat.did("limit", CRAWL)
         self.boat.did("resume")
-        kept = self.boat.listing()
-        said = self._tried("broken-cache")
-        after = set(self.here.room.did("ls ~/.cache/deja-dup").split())
-        expect(kept <= self.boat.listing(), f"lost: {kept - self.boat.listing()}")
-        gone = len({name for name in before - after if len(name) == 32})
+        try:
+            self.here.dejadup.backup("broken-cache")
+        except AssertionError as error:
+            expect("manifest does not match" in str(error), str(error))
+        else:
+            raise AssertionError("a broken cache was no trouble")
+        self.here.room.did(f"rm -rf {self.cache()}")
         self.boat.cli("retry")
-        history = " ".join(self.boat.cli("history").stdout.split())
-        answered = "; slowboat makes its cache whole" if "duplicity's cache" in history else ""
-        return f"{said}; {gone} other caches gone{answered}"
+        if not self.here.old:  # the target's is slowboat's to put back, the drive's is not
+            wait_for(lambda: self.here.room.user(f"ls {self.cache()}/*.manifest").returncode == 0, PATIENCE)
+        self.here.dejadup.backup("without-it")
+        expect(kept <= self.boat.listing(), f"lost: {kept - self.boat.listing()}")
+        back = "duplicity fetches it" if self.here.old else "slowboat puts it back"
+        return f"fails (the manifest there does not match) until that cache is removed; {back}, and it goes on"
 
     def _tried(self, name: str) -> str:
         try:

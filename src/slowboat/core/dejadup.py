@@ -267,21 +267,23 @@ def _no_way(of: Layout, duplicity: str) -> NeedsUser:
     )
 
 
-_USER_DIRS: Final = {
+USER_DIRS: Final = {
     **{name: name for name in ("DESKTOP", "DOCUMENTS", "DOWNLOAD", "MUSIC", "PICTURES", "TEMPLATES")},
     "PUBLIC_SHARE": "PUBLICSHARE",
     "VIDEO": "VIDEOS",
 }
-"""Words in its lists for the user's folders, to those of xdg-user-dir(1); `libdeja/DirHandling.vala`."""
+"""Words in its lists for the user's folders, to those of user-dirs.dirs(5); `libdeja/DirHandling.vala`."""
 
 
 def command(values: Mapping[str, str], url: str, by_hand: ByHand = ByHand()) -> str:
     """One line for a shell: duplicity makes the next incremental of what Deja Dup backs up, at `url`.
 
-    With the same source ("/") and the same lists, the deeper path first, as duplicity takes the first that fits.
+    With the same source ("/") and the same lists, the deeper path first, as duplicity takes the first that fits. The
+    lists have the user's folders by their paths: a shell that looks them up by `xdg-user-dir` is answered with the
+    home itself where one is not set, and would exclude that.
     """
     lists = {"include": values.get("include-list", "$HOME"), "exclude": values.get("exclude-list", "")}
-    found = [(word, path) for word, text in lists.items() for path in text.splitlines() if path]
+    found = [(word, path) for word, text in lists.items() for path in text.splitlines() if path and not _unset(path)]
     found += [("exclude", "~/.cache")]
     found.sort(key=lambda each: (-_depth(each[1]), each[0]))
     options = [f"--{word}={_for_a_shell(path)}" for word, path in found]
@@ -290,8 +292,13 @@ def command(values: Mapping[str, str], url: str, by_hand: ByHand = ByHand()) -> 
     return " ".join(["duplicity incremental", *how, *options, "--exclude='**'", "/", shlex.quote(url)])
 
 
+def _unset(path: str) -> bool:
+    """Whether it is a word for one of the user's folders, which there is not: Deja Dup leaves that out, too."""
+    return path.startswith("$") and path[1:] in USER_DIRS
+
+
 def _depth(path: str) -> int:
-    """How many folders deep; a word for one of the user's folders, and what is relative to the home, is in the home."""
+    """How many folders deep; what is relative to the home is in the home."""
     beneath = 0 if path.startswith("/") else 1 if path in {"$HOME", "~"} else 2 if path.startswith(("$", "~")) else 3
     return path.strip("/").count("/") + beneath
 
@@ -302,8 +309,6 @@ def _for_a_shell(path: str) -> str:
         return '"$HOME"'
     if path == "$TRASH":
         return '"$HOME/.local/share/Trash"'
-    if path.startswith("$") and path[1:] in _USER_DIRS:
-        return f'"$(xdg-user-dir {_USER_DIRS[path[1:]]})"'
     if path.startswith("/"):
         return shlex.quote(path)
     return f'"$HOME"/{shlex.quote(path.removeprefix("~/").removeprefix("$HOME/"))}'

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from slowboat.core import dejadup
 from slowboat.core.errors import NeedsUser
+from slowboat.edges import xdg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +67,13 @@ class DejaDup:
         if not found:
             return {}
         _, self._command, newest = max(found, key=lambda each: each[0])
-        return newest
+        return newest | {key: self._by_path(newest[key]) for key in _LISTS & newest.keys()}
+
+    def _by_path(self, listed: str) -> str:
+        """A list in which the words for the user's folders are their paths, where they have one."""
+        known = xdg.user_folders(self._environment)
+        words = {f"${word}": known[xdg_word] for word, xdg_word in dejadup.USER_DIRS.items() if xdg_word in known}
+        return "\n".join(words.get(line, line) for line in listed.splitlines())
 
     async def sources(self, folder: str) -> Sequence[str]:
         """The URLs under which it backs up to that folder, its present one first; () where it does not."""

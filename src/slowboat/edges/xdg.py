@@ -7,6 +7,7 @@ variable is ignored, as the specification says: https://specifications.freedeskt
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -41,3 +42,18 @@ def given(variable: Variable, environment: Mapping[str, str] | None = None) -> P
 def folder(variable: Variable, environment: Mapping[str, str] | None = None) -> Path:
     """The folder that the variable names, or the usual one."""
     return given(variable, environment) or home(environment) / USUAL[variable]
+
+
+def user_folders(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The user's own folders by their words in user-dirs.dirs(5), such as "DOWNLOAD": those that are set.
+
+    One that is set to the home itself is one that the user does not have.
+    """
+    try:
+        text = (folder("XDG_CONFIG_HOME", environment) / "user-dirs.dirs").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    at_home = home(environment)
+    found = re.findall(r'^XDG_(\w+)_DIR="(?:\$HOME/|(?=/))(.*)"\s*$', text, re.MULTILINE)
+    paths = {word: at_home / re.sub(r"\\(.)", r"\1", path) for word, path in found}
+    return {word: os.fspath(path) for word, path in paths.items() if path != at_home}
