@@ -173,7 +173,7 @@ async def main():
     share = subprocess.Popen(mount)
     while not (place / "backups").is_dir():
         await asyncio.sleep(0.05)
-    watch = FolderWatch(lambda: told.put_nowait(1), settle=0.02, look_every=0.2)
+    watch = FolderWatch(lambda: told.put_nowait(1), settle=0.02, search_every=0.2)
     watch.start([place / "backups"])
     await asyncio.sleep(1)
     print("quiet" if told.empty() else "told of nothing", flush=True)

@@ -11,7 +11,7 @@ from dejadup.boat import PATIENCE
 from dejadup.room import RUNTIME
 from dejadup.stories import CRAWL, Move, Plain, Story, expect, the_sets
 from dejadup.windows import PASSWORD, Calls
-from slowboat.edges.inotify import LOOK_EVERY
+from slowboat.edges.inotify import SEARCH_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -301,7 +301,7 @@ class Remote(Move):
         self.calls = self.here.dejadup.backup("next")
         self._mounted()
         self.boat.did("resume")
-        followed = LOOK_EVERY + PATIENCE  # inotify tells nothing of a share
+        followed = SEARCH_EVERY + PATIENCE  # inotify tells nothing of a share
         self.boat.wait(lambda now: the_sets(self.boat.listing()) == (1, 1) and not now.get("Behind"), followed)
         return "ok, to the share; the cloud follows"
 

@@ -131,7 +131,7 @@ class Snapshot:
         ending: names of busy objects whose last body is under way: beside each of them the next one gets ready, so that
             the line is never empty between two.
         finished: the end has been seen and told.
-        look_every: seconds between listings while volumes trickle.
+        observe_every: seconds between listings while volumes trickle.
         mend_at: the target's cache here lacks what belongs into it, because duplicity damaged it or because the drive
             has a newer set: not before this time is it made whole; None: it needs no mending.
         follows: the cloud follows the drive: nothing waits for a handover.
