@@ -51,7 +51,7 @@ def test_good_news_waits_for_a_desktop_and_passing_troubles_are_no_news(
             next(each for each in desktop.all if each["title"] == title) for title in (HANDED_OVER, ALL_DONE)
         )
         assert url in handed_over["body"]
-        assert "keep the drive" in handed_over["body"]
+        assert "Keep the drive" in handed_over["body"]
         assert "The drive is no longer the only copy" in all_done["body"]
         assert {handed_over["hints"]["urgency"], all_done["hints"]["urgency"]} == {1}
         daemon.terminate()
