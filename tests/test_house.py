@@ -133,7 +133,6 @@ def test_every_exception_to_the_rules_has_its_reason() -> None:
 USED_BY_OTHERS = {
     "list_commands": "click calls it",
     "blocksize": "http.client reads it",
-    "ctx": "click's name",
     "incremental": "docs/duplicity-versions.md is made of it",
     "REASONS": "docs/permit.md is made of it",
     "needs_user": "settings/checks reads every hook by its name",
