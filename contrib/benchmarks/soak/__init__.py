@@ -129,7 +129,7 @@ class Campaign:
 
     def _over(self, kind: str) -> bool:
         if kind == "lives" and self._lives:
-            return self.tally.times("lives") >= self._lives
+            return int(self._kinds[kind].ended(self.tally)) >= self._lives
         return time.monotonic() > self._end
 
     def _next(self) -> Turn | None:

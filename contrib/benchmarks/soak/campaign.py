@@ -9,12 +9,15 @@ import random
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from outcome import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+
+Play = TypeVar("Play")
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,10 @@ class Tally:
         self.figures: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self.violations: list[Violation] = []
 
-    def times(self, kind: str) -> int:
-        """How many faults of that kind were played."""
+    def times(self, kind: str, *but: str) -> int:
+        """How many faults of that kind were played; not counting these."""
         with self._lock:
-            return sum(count.times for (of, _), count in self.counts.items() if of == kind)
+            return sum(count.times for (of, fault), count in self.counts.items() if of == kind and fault not in but)
 
     def played(self, turn: Turn, fault: str, violated: list[str], times: int = 1) -> None:
         """A fault was played, and this is what it violated: nothing, or one text each."""
@@ -91,6 +94,12 @@ class Turn:
     def __post_init__(self) -> None:
         self.faults: list[str] = []  # that it has played, for whoever looks on
         self.chance = random.Random(f"{self.seed}/{self.kind}/{self.number}")
+
+    def one_of(self, plays: Mapping[Play, int]) -> Play:
+        """Each in turn in a kind's first cases, so that no campaign lacks one; then by chance, as often as said."""
+        every = [*plays]
+        chosen = self.chance.choices(every, [*plays.values()])[0]
+        return every[self.number] if self.number < len(every) else chosen
 
     @property
     def again(self) -> str:

@@ -38,11 +38,14 @@ LEDGER_CALLS = {"pwrite64": 150, "fdatasync": 60, "openat": 4, "ftruncate": 3, "
 CACHE_CALLS = {"write": 12, "fsync": 6, "mkdir": 3, "rename": 2, "renameat2": 2, "link": 3, "linkat": 3, "unlink": 4}
 """What is done while the cache is copied and put in place; `write` is the log's, too."""
 
+CONFIG_CALLS = {"openat": 4, "read": 8, "newfstatat": 4, "lseek": 4}
+"""What is done with the configuration, at the start and at three reloads."""
+
 
 def case(place: Place, turn: Turn) -> None:
     """One migration with a disk or a drive that fails."""
-    plays = {ledger: 30, cache: 20, configuration: 5, small_disk: 8, race: 37}
-    turn.chance.choices([*plays], [*plays.values()])[0](place, turn)
+    plays = {ledger: 30, cache: 20, configuration: 8, small_disk: 8, race: 34}
+    turn.one_of(plays)(place, turn)
 
 
 # -- disks -------------------------------------------------------------------------------------------------------
@@ -83,18 +86,13 @@ def cache(place: Place, turn: Turn) -> None:
 
 
 def _fails(watch: Watch, fault: str, told: str, before: tuple[str, ...]) -> None:
-    """One life in which something fails; where it ends by that, systemd would start it again, and so is done here."""
+    """One life in which something fails for a while."""
     daemon = watch.scene.daemon
     daemon.before = before
     daemon.start(wait=False)
     _until(lambda: not daemon.running or watch.witness.complete_now(), 3.0)
     mended(daemon)
-    if not daemon.running:
-        code = daemon.wait()
-        watch.turn.measured("lives that a failing disk has ended", 1)
-        wrong = [f"{told}: it ended with {code}: {daemon.log[-2000:]}"] if code not in ENDS else []
-        watch.turn.played("a failing disk ended it", wrong)
-        daemon.start()
+    _started_again(watch, told)
     watch.look(fault, told)
     if watch.turn.chance.random() < 0.3:
         daemon.kill()
@@ -135,18 +133,49 @@ def small_disk(place: Place, turn: Turn) -> None:
 
 
 def configuration(place: Place, turn: Turn) -> None:
-    """The configuration cannot be read at a reload: what was in force stays."""
+    """The configuration cannot be read, at the start or at a reload: what was in force stays."""
+    chance = turn.chance
     with place.scene("encrypted") as scene:
-        watch = Watch(scene, turn)
         scene.configure(limit=SLOW)
-        good = scene.daemon.config_file.read_bytes()
-        scene.daemon.start()
-        for _ in range(3):
-            scene.daemon.config_file.write_bytes(good[: turn.chance.randrange(len(good))] + turn.chance.randbytes(3))
-            scene.daemon.slowboat("reload", check=False)
-            watch.look("configuration: cut or garbled at a reload", "a reload")
-        scene.daemon.config_file.write_bytes(good)
+        watch, daemon = Watch(scene, turn), scene.daemon
+        if chance.random() < 0.5:
+            daemon.start()
+            _garbled(watch)
+        else:
+            call, error = chance.choice([*CONFIG_CALLS]), chance.choice(["ENOSPC", "EIO"])
+            first, times = chance.randint(1, CONFIG_CALLS[call]), chance.choice([1, 2, 5])
+            told = f"{error} at {call}() {first} of the configuration, {times} times"
+            daemon.before = failing(call, error, first, times, [daemon.config_file])
+            daemon.start(wait=False)
+            _until(lambda: not daemon.running or "READY=1" in daemon.notified, 5.0 * scene.slowness)
+            for _ in range(3):
+                if daemon.running:
+                    daemon.slowboat("reload", check=False)
+            mended(daemon)
+            _started_again(watch, told)
+            watch.look(f"configuration: {error}", told)
         watch.end("configurations that cannot be read")
+
+
+def _garbled(watch: Watch) -> None:
+    daemon, chance = watch.scene.daemon, watch.turn.chance
+    good = daemon.config_file.read_bytes()
+    for _ in range(3):
+        daemon.config_file.write_bytes(good[: chance.randrange(len(good))] + chance.randbytes(3))
+        daemon.slowboat("reload", check=False)
+        watch.look("configuration: cut or garbled at a reload", "a reload")
+    daemon.config_file.write_bytes(good)
+
+
+def _started_again(watch: Watch, told: str) -> None:
+    """Where a failing disk has ended it, systemd would start it again, and so is done here."""
+    daemon = watch.scene.daemon
+    if not daemon.running:
+        code = daemon.wait()
+        watch.turn.measured("lives that a failing disk has ended", 1)
+        wrong = [f"{told}: it ended with {code}: {daemon.log[-2000:]}"] if code not in ENDS else []
+        watch.turn.played("a failing disk ended it", wrong)
+        daemon.start()
 
 
 @contextmanager

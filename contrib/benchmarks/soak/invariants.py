@@ -10,7 +10,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +91,7 @@ class Witness:
         self._stood: dict[str, str] = {}  # whatever stood at the target once, with its ETag
         self._proven: set[tuple[str, str, str]] = set()  # SLOs that were read whole
         self._log = 0
+        self._open = ExitStack()
         self._connection: swiftclient.Connection | None = None
 
     @property
@@ -149,16 +150,14 @@ class Witness:
 
     def forget_connections(self) -> None:
         """The Swift was started again."""
-        if self._connection:
-            self._connection.close()
-            self._connection = None
+        self._open.close()
+        self._connection = None
 
     # -- the target ------------------------------------------------------------------------------------------
 
     def _swift(self) -> swiftclient.Connection:
         if self._connection is None:
-            swift = self._scene.swift
-            self._connection = swiftclient.Connection(swift.auth_url, swift.user, swift.key, retries=2)
+            self._connection = self._open.enter_context(self._scene.swift.connection())
         return self._connection
 
     def _standing(self) -> dict[str, Standing]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from faults import Request
-    from soak.campaign import Turn
+    from soak.campaign import Tally, Turn
     from soak.place import Place, Scene
 
 SHARE = 0.62
@@ -34,8 +34,8 @@ SHARE = 0.62
 MOST_LIVES = 24
 """Of one migration, before the last one."""
 
-CAPS = (1_000_000, 2_000_000, 4_000_000)
-"""Bytes per second."""
+CAPS = (0, 300_000, 600_000, 600_000, 1_000_000, 2_000_000)
+"""Bytes per second, 0 for none: the slower, the more lives a migration needs."""
 
 LONGEST = 1.5
 """Seconds of a life whose end does not come by itself, on a machine at rest; so the others."""
@@ -52,6 +52,11 @@ CALLS = {
 }  # fmt: skip
 """System calls at which it is killed, and between which n: in a whole migration's busiest thread there are so many."""
 
+STANDING_STILL = "SIGSTOP"
+
+BESIDE = ("duplicity's incremental beside it", "restored from the cloud", STANDING_STILL)
+"""What is played too, and is no end of a life."""
+
 WAYS: dict[str, int] = {
     "request": 30,
     "answer": 14,
@@ -65,6 +70,11 @@ WAYS: dict[str, int] = {
 """How a life ends, and how often beside the others."""
 
 
+def ended(tally: Tally) -> int:
+    """How many lives have ended, in whatever way."""
+    return tally.times("lives", *BESIDE)
+
+
 def case(place: Place, turn: Turn) -> None:
     """One migration through many lives."""
     chance = turn.chance
@@ -73,7 +83,8 @@ def case(place: Place, turn: Turn) -> None:
     with place.scene(dress, **small) as scene:
         place.reset_data(scene.drive)
         # Under a cap a life brings it a part of the way; what lasts longer than a life goes up in segments.
-        scene.configure(f"connections = {chance.choice([1, 1, 2, 8])}\n", limit=chance.choice([0, *CAPS]))
+        connections = f"connections = {chance.choice([1, 1, 2, 8])}\n"
+        scene.configure(connections, limit=chance.choice(CAPS))
         _Migration(scene, turn).sail()
 
 
@@ -163,6 +174,7 @@ class _Migration:
         scene, witness = self._scene, self._witness
         self._end_of_duplicity()
         scene.wire.forget_rules()
+        scene.configure()  # what is left goes as fast as it can
         scene.daemon.before = ()
         begun = time.monotonic()
         scene.daemon.start()
@@ -177,7 +189,7 @@ class _Migration:
             wrong.append(f"SIGTERM at the end gave {code}")
         self._turn.played("let be, to its end", [*wrong, *witness.look_at_the_end(), *witness.look_at_what_it_left()])
         if self._turn.number % 3 == 2:
-            self._turn.played("restored from the cloud", self._restored())
+            self._turn.played(BESIDE[1], self._restored())
         stored = [request for request in scene.wire.requests if request.method == "PUT" and request.status == 201]
         for what, part in {"in segments": "_segments/slowboat1/p/", "copied": "x-copy-from"}.items():
             found = [each for each in stored if part in each.path or part in each.headers]
@@ -203,7 +215,7 @@ class _Migration:
             wrong = beside.wait()
             if not wrong and not self._witness.remember_theirs():
                 wrong = ["duplicity's incremental left nothing at the target"]
-            self._turn.played("duplicity's incremental beside it", wrong)
+            self._turn.played(BESIDE[0], wrong)
 
     # -- how a life ends -------------------------------------------------------------------------------------
 
@@ -252,7 +264,7 @@ class _Migration:
         daemon = self._scene.daemon
         self._start_and_wait()
         os.kill(daemon.pid, signal.SIGSTOP)
-        self._turn.played("SIGSTOP", self._witness.look())
+        self._turn.played(STANDING_STILL, self._witness.look())
         os.kill(daemon.pid, signal.SIGCONT)
         time.sleep(self._chance.uniform(0.0, 0.5))
         daemon.kill()

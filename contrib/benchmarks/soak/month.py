@@ -16,6 +16,7 @@ import random
 import tempfile
 import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,8 @@ class _Month:
         self._task: asyncio.Task[None] | None = None
 
     async def live(self) -> None:
+        # One worker, so that a second one of a busy moment is not taken for a thread that was left behind.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         self._begin()
         for day in range(self._days):
             for event in self._chance.sample(A_DAY, len(A_DAY)):

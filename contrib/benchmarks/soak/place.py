@@ -19,6 +19,7 @@ from on_the_wire import wire_to
 from realparts.daemon_process import Daemon, daemon_on
 from realparts.drive import Drive, change_data, make_chain
 from realparts.duplicity import NEWEST, Duplicity, installed_duplicity
+from realparts.keystone_server import KeystoneSwift, running_keystone
 from realparts.private_bus import running_bus
 from realparts.swift_server import SwiftServer, running_swift
 
@@ -104,6 +105,7 @@ class Place:
         self._stack = stack
         self._chains: dict[str, Drive] = {}
         self._duplicity: Duplicity | None = None
+        self._keystone: KeystoneSwift | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def chain(self, dress: str) -> Drive:
@@ -116,6 +118,12 @@ class Place:
             self._chains[dress] = made
         return self._chains[dress]
 
+    def keystone(self) -> KeystoneSwift:
+        """A real Keystone and its Swift, the same for each case: make a user of the case's own."""
+        if self._keystone is None:
+            self._keystone = self._stack.enter_context(running_keystone(self.folder / "keystone"))
+        return self._keystone
+
     @staticmethod
     def reset_data(drive: Drive) -> None:
         """The data is again what the newest backup on the drive has of it."""
@@ -123,15 +131,18 @@ class Place:
         shutil.copytree(_pristine(drive), drive.data, symlinks=True)
 
     @contextmanager
-    def scene(self, dress: str, **swift_options: object) -> Iterator[Scene]:
-        """A drive, a Swift, a proxy before it, and a daemon that is not yet started; all gone at the block's end."""
+    def scene(self, dress: str, at: SwiftServer | None = None, **swift_options: object) -> Iterator[Scene]:
+        """A drive, a Swift, a proxy before it, and a daemon that is not yet started; all gone at the block's end.
+
+        The Swift is the scene's own, but for one that is given (`at`).
+        """
         chain = self.chain(dress)
         folder = Path(tempfile.mkdtemp(prefix="scene-", dir=self.folder))
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             begun = time.monotonic()
-            swift = stack.enter_context(running_swift(folder / "swift", **swift_options))
-            slowness = max(1.0, (time.monotonic() - begun) / START)
+            own = stack.enter_context(running_swift(folder / "swift", **swift_options))  # also where another is used
+            slowness, swift = max(1.0, (time.monotonic() - begun) / START), at or own
             wire = stack.enter_context(wire_to(swift.port))
             bus = stack.enter_context(running_bus())
             drive = chain.copied_to(folder / "chain")

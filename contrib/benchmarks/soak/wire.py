@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 
 from faults import CutAnswer, CutHead, Edit, Reset
 from faults.cutter import Cut, Cutter
-from faults.identity import keystone_answer
-from faults.liar import Asked, Liar, Lie, answer
+from faults.liar import Liar
 from realparts.daemon_process import MANAGER, SERVICE
 from soak.invariants import Witness
 from soak.lies import VERBS, all_lies, lies
@@ -30,6 +29,7 @@ from soak.lies import VERBS, all_lies, lies
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from realparts.swift_server import SwiftServer
     from soak.campaign import Turn
     from soak.place import Place, Scene
 
@@ -56,8 +56,10 @@ _DAY = 86400.0
 
 def case(place: Place, turn: Turn) -> None:
     """One migration over a bad wire."""
-    play = turn.chance.choices([lied_to, cut, keystone, certificates, clock], [50, 30, 8, 8, 4])[0]
-    play(place, turn)
+    from soak import identity
+
+    plays = {lied_to: 46, cut: 28, identity.old: 4, identity.new: 10, certificates: 8, clock: 4}
+    turn.one_of(plays)(place, turn)
 
 
 # -- what all share ----------------------------------------------------------------------------------------------
@@ -135,9 +137,10 @@ class Watch:
 
 
 @contextmanager
-def _scene(place: Place, turn: Turn) -> Iterator[Watch]:
+def watched(place: Place, turn: Turn, swift: SwiftServer | None = None) -> Iterator[Watch]:
+    """A scene, at a Swift of its own or at that one."""
     dress = turn.chance.choice(["segmented", "segmented", "encrypted"])
-    with place.scene(dress) as scene:
+    with place.scene(dress, swift) as scene:
         yield Watch(scene, turn)
 
 
@@ -156,7 +159,7 @@ def lied_to(place: Place, turn: Turn) -> None:
     """A few lies, one after the other: to the first n, to each k-th, or to all."""
     every = _shuffled_lies(turn.seed)
     chosen = [every[(turn.number * LIES + n) % len(every)] for n in range(LIES)]
-    with _scene(place, turn) as watch, Liar(upstream=watch.scene.swift.port) as liar:
+    with watched(place, turn) as watch, Liar(upstream=watch.scene.swift.port) as liar:
         scene = watch.scene
         scene.configure(f"connections = {turn.chance.choice([1, 2, 8])}\n", auth_url=liar.auth_url)
         told = []
@@ -168,7 +171,7 @@ def lied_to(place: Place, turn: Turn) -> None:
             liar.lie(*VERBS[verb], lies(verb)[lie], **how)
             told.append(f"{verb}: {lie} ({', '.join(f'{name} {value}' for name, value in how.items())})")
             scene.daemon.start() if not number else watch.retry()
-            _dwell(lambda: any(asked.lied for asked in liar.requests), turn)
+            dwell(lambda: any(asked.lied for asked in liar.requests), turn)
             heard = sum(asked.lied for asked in liar.requests)
             liar.requests.clear()
             watch.look(f"lies to: {verb}", told[-1], times=max(1, heard))
@@ -178,7 +181,7 @@ def lied_to(place: Place, turn: Turn) -> None:
         watch.end("; ".join(told))
 
 
-def _dwell(struck: Callable[[], bool], turn: Turn) -> None:
+def dwell(struck: Callable[[], bool], turn: Turn) -> None:
     """Until it has struck, for a second and a half at most; and then a moment."""
     end = time.monotonic() + 1.5
     while time.monotonic() < end and not struck():
@@ -207,7 +210,7 @@ def cut(place: Place, turn: Turn) -> None:
     """Some requests of some verbs are cut, each at another byte."""
     every, actions = _shuffled_cuts(turn.seed), {"head": CutHead, "body": Reset, "answer": CutAnswer}
     chosen = [every[(turn.number * CUTS + n) % len(every)] for n in range(CUTS)]
-    with _scene(place, turn) as watch:
+    with watched(place, turn) as watch:
         scene, wire = watch.scene, watch.scene.wire
         scene.configure(f"connections = {turn.chance.choice([1, 2, 8])}\n")
         for verb, part, at in chosen:
@@ -215,90 +218,10 @@ def cut(place: Place, turn: Turn) -> None:
             wire.rule(method, path, actions[part](at), skip=turn.chance.randrange(2), times=1)
         told = "; ".join(f"{verb} cut at byte {at} of its {part}" for verb, part, at in chosen)
         scene.daemon.start()
-        _dwell(lambda: wire.struck >= CUTS, turn)
+        dwell(lambda: wire.struck >= CUTS, turn)
         watch.look("connections cut at a byte of head, body, or answer", told, times=max(1, wire.struck))
         wire.forget_rules()
         watch.end(told)
-
-
-# -- Keystone's answers ------------------------------------------------------------------------------------------
-
-_ODD: list[object] = [
-    None,
-    -1,
-    0,
-    1e300,
-    "",
-    "\u2603",
-    [],
-    {},
-    [None],
-    True,
-    10**30,
-    "9999-99-99",
-    "0001-01-01T00:00:00Z",
-]
-_DEEP = "[" * 50_000
-
-
-def keystone(place: Place, turn: Turn) -> None:
-    """An identity service whose answers have something odd in them, anywhere."""
-    chance = turn.chance
-    with _scene(place, turn) as watch, Liar(upstream=watch.scene.swift.port) as liar:
-        scene = watch.scene
-        scene.configure()
-        _to_keystone(scene, f"{liar.origin}/v2.0")
-
-        def odd(asked: Asked) -> Lie:
-            text = keystone_answer(scene.swift).body.decode()
-            if chance.random() < 0.15:
-                return answer(200, {"Content-Type": "application/json"}, _DEEP.encode())
-            return answer(
-                200, {"Content-Type": "application/json"}, json.dumps(_spoiled(json.loads(text), chance)).encode()
-            )
-
-        def true(asked: Asked) -> Lie:
-            told = keystone_answer(scene.swift)
-            return answer(told.status, told.headers, told.body)
-
-        liar.lie("POST", "/v2.0/tokens", odd, times=None)
-        scene.daemon.start()
-        for _ in range(4):
-            _dwell(lambda: bool(liar.requests), turn)
-            heard = max(1, len(liar.asked("POST", "/v2.0/tokens")))
-            liar.requests.clear()
-            watch.look("Keystone's answers with something odd in them", "Keystone", times=heard)
-            watch.retry()
-        liar.forget()
-        liar.lie("POST", "/v2.0/tokens", true, times=None)
-        watch.end("Keystone's odd answers")
-
-
-def _to_keystone(scene: Scene, auth_url: str) -> None:
-    cloud = {
-        "auth_url": auth_url,
-        "user": "joe",
-        "project": "customer-x",
-        "key_file": str(scene.daemon.secret("key", "s")),
-    }
-    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in cloud.items())
-    text = scene.daemon.config_file.read_text()
-    scene.daemon.configure(re.sub(r"(?<=\[cloud\.test\]\n).*?(?=\[migration)", lines, text, flags=re.DOTALL))
-
-
-def _spoiled(value: object, chance: random.Random) -> object:
-    """The same with one node dropped, doubled, or replaced."""
-    if isinstance(value, dict) and value and chance.random() < 0.9:
-        key = chance.choice([*value])
-        if chance.random() < 0.2:
-            return {name: other for name, other in value.items() if name != key}
-        return {**value, key: _spoiled(value[key], chance)}
-    if isinstance(value, list) and value and chance.random() < 0.9:
-        at = chance.randrange(len(value))
-        if chance.random() < 0.2:
-            return [*value, *value]
-        return [*value[:at], _spoiled(value[at], chance), *value[at + 1 :]]
-    return chance.choice(_ODD)
 
 
 # -- certificates ------------------------------------------------------------------------------------------------
@@ -307,7 +230,7 @@ def _spoiled(value: object, chance: random.Random) -> object:
 def certificates(place: Place, turn: Turn) -> None:
     """A certificate that has expired, is not yet good, or is another's; a handshake that is cut; then all is well."""
     kind = turn.chance.choice(["has expired", "is not good yet", "is another host's", "handshake is cut"])
-    with _scene(place, turn) as watch:
+    with watched(place, turn) as watch:
         scene = watch.scene
         good = _certificate(scene.folder / "good")
         bad = {
@@ -325,7 +248,7 @@ def certificates(place: Place, turn: Turn) -> None:
             if kind == "handshake is cut":
                 cutter.cuts = [Cut(turn.chance.choice(["up", "down"]), turn.chance.randrange(1, 900)) for _ in range(5)]
             scene.daemon.start()
-            _dwell(lambda: cutter.made > 2, turn)
+            dwell(lambda: cutter.made > 2, turn)
             watch.retry()
             time.sleep(0.3)
             wrong = [f"asked all the same: {one.method} {one.path}" for one in liar.requests if kind in bad]
@@ -384,10 +307,10 @@ def _certificate(
 def clock(place: Place, turn: Turn) -> None:
     """A server whose clock is off, from the first request to the last."""
     off = turn.chance.choice([-20 * 365 * _DAY, -_DAY, -3600.0, 3600.0, _DAY, 20 * 365 * _DAY])
-    with _scene(place, turn) as watch:
+    with watched(place, turn) as watch:
         watch.scene.wire.rule(".*", ".", Edit(lambda *told: _at_another_time(off, *told)), times=None)
         watch.scene.daemon.start()
-        _dwell(lambda: False, turn)
+        dwell(lambda: False, turn)
         watch.look("a server whose clock is off", f"{off:.0f} seconds")
         watch.end(f"a clock that is off by {off:.0f} seconds")
 
