@@ -200,6 +200,10 @@ class EngineBed:
     def looks_after_segments(self) -> int:
         return sum(request.startswith(f"LIST {names.segment_prefix(VOLUME)}") for request in self.store.requests)
 
+    def looks(self) -> int:
+        """How often what stands at the target was listed."""
+        return sum(request == "LIST " for request in self.store.requests)
+
     @property
     def shown(self):
         return self.engine.report().migrations["m"]

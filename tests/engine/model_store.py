@@ -362,6 +362,9 @@ class ModelStore:
     async def observe(self, stem: str) -> Findings:
         return await probe.observe(self, stem, self._limits)
 
+    async def forget_probe(self, stem: str) -> None:
+        await probe.forget(self, stem)
+
     @property
     def throttle(self) -> ModelStore:
         """Where a real store has its throttle."""

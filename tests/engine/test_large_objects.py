@@ -189,7 +189,7 @@ async def test_an_archive_that_nothing_can_be_read_from_yet_takes_whole_files_un
             bed.engine.set_limit(1_500_000)
             await bed.until(lambda _: any(name.endswith("vol1.difftar.gpg") for name in swift.listing(container)))
             told = [notice for notice in bed.notices if notice.key.startswith("store")]
-            assert ["not known yet" in notice.body for notice in told] == [True]
+            assert ["not yet known" in notice.body for notice in told] == [True]
             assert "asks slowboat to wait" in told[0].body
             assert "server-wait" not in {one.code for one in bed.reports[-1].migrations["m"].reasons}
             assert not [head for head in heads(swift, container) if "x-static-large-object" in head]

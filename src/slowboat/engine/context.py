@@ -123,6 +123,7 @@ class Observed:
         alike: the objects that were set aside for one cause, by its code.
         blocked: what only a person can mend; its `until` is when it is tried again unasked.
         reported: the code of what the user was last asked to mend; "" once it is, or may be.
+        blocked_by: which action it was that could not be done, by its name among the busy; "" for none of these.
         asked: the user has said the word for the handover.
         handing_over, observing: held while that is done, which may be asked for from two sides at once.
         renewed: when an object's segments were last seen to be in no danger of expiring, by name.
@@ -155,6 +156,7 @@ class Observed:
     alike: dict[str, set[str]] = field(default_factory=dict)
     blocked: Reason | None = None
     reported: str = ""
+    blocked_by: str = ""
     asked: bool = False
     handing_over: asyncio.Lock = field(default_factory=asyncio.Lock)
     observing: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -136,6 +136,8 @@ CAPABILITIES: Final = Fact("capabilities", Capabilities(), capabilities.parse, C
 PROBED_AT: Final = _number("probed_at")
 PROBES: Final = _count("probes")
 """Probes in a row that had no whole answer."""
+PROBING: Final = _yes("probing")
+"""A probe is under way, or a kill has left what it stored."""
 PROBE_AGAIN: Final = _yes("probe_again")
 """What the store can do may not be so any more."""
 CRAMPED_AT: Final = _number("cramped_at")

@@ -501,7 +501,7 @@ class Migration:
             if meant is not None:
                 self._trouble.failed(key, meant, self.tools.steady() - began, renewing=key in self._renewing)
         else:
-            self._trouble.calm()
+            self._trouble.calm(key)
 
     async def _meant(self, error: Refused, file: SourceFile | None) -> SlowboatError | None:
         """What it means that a file is not what it was, once the drive is looked at.

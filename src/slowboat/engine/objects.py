@@ -288,6 +288,7 @@ class Objects:
         for item in self._context.memory.items:
             if item.segment and item.phase in SETTLED and not item.slo_md5:
                 await self._courier.sweep(item)
+        await self.probing.tidy()
         self._context.memory.remember(facts.FINISHED_AT, self._context.tools.now())
         tell_the_end(self._context)
 

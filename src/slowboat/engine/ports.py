@@ -266,6 +266,9 @@ class Store(Protocol):
             NeedsUser: nothing of what this user asks for is answered.
         """
 
+    async def forget_probe(self, stem: str) -> None:
+        """Deletes what `observe` may have left at the names that follow from `stem`."""
+
     async def close(self) -> None:
         """Breaks off whatever is under way and lets go of threads and sockets."""
 

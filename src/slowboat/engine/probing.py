@@ -84,6 +84,12 @@ class Probing:
         """The quota does not hold segments and what they are joined to."""
         self._context.memory.remember(facts.CRAMPED_AT, self._context.tools.now())
 
+    async def tidy(self) -> None:
+        """At the end: what a probe has left that was killed, and that none has made again."""
+        if self._context.memory.get(facts.PROBING):
+            await self._context.tools.store.forget_probe(self._stem)
+            self._context.memory.remember(facts.PROBING, value=False)
+
     async def _limits(self) -> Limits:
         """As told now: the store remembers what a server has told beyond doubt, and asks again for all else."""
         return await self._context.tools.store.limits()
@@ -98,6 +104,7 @@ class Probing:
     async def _ask(self, *, needed: bool) -> None:
         memory = self._context.memory
         tries = memory.get(facts.PROBES) + 1
+        memory.remember(facts.PROBING, value=True)
         try:
             findings = await self._context.tools.store.observe(self._stem)
         except Transient:
@@ -106,6 +113,7 @@ class Probing:
                 raise
             findings = Findings()
         can = judge(findings)
+        memory.remember(facts.PROBING, value=False)
         memory.remember(facts.PROBED_AT, self._context.tools.now())
         memory.remember(facts.PROBES, 0 if can.complete else tries)
         memory.remember(facts.PROBE_AGAIN, value=False)

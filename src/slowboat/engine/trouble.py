@@ -118,7 +118,7 @@ class Trouble:
             case Refused() if key not in NO_OBJECT:
                 self._refuse(key, error)
             case _:
-                self.block(error)
+                self.block(error, key)
 
     def _later(self, key: str, error: Transient, seconds: float, *, renewing: bool) -> None:
         now, chance = self._context.tools.now(), self._context.tools.chance()
@@ -166,13 +166,18 @@ class Trouble:
         others = self._context.observed.alike.get(error.code, set()) - {name}
         if others:
             self.block(
-                NeedsUser(what, hint=f"{len(others) + 1} files failed like this. {ASK_THE_PROVIDER}", code=error.code)
+                NeedsUser(what, hint=f"{len(others) + 1} files failed like this. {ASK_THE_PROVIDER}", code=error.code),
+                name,
             )
         else:
             self._refuse(name, Refused(what, hint=ASK_THE_PROVIDER, code=error.code))
 
-    def block(self, error: SlowboatError) -> None:
-        """Nothing goes on until somebody mends it; tried again unasked after a while, told once."""
+    def block(self, error: SlowboatError, key: str = "") -> None:
+        """Nothing goes on until somebody mends it; tried again unasked after a while, told once.
+
+        `key`: the name among the busy of what has failed.
+        """
+        self._context.observed.blocked_by = key
         self._context.observed.last_error = str(error)
         again = LOCKED_AGAIN if error.code in WAITS_FOR_KEYRING else backoff.TRY_AGAIN
         self._context.observed.blocked = Reason(error.code, error.what, error.hint, self._context.tools.now() + again)
@@ -182,9 +187,10 @@ class Trouble:
             title = f"{self._context.order.name} needs you"
             self._context.notify("needs-user", "needs-you", title, str(error), urgent=True, button=TRY_AGAIN)
 
-    def calm(self) -> None:
-        """Something worked: the next trouble starts its waits from the beginning."""
-        if self._context.observed.blocked is None:  # something that was under way may still end well
+    def calm(self, key: str = "") -> None:
+        """Something worked, `key` among the busy: the next trouble starts its waits from the beginning."""
+        # What was under way may still end well.
+        if self._context.observed.blocked is None and self._mends(key):
             self._context.withdraw("needs-you")
             self._context.observed.reported = ""
             if self._context.observed.last_failed not in self._context.observed.object_waits:
@@ -195,6 +201,18 @@ class Trouble:
             memory.remember(facts.RETRY_ATTEMPTS, 0)
             memory.remember(facts.RETRY_WHY, "")
             memory.remember(facts.RETRY_CURE, "")
+
+    def _mends(self, key: str) -> bool:
+        """Whether that this worked says that what the user was asked to mend is mended.
+
+        A listing that is allowed says nothing of a file that may not be stored, nor does one look at what stands there.
+        """
+        observed = self._context.observed
+        if not observed.reported or not observed.blocked_by:
+            return True
+        if observed.blocked_by in NO_OBJECT:
+            return key == observed.blocked_by
+        return key not in NO_OBJECT and bool(key) and self._context.memory.item(key).phase is Phase.DONE
 
 
 def _is_round(count: int) -> bool:

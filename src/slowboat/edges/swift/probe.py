@@ -89,8 +89,13 @@ async def observe(store: Probed, stem: str, limits: Limits) -> Findings:
     seen = replace(seen, guarded=guarded, wrong=wrong)
     if all(trial.answered for trial in (guarded, wrong, seen.joined)) or not limits.slo:
         with suppress(SlowboatError):
-            await store.delete([f"{root}/{name}" for name in ("guard", "wrong", "1", "2", "checked", "slo", "copy")])
+            await forget(store, stem)
     return seen
+
+
+async def forget(store: Probed, stem: str) -> None:
+    """Deletes all that a probe stores; see `SwiftStore.forget_probe`."""
+    await store.delete([f"{PROBES}{stem}/{name}" for name in ("guard", "wrong", "1", "2", "checked", "slo", "copy")])
 
 
 async def _guarded(store: Probed, name: str, other: bytes) -> Trial:

@@ -280,6 +280,10 @@ class SwiftStore:
         """
         return await probe.observe(self, stem, await self.limits())
 
+    async def forget_probe(self, stem: str) -> None:
+        """Deletes what `observe` may have left: a copy never expires, which is what it is to show."""
+        await probe.forget(self, stem)
+
     async def forget_connections(self) -> None:
         """Drops idle connections, the token and what the server told of itself (after sleep or a change of network)."""
         self._keyring.forget()
