@@ -72,7 +72,7 @@ async def test_a_mistake_is_shown_as_one(tmp_path: Path) -> None:
     async with sailing(tmp_path) as bed:
         other = Other(bed, 2, RuntimeError("whatever"))
         other.store.aimed = {("PUT", 0): Fault("before")}
-        await bed.until(lambda: "an internal error (RuntimeError)" in other.shown.last_error)
+        await bed.until(lambda: "an internal error in slowboat (RuntimeError)" in other.shown.last_error)
         await bed.until(lambda: any("an internal error" in each.text for each in other.shown.reasons))
 
 
