@@ -47,7 +47,10 @@ def run(arguments: list[str]) -> Outcome:
                     begun = time.monotonic()
                     with ExitStack() as desks:
                         cells = story(bench, system, desks).play(lambda text: say(f"dejadup: {text}"))
-                    kept.add(name, system.version("deja-dup"), cells, bench.facts.get(system.version("deja-dup"), {}))
+                    if not any(cell.startswith(FAILED) for cell in cells.values()):
+                        kept.add(
+                            name, system.version("deja-dup"), cells, bench.facts.get(system.version("deja-dup"), {})
+                        )
                     row = {"tool": f"Deja Dup {system.version('deja-dup')}, {name}", **cells}
                     outcome.rows.append(row | {"seconds": round(time.monotonic() - begun)})
     outcome.goals += judged(outcome.rows)
@@ -67,7 +70,9 @@ def options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--keep", metavar="FOLDER", help="leave machines and logs there")
     parser.add_argument(
-        "--write-docs", action="store_true", help="write the newest run of each story into docs/dejadup.md"
+        "--write-docs",
+        action="store_true",
+        help="write the newest run of each story in which nothing failed into docs/dejadup.md",
     )
     return parser.parse_args(arguments)
 

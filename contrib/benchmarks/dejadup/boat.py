@@ -21,7 +21,7 @@ PYTHON = "/opt/slowboat-bench/venv/bin"
 PATIENCE = 300.0
 NAME = "io.github.slowboat.Slowboat1"
 BUS = f"{NAME} /io/github/slowboat/Slowboat1/migrations/home org.freedesktop.DBus.Properties"
-FAST, SLOW = 20_000_000, 2_000_000
+FAST, SLOW = 8_000_000, 2_000_000
 """Bytes per second until the handover: fast enough to wait for it, slow enough that volumes (of 200 MB; of 20) are
 missing then."""
 

@@ -1,4 +1,4 @@
-"""What each story's newest run came to, kept between runs; and the tables of docs/dejadup.md out of that."""
+"""What came of each story's newest run in which nothing failed, kept between runs, and docs/dejadup.md's tables of it."""
 
 from __future__ import annotations
 
