@@ -1,4 +1,4 @@
-"""What came of each story's newest run in which nothing failed, kept between runs, and docs/dejadup.md's tables of it."""
+"""What each story's newest run without a failure came to, kept between runs; and docs/dejadup.md's tables of it."""
 
 from __future__ import annotations
 
