@@ -54,7 +54,7 @@ KINDS: Final[Mapping[str, Happening]] = {
     "left-out": Happening("96ab106fb11748fdbd585276b33aa4b7", "what of the drive is not moved"),
     "limit": Happening("549ea29fd2354eceb4292d5cab212ac4", "the user limited it, or took the limit back"),
     "mended": Happening("b5788a4cba0145c28153066cb55f72c6", "all metadata is in the cloud again"),
-    "needs-user": Happening("2841d7dada304c27bd3c38aeec88b796", "nothing continues until you do something", trouble=True),
+    "needs-user": Happening("2841d7dada304c27bd3c38aeec88b796", "nothing continues until you act", trouble=True),
     "overtaken": Happening("6dad4a1003aa42faa455bab74a18dfcb", "a new full backup went straight to the cloud"),
     "parted": Happening("aa72b15876cd4ea5b6fa69a68a261a8d", "the drive and the cloud have parted", trouble=True),
     "paused": Happening("186da8d4e0c744399b212fba5d0ef49f", "the user paused it"),
