@@ -36,6 +36,8 @@ class Drive(Move):
 
 
 class DrivePlain(Drive):
+    """On a removable drive, without a password."""
+
     name = "drive-plain"
     encrypted = False
     steps = ("first_backup", "handover", "switch", "next_backup", "its_check", "all_arrives")
