@@ -10,7 +10,9 @@ from slowboat.engine import report
 
 def whole(*activities: Activity) -> ManagerReport:
     each = {str(number): MigrationReport(str(number), activity=one) for number, one in enumerate(activities)}
-    return report.of_all("1", each, (), limit=0, limit_until=0.0, mode="go", network="", paused_until=0.0)
+    return report.of_all(
+        "1", each, (), limit=0, limit_until=0.0, mode="go", network="", paused_until=0.0, added_delay=0.0
+    )
 
 
 @pytest.mark.parametrize(
