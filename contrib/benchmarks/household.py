@@ -135,7 +135,7 @@ def _dies_with_us() -> None:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _prefer(process: subprocess.Popen[Any]) -> None:
+def prefer(process: subprocess.Popen[Any]) -> None:
     """Before all other programs, where we may: a busy machine shall not pass for a busy line."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, process.pid, -20)
@@ -272,7 +272,7 @@ class Household:
         assert box.stderr is not None
         if box.stdout.readline() != "up\n":
             raise CannotRun(f"the delay box cannot start: {box.stderr.read().strip()}")
-        _prefer(box)
+        prefer(box)
 
     def _shape(self, how: str) -> None:
         for host, rate, buffer in (
@@ -324,7 +324,7 @@ class Household:
         times = (f"--at={at}", f"--seconds={seconds}")
         argv: list[str | Path] = [sys.executable, "-I", HERE / "traffic.py", role, *map(str, words), *times]
         process = self.popen(host, *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        _prefer(process)
+        prefer(process)
         return process
 
     def received(self, host: str) -> int:

@@ -28,6 +28,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+VOLUMES, BEFORE = ".difftar.", "bytes before volumes"
+"""What duplicity's volumes have in their names; and what had come when the first of them began."""
 KEPT = 65536
 """Bytes of a body that is kept whole."""
 ACCOUNT = "/v1/AUTH_test"
@@ -130,6 +132,8 @@ class Connection:
 
     def serve(self) -> None:
         while (request := self._request()) is not None:
+            if request.method == "PUT" and VOLUMES in request.path:
+                self.sink.counts.setdefault(BEFORE, self.sink.counts["bytes"])
             body = self._body(request)
             status, headers, text = self._answer(request, *body)
             self.sink.counts[self._kind(request)] += 1
@@ -168,9 +172,9 @@ class Connection:
         ):
             md5.update(piece)
             size += len(piece)
+            self.sink.counts["bytes"] += len(piece)
             if size <= KEPT:
                 kept += piece
-        self.sink.counts["bytes"] += size
         return size, md5.hexdigest(), bytes(kept) if size <= KEPT else None
 
     def _plain(self, request: Request) -> Iterator[bytes | memoryview]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from chain import VOLUME_SIZE, copy_metadata, make_chain
 from flap import KEY, USER
-from household import Household, command
+from household import Household, command, prefer
 from outcome import CannotRun
 from traffic import TLS_PORT
 
@@ -39,6 +41,8 @@ class Bed:
         folder: its own.
         drive: what it uploads, shared and only read; beside it lies the slowboat that is measured (`copy_slowboat`).
         certificate: the server's.
+        sink: whether a bare sink (sink.py) stands in for the real Swift: fast lines then tell of the line alone.
+        nice: what it is started with.
     """
 
     tool: str
@@ -46,6 +50,9 @@ class Bed:
     folder: Path
     drive: Path
     certificate: Path
+    sink: bool = False
+    nice: int = 0
+    port: int = field(init=False)
     log: Path = field(init=False)
     uploading: subprocess.Popen[Any] | None = None
     base: float = math.nan
@@ -58,23 +65,34 @@ class Bed:
     def start(self, host: str, *words: str | Path, **environment: str) -> subprocess.Popen[Any]:
         """A program whose words go to the log."""
         with self.log.open("ab") as log:
+            slow = ("nice", "-n", str(self.nice)) if self.nice else ()
             variables = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(self.folder), **environment}
             return self.home.popen(
-                host, *words, cwd=self.drive, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                host, *slow, *words, cwd=self.drive, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def serve(self, *command: str | Path) -> None:
-        """A real Swift, or what another command serves in its place, and TLS before it."""
-        command = command or (ROOT / "contrib/swift", "--dir", self.folder / "swift")
+        """A real Swift, a sink, or what another command serves in their place, and TLS before it."""
+        sink = (sys.executable, Path(__file__).with_name("sink.py"))
+        command = command or (sink if self.sink else (ROOT / "contrib/swift", "--dir", self.folder / "swift"))
         swift = self.home.popen("server", *command, stdout=subprocess.PIPE, text=True)
+        if self.sink:
+            prefer(swift)
         assert swift.stdout is not None
         told = swift.stdout.readline().split()
         if len(told) < 2:
             raise CannotRun(f"Swift did not start; see {self.folder / 'swift'}")
-        port = told[1].split(":")[2].split("/")[0]
-        front = self.home.traffic("server", "front", port, self.certificate, self.certificate.with_name("key.pem"))
+        self.port = int(told[1].split(":")[2].split("/")[0])
+        front = self.home.traffic("server", "front", self.port, self.certificate, self.certificate.with_name("key.pem"))
         assert front.stdout is not None
         front.stdout.readline()
+
+    def counts(self) -> dict[str, int]:
+        """How many requests of each kind came to the sink until now, and how many bytes of bodies."""
+        program = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())"
+        url = f"http://127.0.0.1:{self.port}/counts"
+        found: dict[str, int] = json.loads(self.home.run("server", sys.executable, "-I", "-c", program, url))
+        return found
 
     def sends(self) -> bool:
         """Whether the upload is under way, past its first steps.
