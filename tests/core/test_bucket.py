@@ -103,7 +103,7 @@ def test_what_has_no_rate_is_not_smoothed():
     assert smoothing(0, 2) is None
 
 
-@given(rates, st.floats(0.0, 0.075))
+@given(rates, st.floats(0.0, 0.035))
 def test_a_late_wake_up_loses_nothing_where_the_kernel_smooths(rate, late):
     bucket, now, spent = Bucket(rate, 0.0, SMOOTHED), 0.0, 0
     for _ in range(50):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import socket
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from realparts.presence import ROOT, in_namespaces
 from slowboat.core import pace
+from slowboat.core.bucket import FINE, SMOOTHED, STEADY
 from slowboat.core.pace import LEAST, START
 from slowboat.core.uplink import Sample
 from slowboat.edges.swift import Credentials, SwiftStore, pacing, tcp
@@ -270,3 +272,65 @@ async def test_a_real_upload_is_watched_and_arrives(swift: SwiftServer) -> None:
     await store.forget_connections()
     assert throttle._bucket.rate == START
     await store.close()
+
+
+async def test_system_calls_for_each_mebibyte(swift: SwiftServer) -> None:
+    """At 16 Mbit/s, capped: 16 pieces of 60 kB, each asked for, looked out for and sent once; not 64 of 16 KiB."""
+    calls: collections.Counter[str] = collections.Counter()
+
+    def profile(_: object, event: str, called: object) -> None:
+        if event == "c_call":
+            calls[getattr(called, "__name__", "")] += 1
+
+    throttle = Throttle(2_000_000)
+    store = SwiftStore(Credentials(swift.auth_url, swift.user, swift.key), swift.container(), throttle=throttle)
+    await store.put("a", b"x", 1)  # connections, containers, imports
+    store.release()
+    threading.setprofile(profile)  # of the threads that begin now
+    try:
+        await store.put("b", bytes(4 * MIB), 4 * MIB)
+    finally:
+        threading.setprofile(None)
+    await store.close()
+    assert 4 * 16 < calls["sendall"] < 4 * 20
+    assert calls["poll"] < 2 * 4 * 20 + 20  # before and after a wait
+    assert calls["setsockopt"] < 20  # the connection's own options, and how evenly it is to send
+
+
+def test_the_kernel_smooths_what_is_handed_over() -> None:
+    with connected() as (ours, _):
+        assert tcp.smooth(ours, 123_456)
+        assert ours.getsockopt(socket.SOL_SOCKET, 47) == 123_456
+        assert tcp.smooth(ours, None)
+        assert ours.getsockopt(socket.SOL_SOCKET, 47) in (-1, 0xFFFFFFFF)
+    left, right = socket.socketpair()
+    left.close()
+    assert not tcp.smooth(left, 1000)
+    right.close()
+
+
+def test_all_connections_together_send_a_little_faster_than_the_rate() -> None:
+    """One that cannot be smoothed makes all of them be handed little at once."""
+    throttle = Throttle(100_000)
+    told: list[tuple[str, int | None]] = []
+
+    class Carrier(Line):
+        def __init__(self, name: str, *, even: bool = True) -> None:
+            super().__init__(throttle)
+            self.name, self.even = name, even
+
+        def smooth(self, rate: int | None) -> bool:
+            told.append((self.name, rate))
+            return self.even
+
+    with throttle.watching(Carrier("a")):
+        assert told == [("a", 104_000)]
+        assert throttle._bucket.steps == STEADY
+        with throttle.watching(Carrier("b")):
+            assert told[1:] == [("a", 52_000), ("b", 52_000)]
+            throttle.set_cap(200_000, spare=True)
+            assert throttle._bucket.steps == SMOOTHED
+            with throttle.watching(Carrier("c", even=False)):
+                assert throttle._bucket.steps == FINE
+        throttle.set_cap(None)
+        assert told[-1] == ("a", None)

@@ -18,8 +18,12 @@ from dataclasses import dataclass
 SEGMENT = 1448
 """Bytes of payload in one full TCP segment over Ethernet with time stamps (1500 - 20 - 32)."""
 
-SMALLEST_QUANTUM = 2 * SEGMENT
-"""Two segments: a lone one meets the receiver's delayed acknowledgement (RFC 1122, 4.2.3.2)."""
+TLS_RECORD = 32
+"""Bytes that TLS adds to what is written at once, at most (RFC 8446, 5.2: 22; RFC 5288: 29)."""
+
+SMALLEST_QUANTUM = 2 * SEGMENT - TLS_RECORD
+"""Two segments, and not a few bytes in a third: a lone one meets the receiver's delayed acknowledgement (RFC 1122,
+4.2.3.2), and the round trip then looks longer by 40 ms."""
 
 UNCAPPED_QUANTUM = 65_536
 """Where nothing is to be held back: each handing over costs the processor time, whatever its size."""
@@ -52,15 +56,15 @@ class Steps:
 
 FINE = Steps(0.010, 16384, 0.020)
 """Where what is handed over goes out at once."""
-SMOOTHED = Steps(0.010, 65_536, 0.100)
-"""Where the kernel smooths it: 100 wake-ups a second, 190 at 100 Mbit/s, and one that comes a tenth of a second late
-loses nothing. An HTTP library asks its body for so much at once."""
+SMOOTHED = Steps(0.010, 65_536, 0.050)
+"""Where the kernel smooths it: 100 wake-ups a second, 190 at 100 Mbit/s, and one that comes a twentieth of a second
+late loses nothing. An HTTP library asks its body for so much at once."""
 STEADY = Steps(0.030, 65_536, 0.100)
 """The same where nobody follows the line's queue: 33 wake-ups a second. Steps of 25 ms made that queue 10 ms longer."""
 
-SMOOTHING = 1.1
+SMOOTHING = 1.04
 """By how much faster than the rate the kernel may send: it catches up, and does not hold back what comes in time. At
-1.25 a busy machine's queue (95 of 100 pings) was half as long again, in a model of a line of 8 Mbit/s."""
+1.1 the queue of a busy machine (95 of 100 pings) was half as long again, in a model of a line of 8 Mbit/s."""
 
 
 def smoothing(rate: float | None, connections: int) -> int | None:

@@ -189,7 +189,7 @@ class Uplink:
         A body that ends, a drive that is slow and a machine that is busy let the line stand idle for our own reasons;
         what goes through then is no measure of our share.
         """
-        end, span = now - trip, NOW * SAMPLE_SECONDS
+        end, span = now - trip, SUSTAINED * SAMPLE_SECONDS
         then = [(allowed, given) for moment, allowed, given in self._given if end - span < moment <= end]
         allowed = math.fsum(allowed for allowed, _ in then)
         missed = allowed - math.fsum(given for _, given in then)

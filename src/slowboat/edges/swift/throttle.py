@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PATROL = 0.5
 """Seconds after which even a standing body looks up: whether it was broken off, whether the server answered."""
 
-_HARDLY = 0.04
+_HARDLY = 0.02
 """The share of a rate by which it may change before the kernel is told: less than what it may send faster anyway."""
 
 BLOCK = 65536
@@ -139,6 +139,12 @@ class Throttle:
         with self._changed:
             self._changed.notify_all()
 
+    def steps_of(self, most: int) -> int:
+        """The largest number of bytes, at most `most`, that is handed over without a rest; one step at least."""
+        with self._changed:
+            step = self._bucket.quantum
+        return max(most // step, 1) * step
+
     def take(self, want: int, stop: Callable[[], bool]) -> int:
         """Waits until some of `want` bytes may go, and says how many; 0 once `stop` says so."""
         with self._changed:
@@ -241,7 +247,7 @@ class Body:
 
     def _fill(self, left: int) -> None:
         try:
-            count = self._source.readinto(self._buffer[:left])
+            count = self._source.readinto(self._buffer[: min(left, self._throttle.steps_of(BLOCK))])
         except Exception as error:
             raise BodyBroken(error) from error
         if not count:
