@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from slowboat.core.bucket import (
     FINE,
     SEGMENT,
-    SMALLEST_QUANTUM,
     SMOOTHED,
     SMOOTHING,
     STEADY,
@@ -76,7 +75,7 @@ def test_the_cap_is_used_up(rate, steps, pieces):
 
 @given(st.one_of(st.none(), st.floats(min_value=0, max_value=1e12)), ways)
 def test_a_quantum_is_neither_a_lone_segment_nor_a_burst(rate, steps):
-    assert SMALLEST_QUANTUM <= steps.quantum(rate) <= (UNCAPPED_QUANTUM if rate is None else steps.most)
+    assert 2 * SEGMENT - TLS_RECORD <= steps.quantum(rate) <= (UNCAPPED_QUANTUM if rate is None else steps.most)
     assert rate is None or steps.quantum(rate) <= steps.burst(rate)
 
 

@@ -23,10 +23,6 @@ TLS_RECORD = 32
 
 _LARGEST_RECORD = 16_384
 
-SMALLEST_QUANTUM = 2 * SEGMENT - TLS_RECORD
-"""Two segments, and not a few bytes in a third: a lone one meets the receiver's delayed acknowledgement (RFC 1122,
-4.2.3.2), and the round trip then looks longer by 40 ms."""
-
 UNCAPPED_QUANTUM = 65_536
 """Where nothing is to be held back: each handing over costs the processor time, whatever its size."""
 
@@ -48,7 +44,8 @@ class Steps:
     def quantum(self, rate: float | None) -> int:
         """Bytes to hand over at once: two segments, or pairs of them.
 
-        Of an odd one the acknowledgement is delayed until the next quantum comes: a queue of 14 ms that is none.
+        Of an odd one the acknowledgement is delayed until the next quantum comes (RFC 1122, 4.2.3.2): a queue of 14 ms,
+        and of up to 40 ms at low rates, that is none.
         """
         if rate is None:
             return UNCAPPED_QUANTUM
@@ -64,8 +61,8 @@ class Steps:
 FINE = Steps(0.010, 16384, 0.020)
 """Where what is handed over goes out at once."""
 SMOOTHED = Steps(0.010, 65_536, 0.050)
-"""Where the kernel smooths it: 116 wake-ups a second at most, but 197 at 100 Mbit/s, and one that comes a twentieth of a second
-late loses nothing. An HTTP library asks its body for so much at once."""
+"""Where the kernel smooths it: 116 wake-ups a second at most, but 197 at 100 Mbit/s, and one that comes a twentieth of
+a second late loses nothing. An HTTP library asks its body for so much at once."""
 STEADY = Steps(0.030, 65_536, 0.100)
 """The same where nobody follows the line's queue: 35 wake-ups a second. Steps of 25 ms made that queue 10 ms longer."""
 
