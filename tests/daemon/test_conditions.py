@@ -404,10 +404,10 @@ def test_another_drive_in_its_place_is_told_and_a_copy_of_it_is_taken(
         daemon.start()
         daemon.wait_until(lambda now: now["VolumesDone"] > 0)
     seen = daemon.wait_until(lambda now: "source-absent" in now["Reasons"] and now["State"] == "waiting")
-    assert "stands in its place" not in seen["Why"][0]["text"]["data"], "the empty mount point is no drive"
+    assert "is in its place" not in seen["Why"][0]["text"]["data"], "the empty mount point is no drive"
     with mounted("second-drive", place):
         (place / "holiday.jpg").write_bytes(b"not a backup")
-        seen = daemon.wait_until(lambda now: "stands in its place" in now["Why"][0]["text"]["data"])
+        seen = daemon.wait_until(lambda now: "is in its place" in now["Why"][0]["text"]["data"])
         assert "second-drive" in seen["Why"][0]["text"]["data"]
         assert str(place) in seen["Why"][0]["text"]["data"]
         assert seen["State"] == "waiting"

@@ -15,6 +15,7 @@ import logging
 import queue
 import select
 import socket
+import struct
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,10 @@ READ_SECONDS = 90.0
 https://docs.openstack.org/swift/latest/middleware.html#module-swift.common.middleware.ratelimit"""
 
 _UNSENT_BYTES = 131072
-"""What the kernel may hold unsent: as much still goes out after a stop."""
+"""What the kernel may hold unsent; a stop throws it away."""
+
+_NO_LINGERING = struct.pack("ii", 1, 0)
+"""`struct linger`: on, for no second."""
 
 _DEAD_PEER_MILLISECONDS = 60_000
 """Unacknowledged for so long, and the connection is dead (tcp(7), TCP_USER_TIMEOUT)."""
@@ -301,6 +305,8 @@ def _set_options(sock: socket.socket) -> None:
 
 
 def _shut(sock: socket.socket | None) -> None:
+    """Ends what goes on there. What the kernel holds unsent is thrown away when the socket is closed (socket(7))."""
     if sock is not None:
         with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
             sock.shutdown(socket.SHUT_RDWR)
