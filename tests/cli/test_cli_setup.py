@@ -208,7 +208,7 @@ def test_where_deja_dup_cannot_go_to_the_cloud_following_is_proposed(desk: Desk,
     done = desk.setup("--container", desk.swift.container(), typed="\n\n", **more, **desk.openrc())
     assert done.returncode == 0, done.stderr
     assert "Deja Dup 41 to 47 makes this backup and cannot go to the cloud itself" in done.stdout
-    assert "Where shall your next backups go? [follow]" in done.stderr
+    assert "Where should your next backups go? [follow]" in done.stderr
     assert desk.written()["migration"]["lenny"]["handover"] == "never"
 
 

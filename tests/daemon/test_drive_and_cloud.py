@@ -317,7 +317,7 @@ def test_where_its_owner_asked_for_it_an_old_chain_that_left_the_drive_leaves_th
     daemon.wait_until(lambda now: now["State"] == "done" and now["BytesDone"] == drive.size())
     drive.duplicity.run("remove-all-but-n-full", "1", "--force", drive.url)
     daemon.wait_until(lambda now: now["State"] == "done" and now["BytesTotal"] == drive.size())
-    assert "after 7 days" in told(daemon)
+    assert "It is removed from the cloud in 7 days" in told(daemon)
     assert old <= set(swift.listing(container)), "not before somebody could see the notice"
     stranger = next(name for name in sorted(old) if "inc" in name and "difftar" in name)
     bytes_of_ours = swift.read(container, stranger)

@@ -75,7 +75,7 @@ def test_no_handover_without_every_byte_of_the_metadata(
     assert hand_over(daemon) == ""
     assert daemon.migration()["Handover"] == "done"
     shown = daemon.slowboat("status").stdout
-    assert f"Back up to {url} from now on" in " ".join(shown.split())
+    assert f"Done. From now on, back up to {url}, no longer to the drive." in " ".join(shown.split())
     daemon.configure(daemon.config_file.read_text().replace("limit = 400000", ""))
     daemon.slowboat("reload")
     daemon.wait_until(lambda now: now["State"] == "done")
@@ -91,6 +91,7 @@ def test_metadata_that_vanishes_before_the_handover_goes_up_again_first(
     wire.rule("PUT", last, BlackHole(after=1 << 30))  # the server has it all, and nobody hears of it
     daemon.start()
     daemon.wait_until(lambda _: last in swift.listing(container))
+    daemon.wait_until(lambda now: now["MetadataDone"] == now["MetadataTotal"] - 1)  # what is shown outlives a kill
     first = chain.names("full-signatures")[0]
     swift.delete(container, [first])
     daemon.kill()

@@ -33,4 +33,4 @@ def test_the_user_sees_what_somebody_did_to_the_cloud_and_that_it_is_mended(
     daemon.wait_until(lambda now: now["State"] == "done" and f"p/{victim}" in swift.listing(container))
     assert daemon.slowboat("verify").returncode == 0
     history = daemon.slowboat("history", "-n", "1000").stdout
-    assert "goes up again" in " ".join(history.split())
+    assert "slowboat sends it again" in " ".join(history.split())

@@ -111,7 +111,7 @@ async def test_a_folder_that_may_not_be_read_needs_the_user(tmp_path: Path) -> N
     if me == 0:
         os.seteuid(65534)  # root may read everything; nobody may not
     try:
-        with pytest.raises(NeedsUser, match="may not be read"):
+        with pytest.raises(NeedsUser, match="You are not allowed to read the source"):
             await Source(place).listing()
     finally:
         os.seteuid(me)
