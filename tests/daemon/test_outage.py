@@ -151,6 +151,6 @@ def test_a_ledger_that_is_none_of_ours_any_more(daemon: Daemon, swift: SwiftServ
     seen = daemon.wait_until(lambda now: now["State"] == "done")
     assert seen["BytesSent"] == 0
     assert len(list(daemon.state.glob("ledger.sqlite.broken-*"))) >= 1
-    assert "set aside" in " ".join(daemon.slowboat("history").stdout.split())
+    assert "The ledger was damaged and has been moved to" in " ".join(daemon.slowboat("history").stdout.split())
     assert "Traceback" not in daemon.log
     expect_arrived(chain, swift, container)
