@@ -8,7 +8,9 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +22,6 @@ from slowboat.edges import secrets
 from slowboat.edges.secrets import Secret
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from realparts.drive import Drive
     from realparts.swift_server import SwiftServer
 
@@ -221,6 +221,9 @@ def test_ctrl_c_at_a_question_leaves_nothing(desk: Desk) -> None:
         shown = b""
         while not shown.endswith(b"[cloud]: "):
             shown += process.stderr.read(1)
+        status = Path(f"/proc/{process.pid}/status")
+        while "State:\tS" not in status.read_text():  # shown, but it does not read yet: Python would not hear of it
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     assert not (desk.home / ".config").exists()
