@@ -32,8 +32,8 @@ large() {{ mkdir -p "$1"; for i in $(seq $2); do head -c $3 /dev/urandom >"$1/b$
 mkdir -p '{KEPT[1]}' Notes '{FOLDER}'
 for i in $(seq 20); do echo "note $i" >"Notes/n $i.txt"; echo "Brief $i" >'{KEPT[1]}'/"Grüße $i.txt"; done
 """
-FULL_SIZE = f"large '{KEPT[0]}' 5 46000000; large Videos 5 46000000"
-"""For three volumes of 200 MB, as Deja Dup has them."""
+FULL_SIZE = f"large '{KEPT[0]}' 5 46000000; large Videos 9 46000000"
+"""For four volumes of 200 MB, as Deja Dup has them."""
 SMALL_SIZE = f"large '{KEPT[0]}' 5 4600000; large Videos 10 4600000"
 """For four of 20 MB: one more, as they take a few seconds each and volumes must be missing for a while."""
 WRAPPER = ".local/bin/small-volumes"

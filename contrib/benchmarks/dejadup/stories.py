@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dejadup.windows import Calls
 
 FAILED = "FAILED"
-CRAWL = "100k"
+CRAWL = "500k"
 """A limit that lets a backup's metadata through, and leaves volumes missing."""
 ORIGINAL = "/media/original"
 """Where a machine that restores sees what was backed up."""
