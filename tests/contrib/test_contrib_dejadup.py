@@ -10,10 +10,11 @@ from realparts.presence import ROOT
 
 sys.path.append(str(ROOT / "contrib/benchmarks"))
 
-from dejadup import judged, page, wanted  # found by the line above
+from dejadup import STORIES, judged, page, wanted  # found by the line above
 from dejadup.stories import the_sets
 from dejadup.windows import Calls
 
+DOCS = ROOT / "docs/dejadup.md"
 LOG = """
 DEBUG: Running the following duplicity (7) command: duplicity 'collection-status' 'file:///media/a b'
 DEBUG: duplicity (7) exited with value 0
@@ -83,3 +84,10 @@ def test_the_newest_run_of_each_story_is_what_the_page_shows(tmp_path) -> None:
     assert "| undo | - | ok |" in text
     assert "| older |" not in text
     assert "Never played" not in text
+
+
+def test_the_page_tells_of_every_story_and_of_none_that_failed() -> None:
+    told = DOCS.read_text().split(page.BEGIN)[1].split(page.END)[0]
+    assert "FAILED" not in told
+    for name in STORIES:
+        assert f"**{name}**" in told

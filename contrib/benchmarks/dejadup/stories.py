@@ -186,8 +186,9 @@ class Move(Story):
     def _again(self) -> None:
         words = ("handover",) if self.here.old else ("handover", "--switch-deja-dup")
 
-        def tried(now: dict[str, object]) -> bool:
-            return not now.get("Behind") and self.boat.cli(*words).returncode == 0
+        def tried(_: dict[str, object]) -> bool:
+            """Refused until the metadata of the backup that has just been made is there, and what its check reads."""
+            return self.boat.cli(*words).returncode == 0
 
         self.boat.wait(tried)
         self.boat.wait(lambda now: now.get("Handover") == "done")
