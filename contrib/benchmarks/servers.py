@@ -94,7 +94,7 @@ SERVERS = {
         lambda folder: running_swift(folder, expirer=1, without="slo"),
         WHOLE,
         "One PUT for each object, up to the largest that the server takes; an interruption costs the whole object, "
-        "and you are told so.",
+        "and slowboat says so.",
         resumes="whole again",
     ),
     "without-copy": Kind(
