@@ -121,7 +121,7 @@ def test_what_exists_stays_letter_by_letter_and_the_difference_is_shown(desk: De
         connection.put_container(container, {"X-Container-Meta-Quota-Bytes": "1000000"})
     done = desk.setup("--yes", "--container", container)
     assert done.returncode == 0, done.stderr
-    assert "The quota leaves 1.0 MB, and the backup needs 6.4 MB" in done.stdout
+    assert "The quota leaves 1.0 MB, and the backup needs 6.4 MB" in " ".join(done.stdout.split())
     assert desk.config.read_text().startswith(old + "\n\n")
     assert "+[migration.lenny]" in done.stdout
     assert desk.written()["migration"]["lenny"]["cloud"] == "uni"

@@ -102,7 +102,7 @@ def by_hour(slots: Iterable[tuple[float, int]], now: float) -> Sequence[float]:
     """Bytes per second in each of the last hours, the present one as far as it has come, oldest first."""
     hours = [0.0] * HOURS
     for at, number in slots:
-        back = int((now - at) // 3600) if at <= now else -1
+        back = int((now - at) // 3600) if now - HOURS * 3600 < at <= now else -1
         if 0 <= back < HOURS:
             hours[HOURS - 1 - back] += max(0, number) / 3600
     return hours
