@@ -379,7 +379,9 @@ async def test_what_holds_for_the_whole_target_is_said_of_no_object(
     with pytest.raises(NeedsUser) as told:
         await act(store)
     assert told.value.code == "forbidden"
-    assert told.value.what.endswith('does not let this user store anything here: "Forbidden Writes are [31m disabled: quota policy ."')
+    assert told.value.what.endswith(
+        'does not let this user store anything here: "Forbidden Writes are [31m disabled: quota policy ."'
+    )
 
 
 async def test_a_refusal_of_one_object_is_told_in_the_servers_own_words(liar: Liar, store: SwiftStore) -> None:
