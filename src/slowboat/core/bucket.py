@@ -21,7 +21,9 @@ SEGMENT = 1448
 TLS_RECORD = 32
 """Bytes that TLS adds to what is written at once, at most (RFC 8446, 5.2: 22; RFC 5288: 29)."""
 
-_LARGEST_RECORD = 16_384
+SMALLEST_QUANTUM = 2 * SEGMENT - TLS_RECORD
+"""Two segments, and not a few bytes in a third: a lone one meets the receiver's delayed acknowledgement (RFC 1122,
+4.2.3.2), and the round trip then looks longer by 40 ms."""
 
 UNCAPPED_QUANTUM = 65_536
 """Where nothing is to be held back: each handing over costs the processor time, whatever its size."""
@@ -42,16 +44,10 @@ class Steps:
     saved: float
 
     def quantum(self, rate: float | None) -> int:
-        """Bytes to hand over at once: two segments, or pairs of them.
-
-        Of an odd one the acknowledgement is delayed until the next quantum comes (RFC 1122, 4.2.3.2): a queue of 14 ms,
-        and of up to 40 ms at low rates, that is none.
-        """
+        """Bytes to hand over at once: two segments at least."""
         if rate is None:
             return UNCAPPED_QUANTUM
-        pairs = max(1, int(min(self.most, rate * self.seconds)) // (2 * SEGMENT))
-        records = -(-pairs * 2 * SEGMENT // _LARGEST_RECORD)
-        return pairs * 2 * SEGMENT - records * TLS_RECORD
+        return int(min(self.most, max(SMALLEST_QUANTUM, rate * self.seconds)))
 
     def burst(self, rate: float) -> float:
         """The most bytes that may go at once after a silence; one quantum where that is more."""
@@ -61,10 +57,10 @@ class Steps:
 FINE = Steps(0.010, 16384, 0.020)
 """Where what is handed over goes out at once."""
 SMOOTHED = Steps(0.010, 65_536, 0.050)
-"""Where the kernel smooths it: 116 wake-ups a second at most, but 197 at 100 Mbit/s, and one that comes a twentieth of
-a second late loses nothing. An HTTP library asks its body for so much at once."""
+"""Where the kernel smooths it: 100 wake-ups a second, 190 at 100 Mbit/s, and one that comes a twentieth of a second
+late loses nothing. An HTTP library asks its body for so much at once."""
 STEADY = Steps(0.030, 65_536, 0.100)
-"""The same where nobody follows the line's queue: 35 wake-ups a second. Steps of 25 ms made that queue 10 ms longer."""
+"""The same where nobody follows the line's queue: 33 wake-ups a second. Steps of 25 ms made that queue 10 ms longer."""
 
 SMOOTHING = 1.04
 """By how much faster than the rate the kernel may send: it catches up, and does not hold back what comes in time. At

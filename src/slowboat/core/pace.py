@@ -39,8 +39,6 @@ GAIN = 1.25
 """Share of the rate by which to correct for each second of queue too many or too few, at each decision."""
 LONG_TRIP = 0.1
 """Seconds of round trip beyond which to correct more gently, as what comes of it shows that much later."""
-RAMP_TRIP = 0.06
-"""The same while the line's end is not in sight: twice as fast as what it shows is still too fast."""
 YIELDING = 10.0
 """The same as GAIN where somebody else is on the line, on the longest trips, too; more where the buffer is short."""
 DEEPEST_CUT = 0.9
@@ -52,10 +50,6 @@ BESIDE_OTHERS = 0.005
 queue already."""
 BESIDE_SECONDS = 2.0
 """For how long after they were seen."""
-FEW = 9
-"""Segments that may come by chance, or not, while NOW is counted: at such rates more samples are."""
-NOISY_LEAD = 1.2
-"""On a noisy line, below the target: so many times what is delivered fits surely, or the queue would be longer."""
 CALM = 20
 """Samples over which what goes through is counted on a noisy line."""
 CLIMB = 1.05
@@ -66,14 +60,14 @@ BEYOND = 0.3
 """How much more gently to climb beyond the best rate seen lately; faster with each second that there is no queue."""
 RETURN = 2.0
 """By how much one decision may raise the rate up to KNOWN, once a line that was full has no queue any more."""
-KNOWN = 0.25
+KNOWN = 0.3
 """The share of the best rate seen lately that fits a line without a queue."""
 LEAD = 2.0
 """Never more than so many times what is being delivered: the next round trip has to show that it fits."""
 
 _DECIDE_EVERY = 2  # samples
 _WARM = 100  # samples before the best rate seen is taken for the line's
-_FORGET_BEST = 0.998  # a decision; half of it in 17 s
+_FORGET_BEST = 0.999  # a decision; half of it in 35 s
 _IDLE_SECONDS = 2.0  # without anything on the line, the picture of it is old
 _FIRST_DIP, _DIP_EVERY, _DIP_TO = 8.0, 30.0, 0.25
 _CROWDED_SECONDS = 5.0
@@ -165,8 +159,7 @@ class Pace:
         if view is None:
             return
         self._queue, self._queue_seen = max(0.0, view.queue), now
-        few = self._rate * NOW * SAMPLE_SECONDS < FEW * SEGMENT
-        got = self._uplink.delivered(SUSTAINED if few else NOW)
+        got = self._uplink.delivered(NOW)
         if self._detour is not None:
             self._follow(self._detour, now)
         else:
@@ -184,7 +177,7 @@ class Pace:
         """The law itself: on a full line from what is delivered, on one with room upwards."""
         if view.queue < 2 * view.target:
             self._best = max(self._best * _FORGET_BEST, self._uplink.delivered(SUSTAINED))
-        gain = GAIN * min(1.0, LONG_TRIP / (view.trip - view.queue))
+        gain = GAIN * min(1.0, LONG_TRIP / view.trip)
         if view.queue > view.room:
             self._room_since = math.inf
             self._ramping = False
@@ -203,8 +196,7 @@ class Pace:
             got = self._uplink.delivered(CALM)
         share = (got + missed) * (1 + max(-DEEPEST_CUT, gain * (view.target - view.queue)))
         if view.noisy and view.queue < view.target:
-            # the lower of two noisy numbers, again and again, would go down for ever
-            share = max(self._rate, share, min(self._rate * CLIMB, NOISY_LEAD * got))
+            share = max(self._rate, share)  # the lower of two noisy numbers, again and again, would go down for ever
         self._rate = min(self._rate if missed else self._rate * CLIMB, share)
 
     def _take_the_room(self, view: View, got: float, gain: float, now: float) -> None:
@@ -218,10 +210,10 @@ class Pace:
         if since > _RETURN_SECONDS:
             self._rate = max(self._rate, min(RETURN * self._rate, KNOWN * self._best))
         if self._ramping:
-            climb = RAMP * min(1.0, RAMP_TRIP / view.trip)
+            climb = RAMP * min(1.0, LONG_TRIP / view.trip)
         else:
             climb = gain * (view.target - view.queue) * ((1.0 if self._rate < self._best else BEYOND) + since)
-        most = LEAD * got + 2 * SEGMENT / (SAMPLE_SECONDS * NOW)
+        most = LEAD * got + 2 * SEGMENT / (SAMPLE_SECONDS * _DECIDE_EVERY)
         self._rate = max(self._rate, min(self._rate * (1 + climb), most))
 
     def _sees_others(self, view: View, got: float, now: float) -> bool:

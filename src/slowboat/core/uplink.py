@@ -256,7 +256,7 @@ class _Path:
             return None
         queue = max(0.0, min(self._near) - base)
         noise = NOISE * max(0.0, (self._noise.at(now) or 0.0) - QUIET - segment)
-        target = min(LARGEST_TARGET, max(aim + noise, 1.5 * segment))  # behind another one, each waits for that long
+        target = min(LARGEST_TARGET, aim + noise)
         room = min(MOST_ROOM * target, ROOM * aim + segment + NOISY_ROOM * (target - aim))
         return View(queue, target, room, base + queue, aim, short)
 
