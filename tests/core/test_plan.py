@@ -213,6 +213,27 @@ def not_held(s: Snapshot) -> list[Item]:
 
 
 @given(snapshots())
+def test_what_is_begun_is_not_broken_off_by_the_next_plan(s: Snapshot) -> None:
+    """Nor is what was under way before: where nothing else happens, what goes up comes to its end."""
+    older = [dataclasses.replace(i, phase=Phase.DONE) if i.chain and i.role.is_metadata else i for i in s.items]
+    s = dataclasses.replace(s, items=tuple(older), permit=Permit(None), blocked=None, wait=None, finished=False)
+    s = dataclasses.replace(s, drive_present=True, drive_changed=False, confirmed_at=0.0, sight=Sight({}, NOW))
+    decision = plan(s)
+    begun = {action.name for action in decision.actions if isinstance(action, Send | Check)}
+    if begun and BreakOff() not in decision.actions:
+        assert BreakOff() not in plan(dataclasses.replace(s, busy=s.busy | begun)).actions
+
+
+def test_no_volume_of_an_older_chain_goes_beside_the_metadata_of_a_new_one() -> None:
+    """The drive got a new full backup after the handover; the chain before it is whole but for its volumes."""
+    old = tuple(dataclasses.replace(i, phase=Phase.DONE) if i.chain == 1 and i.role.is_metadata else i for i in ITEMS)
+    s = Snapshot(now=NOW, items=old, permit=Permit(None), sight=Sight({}, NOW), handover=HandoverState.DONE, lanes=2)
+    assert plan(s).actions == (Send("sig-full"),)
+    ending = frozenset({"sig-full"})
+    assert plan(dataclasses.replace(s, busy=ending, ending=ending)).actions == ()
+
+
+@given(snapshots())
 def test_a_plan_that_does_nothing_says_why_or_when(s: Snapshot) -> None:
     decision = plan(s)
     stuck = not decision.actions and not s.busy and decision.activity is not Activity.DONE

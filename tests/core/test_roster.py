@@ -104,6 +104,7 @@ def walked_settled(s: Snapshot) -> bool:
 def walked_wanted(s: Snapshot) -> Iterator[Item]:
     """The gates of rules 5 to 7, as `core.plan` words them, one object after another."""
     items = by_rank([item for item in s.items if item.set_id not in s.postponed])
+    newest_first = any(i.chain == 0 and i.role.is_metadata and i.phase not in SETTLED for i in items)
     led: set[int] = set()
     for item in items:
         if item.role.is_metadata:
@@ -112,7 +113,8 @@ def walked_wanted(s: Snapshot) -> Iterator[Item]:
             led.add(item.chain)
             may = walked_settled(s) or item.chain == 0
         else:
-            may = walked_whole(items, item.chain) and (walked_settled(s) or (item.canary and item.chain == 0))
+            may = walked_settled(s) or (item.canary and item.chain == 0)
+            may = may and not newest_first and walked_whole(items, item.chain)
         if may and item.phase not in SETTLED and item.name not in s.busy | s.renewing:
             yield item
 

@@ -444,10 +444,13 @@ def _metadata_is_kept_waiting(s: Snapshot) -> bool:
 
     Without their manifest they would be somebody's remains, to be cleaned up; and the metadata may not wait an hour.
     """
-    if not s.roster.open_metadata(0, s.postponed):
-        return False
     busy = (s.roster.get(name) for name in s.busy)
-    return any(item is not None and not item.role.is_metadata for item in busy)
+    return _metadata_first(s) and any(item is not None and not item.role.is_metadata for item in busy)
+
+
+def _metadata_first(s: Snapshot) -> bool:
+    """Whether no volume goes, of any chain: metadata of the newest one is still to go (rule 5)."""
+    return s.roster.open_metadata(0, s.postponed) > 0
 
 
 def _act(item: Item, sight: Sight | None) -> Action:
@@ -468,9 +471,9 @@ def _wanted(s: Snapshot) -> Iterator[Item]:
         first = s.roster.first_metadata(chain, s.postponed)
         if first is not None:  # rule 5: one after another, the order within is kept
             queues.append((first,))
-        if s.roster.is_whole(
-            chain, s.postponed
-        ):  # rules 6 and 7: the canaries before the handover, the others after it
+        if _metadata_first(s):  # rule 5: whatever volume were begun now would be broken off for it
+            continue
+        if s.roster.is_whole(chain, s.postponed):  # rules 6 and 7: the canaries before the handover, the others after
             queues.append(s.roster.open_volumes(chain, s.postponed, canaries=True))
             queues += [s.roster.open_volumes(chain, s.postponed)] if gate_open else []
     by_rank = heapq.merge(*queues, key=_rank) if len(queues) > 1 else itertools.chain(*queues)
@@ -484,7 +487,9 @@ def _is_wanted(s: Snapshot, item: Item) -> bool:
         return False
     if item.role.is_metadata:
         return s.roster.first_metadata(item.chain, s.postponed) == item
-    return s.roster.is_whole(item.chain, s.postponed) and (item.canary or _handover_settled(s))
+    if _metadata_first(s) or not s.roster.is_whole(item.chain, s.postponed):
+        return False
+    return item.canary or _handover_settled(s)
 
 
 def _is_anything_wanted(s: Snapshot) -> bool:
