@@ -37,11 +37,6 @@ DUPLICITY_RUNS = "duplicity-running"
 """The code of the error where duplicity holds the lock on one of its caches."""
 
 
-OVERLAPS = False
-"""Whether the next object gets ready while the last body of one goes up. It does not: where a new backup set came from
-the drive meanwhile, objects were sent over and over and never confirmed (tests/daemon/test_drive_and_cloud.py)."""
-
-
 class Objects:
     """The objects of one migration, on their way."""
 
@@ -208,8 +203,7 @@ class Objects:
         self._context.observed.renewed[name] = self._context.tools.now()  # whoever sends looks after them as well
         ends = False  # its last body is under way
         # Of a small object there is nothing to get ready beside; and a budget is asked for one piece after another.
-        overlaps = OVERLAPS and self._context.memory.item(name).file.size > segmenting.SMALLEST
-        overlaps = overlaps and self._largest_piece() is None
+        overlaps = self._context.memory.item(name).file.size > segmenting.SMALLEST and self._largest_piece() is None
         loop = asyncio.get_running_loop()
 
         def last() -> None:
