@@ -14,10 +14,13 @@ from engine.engine_bed import FILES, sailing
 from slowboat.core.conditions import Rules
 from slowboat.core.errors import Refused
 from slowboat.core.words import Activity
+from slowboat.engine import drive
 from slowboat.engine.engine import LET_FINISH
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from slowboat.engine.context import Context
 
 NOT_AT_WORK = {Activity.DONE, Activity.NEEDS_USER}
 
@@ -40,6 +43,29 @@ async def test_done_is_not_said_over_a_file_that_is_set_aside_and_retry_is_seen_
         await bed.done()
         assert bed.shown.cloud_has == "all"
         assert "no longer the only copy" in bed.shown.cloud_has_text
+
+
+async def test_done_is_not_said_while_the_drive_is_asked_before_the_next_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sailing(tmp_path) as bed:
+        bed.store.place(VOLUME, b"another's")
+        await bed.until(lambda: "finished_at" in bed.ledger.facts("m"))
+        del bed.store.target.objects[VOLUME]
+        bed.store.target.journal.append((VOLUME, None))
+        asked, answer, observe = asyncio.Event(), asyncio.Event(), drive.observe
+
+        async def slowly(context: Context) -> None:
+            asked.set()
+            await answer.wait()
+            await observe(context)
+
+        monkeypatch.setattr(drive, "observe", slowly)
+        bed.engine.retry_now()
+        await asked.wait()
+        assert bed.engine.report().migrations["m"].activity not in NOT_AT_WORK
+        answer.set()
+        await bed.done()
 
 
 async def test_where_nothing_is_left_to_send_nothing_slows_it_down(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ class Migration:
         self._verifier = Verifier(self._context, lambda: permit(0), changed)
         self._wake = asyncio.Event()
         self._running = False
+        self._deciding = False  # between a wake-up and what is decided then: the drive is being asked
         self._decision = Decision((), Activity.STARTING)
         self._unsettled: Exception | None = None  # what kept the end of an action from being remembered
 
@@ -250,7 +251,8 @@ class Migration:
 
     def _decided(self) -> Decision:
         """What was decided last; where something has happened since, what will be: nobody is shown what is over."""
-        return plan(self._snapshot()) if self._running and self._wake.is_set() else self._decision
+        over = self._running and (self._deciding or self._wake.is_set())
+        return plan(self._snapshot()) if over else self._decision
 
     def state(self) -> tuple[object, ...]:
         """What of it is shown at once when it changes; all else that is shown are counters."""
@@ -311,10 +313,12 @@ class Migration:
             async with asyncio.TaskGroup() as tasks:
                 while True:
                     self._wake.clear()
+                    self._deciding = True
                     if self._unsettled is not None:
                         raise self._unsettled
                     await self._observe()
                     self._decision = plan(self._snapshot())
+                    self._deciding = False
                     self._context.take_back_what_is_over()
                     for action in self._decision.actions:
                         self._start(tasks, action)
