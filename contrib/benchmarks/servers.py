@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marked import rewrite
 from outcome import CannotRun, Goal, Outcome, need, say
 
 ROOT = Path(__file__).parents[2]
@@ -306,9 +307,7 @@ def table(rows: list[dict[str, object]]) -> str:
 
 def write_docs(rows: list[dict[str, object]], docs: Path = DOCS) -> None:
     """Puts the table between its markers."""
-    text = docs.read_text()
-    before, rest = text.split(BEGIN)
-    docs.write_text(f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{rest.split(END)[1]}")
+    rewrite(docs, BEGIN, END, f"\n{table(rows)}\n\n")
 
 
 def run(arguments: list[str]) -> Outcome:

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from marked import rewrite
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -61,12 +63,7 @@ def write(page: Path, kept: Kept, titles: Mapping[str, str]) -> None:
     Raises:
         ValueError: the page lacks the marks.
     """
-    text = page.read_text()
-    before, mark, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"{page} has no line {BEGIN!r} with {END!r} after it")
-    page.write_text(f"{before}{BEGIN}\n{tables(kept.read(), titles)}{END}{after}")
+    rewrite(page, BEGIN, END, tables(kept.read(), titles))
 
 
 def tables(known: Mapping[str, Any], titles: Mapping[str, str]) -> str:

@@ -6,6 +6,8 @@ import datetime as dt
 import platform
 from typing import TYPE_CHECKING
 
+from marked import rewrite
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -21,12 +23,7 @@ def write(page: Path, tally: Tally, seed: int, seconds: float, arguments: str) -
     Raises:
         ValueError: the page lacks them.
     """
-    text = page.read_text()
-    before, mark, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"{page} has no line {BEGIN!r} with {END!r} after it")
-    page.write_text(f"{before}{BEGIN}\n{counts(tally, seed, seconds, arguments)}{END}{after}")
+    rewrite(page, BEGIN, END, counts(tally, seed, seconds, arguments))
 
 
 def counts(tally: Tally, seed: int, seconds: float, arguments: str) -> str:
