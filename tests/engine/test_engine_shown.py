@@ -13,9 +13,10 @@ from engine.courier_bed import VOLUME
 from engine.engine_bed import FILES, sailing
 from slowboat.core.conditions import Rules
 from slowboat.core.errors import Refused
-from slowboat.core.words import Activity
-from slowboat.engine import drive
+from slowboat.core.words import Activity, Event, Phase
+from slowboat.engine import drive, facts
 from slowboat.engine.engine import LET_FINISH
+from slowboat.engine.probing import Probing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,46 @@ async def test_done_is_not_said_while_the_drive_is_asked_before_the_next_decisio
         await asked.wait()
         assert bed.engine.report().migrations["m"].activity not in NOT_AT_WORK
         answer.set()
+        await bed.done()
+
+
+async def test_a_file_that_is_asked_for_again_during_the_end_is_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, goes_on, tidy = asyncio.Event(), asyncio.Event(), Probing.tidy
+
+    async def slowly(probing: Probing) -> None:
+        began.set()
+        await goes_on.wait()
+        await tidy(probing)
+
+    monkeypatch.setattr(Probing, "tidy", slowly)
+    async with sailing(tmp_path) as bed:
+        bed.store.place(VOLUME, b"another's")
+        async with asyncio.timeout(60):
+            await began.wait()
+        told = len(bed.notices)
+        del bed.store.target.objects[VOLUME]
+        bed.store.target.journal.append((VOLUME, None))
+        bed.engine.retry_now()
+        goes_on.set()
+        await bed.done()
+        assert bed.shown.cloud_has == "all"
+        assert bed.shown.volumes_done == bed.shown.volumes_total
+        assert len([one for one in bed.notices[told:] if one.key.startswith("done")]) == 1, "the end is told once"
+
+
+async def test_what_is_to_be_sent_is_sent_whatever_end_was_once_seen(tmp_path: Path) -> None:
+    """A ledger where both stand, as an earlier release could leave it behind."""
+    async with sailing(tmp_path) as bed:
+        await bed.done()
+        memory = bed.engine._migrations["m"].memory
+        memory.happened(VOLUME, Event.VANISHED)
+        assert memory.get(facts.FINISHED_AT)
+        del bed.store.target.objects[VOLUME]
+        bed.store.target.journal.append((VOLUME, None))
+        bed.engine.rescan()
+        await bed.until(lambda: memory.item(VOLUME).phase is Phase.DONE)
         await bed.done()
 
 

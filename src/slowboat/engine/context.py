@@ -195,7 +195,7 @@ class Context:
 
     def account(self) -> CloudAccount:
         """What is in the cloud, what is missing, and what it is worth; taken anew where that may have changed."""
-        finished = bool(self.memory.get(facts.FINISHED_AT))
+        finished = self.memory.finished
         key = (self.memory.moves, finished, self.observed.direct)
         if self._account is None or self._account[0] != key:
             basis = AccountBasis(

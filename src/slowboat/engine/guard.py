@@ -54,7 +54,7 @@ def remembered(context: Context) -> Remembered:
         items=memory.items,
         departed=departures.departed(context),
         handover=memory.handover,
-        finished=bool(memory.get(facts.FINISHED_AT)),
+        finished=memory.finished,
         reported=Reported(
             duplicity=memory.get(facts.DUPLICITY),
             dangerous=memory.get(facts.HARMFUL),

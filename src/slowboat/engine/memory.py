@@ -192,6 +192,11 @@ class Memory:
     def estimate(self, estimate: UplinkEstimate) -> None:
         self.remember(facts.ESTIMATE, estimate, soon=True)
 
+    @property
+    def finished(self) -> bool:
+        """Whether the end has been seen, and nothing is left to send: a file may have been asked for again since."""
+        return bool(self.get(facts.FINISHED_AT)) and not self.roster.open
+
     # -- the handover ----------------------------------------------------------------------------------------
 
     @property

@@ -257,7 +257,7 @@ class Migration:
     def state(self) -> tuple[object, ...]:
         """What of it is shown at once when it changes; all else that is shown are counters."""
         memory, decided = self.memory, self._decision
-        last = memory.get(facts.FINISHED_AT), self._observed.last_error, self._verifier.state, self._running
+        last = memory.finished, self._observed.last_error, self._verifier.state, self._running
         return (decided.activity, decided.reasons, memory.handover, *last)
 
     def report(self) -> MigrationReport:
@@ -366,7 +366,7 @@ class Migration:
             renewed=observed.renewed,
             lanes=segmenting.lanes(memory.estimate, self.order.lanes),
             ending=frozenset(self._objects.ending),
-            finished=bool(memory.get(facts.FINISHED_AT)),
+            finished=memory.finished,
             observe_every=guard.observe_every(self._context),
             mend_at=memory.get(facts.MEND_AT) or None,
             tidy_at=tidying.due_at(self._context),

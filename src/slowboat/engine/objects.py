@@ -289,6 +289,8 @@ class Objects:
             if item.segment and item.phase in SETTLED and not item.slo_md5:
                 await self._courier.sweep(item)
         await self.probing.tidy()
+        if self._context.memory.roster.open:  # a file has been asked for again meanwhile, so this is not the end
+            return
         self._context.memory.remember(facts.FINISHED_AT, self._context.tools.now())
         tell_the_end(self._context)
 
